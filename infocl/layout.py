@@ -1,0 +1,21 @@
+"""Where the pipeline's files lie, relative to the project's root folder."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+PREPARED = Path("data/prepared")
+TARGETS = Path("data/targets")
+PRETRAIN = Path("models/pretrain")
+CHECKPOINTS = Path("models/checkpoints")
+FEATURES = Path("models/features")
+METRICS = Path("metrics")
+PLOTS = Path("plots")
+EXPORT = Path("exports/encoder")
+REPORT = Path("report/index.html")
+
+
+def raw_folder() -> Path:
+    """The folder of raw files: $INFOCL_DATA when set, otherwise data/raw."""
+    return Path(os.environ.get("INFOCL_DATA") or "data/raw")

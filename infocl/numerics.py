@@ -1,0 +1,41 @@
+"""Numerical ground rules: losses in full precision, every random draw from its own seed."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import ParamSpec
+
+import numpy as np
+import torch
+from torch import Tensor
+
+P = ParamSpec("P")
+
+
+def full_precision(function: Callable[P, Tensor]) -> Callable[P, Tensor]:
+    """Run a loss outside autocast, with half-precision tensors raised to float32."""
+
+    @functools.wraps(function)
+    def wrapped(*args: P.args, **kwargs: P.kwargs) -> Tensor:
+        device = next(value.device.type for value in args if isinstance(value, Tensor))
+        raised = [_raise(value) for value in args]
+        with torch.autocast(device, enabled=False):
+            return function(*raised, **kwargs)  # type: ignore[arg-type]
+
+    return wrapped
+
+
+def _raise(value: object) -> object:
+    if isinstance(value, Tensor) and value.dtype in (torch.bfloat16, torch.float16):
+        return value.float()
+    return value
+
+
+def derive_seed(seed: int, *path: int) -> int:
+    """A seed of its own for every use, a pure function of its arguments.
+
+    Drawing each batch's views and noise from a seed derived from (run seed, purpose, step) leaves no
+    random state to store: a resumed run continues bit for bit from its step number alone.
+    """
+    return int(np.random.SeedSequence((seed, *path)).generate_state(1, np.uint64)[0] >> np.uint64(1))
