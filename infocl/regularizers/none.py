@@ -1,0 +1,18 @@
+"""No regulariser: the plain objective."""
+
+from __future__ import annotations
+
+from infocl.batch import Term, View
+from infocl.config import RegParams
+from infocl.regularizers.base import Regularizer, Shapes
+
+
+class NoRegularizer(Regularizer):
+    """A term that is zero."""
+
+    def __init__(self, params: RegParams, shapes: Shapes) -> None:
+        super().__init__()
+
+    def forward(self, view1: View, view2: View) -> Term:
+        """Zero."""
+        return Term(view1.features.new_zeros(()))

@@ -1,0 +1,68 @@
+"""Two random views of every image, drawn on the device in one call."""
+
+from __future__ import annotations
+
+import kornia.augmentation as K
+import torch
+from torch import Tensor, nn
+
+from infocl.config import ViewParams
+
+
+class Views(nn.Module):
+    """Random resized crop, horizontal flip, colour jitter, greyscale: the views of SimCLR without blur.
+
+    Both views of a batch go through Kornia as one batch of 2B. Kornia's `ColorJitter` follows PIL,
+    as torchvision does. Two things differ from a per-image torchvision pipeline: the order of the
+    four colour operations is drawn once per call rather than once per image, and crops map corner
+    pixel onto corner pixel (`align_corners`), because Kornia's half-pixel crop loops over samples.
+
+    Args:
+        params: the strengths.
+        image_size: side of the square views in px; at least the side of the images, so that crops
+            are only ever enlarged and need no antialiasing.
+
+    Reference: Chen et al., "A Simple Framework for Contrastive Learning", ICML 2020, appendix A;
+    strengths as in Wang et al., CVPR 2022.
+    """
+
+    def __init__(self, params: ViewParams, image_size: int) -> None:
+        super().__init__()
+        self.augment = K.AugmentationSequential(
+            K.RandomResizedCrop(
+                (image_size, image_size),
+                scale=(params.crop_scale[0], params.crop_scale[1]),
+                ratio=(params.crop_ratio[0], params.crop_ratio[1]),
+                cropping_mode="resample",
+            ),
+            K.RandomHorizontalFlip(p=params.flip_p),
+            K.ColorJitter(
+                params.brightness, params.contrast, params.saturation, params.hue, p=params.jitter_p
+            ),
+            K.RandomGrayscale(p=params.grayscale_p),
+            data_keys=["input"],
+        )
+
+    @torch.no_grad()
+    def forward(self, images: Tensor, seed: int) -> tuple[Tensor, Tensor]:
+        """Draw both views.
+
+        Args:
+            images: uint8 (B, H, W, 3), on any device.
+            seed: of this batch's draws; the same seed gives the same views. The global random
+                state is left as it was.
+
+        Returns:
+            Two float32 tensors (B, 3, S, S) in [0, 1], in channels-last memory.
+        """
+        batch = to_unit_range(images).repeat(2, 1, 1, 1)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            views = self.augment(batch)
+        view1, view2 = views.contiguous(memory_format=torch.channels_last).chunk(2)
+        return view1, view2
+
+
+def to_unit_range(images: Tensor) -> Tensor:
+    """uint8 (B, H, W, 3) to float32 (B, 3, H, W) in [0, 1], in channels-last memory."""
+    return images.permute(0, 3, 1, 2).float().div_(255)
