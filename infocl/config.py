@@ -371,7 +371,7 @@ def _key(problem: ErrorDetails, raw: Mapping[str, Any]) -> str:
         except (KeyError, IndexError, TypeError):
             if problem["type"] != "missing":
                 continue
-        parts.append(str(part))
+        parts.append(str(part) if str(part).isprintable() else repr(part))
     return ".".join(parts)
 
 

@@ -1,0 +1,140 @@
+"""Checkpoints without pickle: weights and optimiser tensors as safetensors, the rest as JSON."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from infocl.config import Params
+from infocl.files import replacing
+
+FILE = "checkpoint.safetensors"
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a run came: steps done, and the rows of its history so far."""
+
+    step: int
+    rows: list[dict[str, float]]
+
+
+def fingerprint(params: Params, images_sha256: str) -> str:
+    """A hash of everything that shapes the weights: the pretraining params in force and the images.
+
+    Knobs of parts that are not chosen, and those that only say where or how often, are left out.
+    """
+    chosen = params.model_dump()
+    train = {
+        key: value
+        for key, value in chosen["train"].items()
+        if key not in ("device", "compile", "checkpoint_minutes")
+    }
+    shaping = {
+        "images": images_sha256,
+        "seed": chosen["seed"],
+        "views": chosen["views"],
+        "encoder": chosen["encoder"],
+        "objective": _chosen_part(chosen["objective"]),
+        "reg": _chosen_part(chosen["reg"]),
+        "train": train,
+    }
+    return hashlib.sha256(json.dumps(shaping, sort_keys=True).encode()).hexdigest()
+
+
+def _chosen_part(block: dict[str, Any]) -> dict[str, Any]:
+    name = block["name"]
+    return {key: value for key, value in block.items() if key in ("name", "weight", name)}
+
+
+class Checkpoints:
+    """The checkpoint of one run, in a folder that carries the run's fingerprint.
+
+    Another run's checkpoint lies elsewhere, so it is neither used nor overwritten.
+    """
+
+    def __init__(self, parent: Path, run: str) -> None:
+        self.folder = parent / run[:16]
+        self.run = run
+
+    def save(self, model: nn.Module, optimizer: torch.optim.Optimizer, progress: Progress) -> None:
+        """Replace the checkpoint atomically."""
+        tensors = {f"model.{name}": value for name, value in model.state_dict().items()}
+        scalars: dict[str, Any] = {}
+        for index, state in optimizer.state_dict()["state"].items():
+            for key, value in state.items():
+                name = f"optimizer.{index}.{key}"
+                if isinstance(value, Tensor):
+                    tensors[name] = value
+                else:
+                    scalars[name] = value
+        metadata = {
+            "run": self.run,
+            "step": str(progress.step),
+            "rows": json.dumps(progress.rows),
+            "scalars": json.dumps(scalars),
+        }
+        with replacing(self.folder / FILE) as temporary:
+            contiguous = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
+            save_file(contiguous, temporary, metadata)
+
+    def load(self, model: nn.Module, optimizer: torch.optim.Optimizer) -> Progress | None:
+        """Bring model and optimiser to where the run stopped; None when there is no checkpoint.
+
+        A file that is corrupt or belongs to another run is said to be so and set aside, since the
+        run can start again without it.
+        """
+        path = self.folder / FILE
+        if not path.exists():
+            return None
+        try:
+            with safe_open(path, framework="pt") as file:
+                metadata = file.metadata() or {}
+                if metadata.get("run") != self.run:
+                    raise ValueError("it belongs to a run with other params or data")
+                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            progress = Progress(int(metadata["step"]), json.loads(metadata["rows"]))
+            scalars = json.loads(metadata["scalars"])
+        except (SafetensorError, ValueError, KeyError, OSError) as error:
+            path.replace(path.with_suffix(".unusable"))
+            reason = str(error).splitlines()[0]
+            print(
+                f"The checkpoint {path} cannot be used ({reason}); it was set aside and training starts "
+                "from the beginning.",
+                file=sys.stderr,
+            )
+            return None
+        self._restore(model, optimizer, tensors, scalars)
+        return progress
+
+    @staticmethod
+    def _restore(
+        model: nn.Module,
+        optimizer: torch.optim.Optimizer,
+        tensors: dict[str, Tensor],
+        scalars: dict[str, Any],
+    ) -> None:
+        weights = {
+            name.removeprefix("model."): value for name, value in tensors.items() if name.startswith("model.")
+        }
+        state: dict[int, dict[str, Any]] = {}
+        for name, value in (tensors | scalars).items():
+            if name.startswith("optimizer."):
+                _, index, key = name.split(".")
+                state.setdefault(int(index), {})[key] = value
+        model.load_state_dict(weights)
+        optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+
+    def remove(self) -> None:
+        """Forget the checkpoint of a run that is complete."""
+        shutil.rmtree(self.folder, ignore_errors=True)

@@ -1,0 +1,45 @@
+"""Images that live on the device as one uint8 tensor and are indexed there."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from infocl.numerics import derive_seed
+
+ORDER = 1
+
+
+class ResidentImages:
+    """A whole split on the device, in batches whose order is a pure function of seed and epoch.
+
+    Args:
+        images: uint8 (N, H, W, 3), possibly memory-mapped; copied to the device once.
+        batch_size: images per batch, at most N; the last incomplete batch of an epoch is dropped.
+        seed: of the order.
+        device: where the images live.
+    """
+
+    def __init__(
+        self, images: npt.NDArray[np.uint8], batch_size: int, seed: int, device: torch.device
+    ) -> None:
+        self.images = torch.from_numpy(np.array(images)).to(device)
+        self.batch_size = batch_size
+        self.seed = seed
+        self.batches_per_epoch = len(images) // batch_size
+        self._epoch = -1
+        self._order = torch.empty(0, dtype=torch.long)
+
+    def batch(self, step: int) -> Tensor:
+        """The uint8 images (B, H, W, 3) of a step, counted from the start of training."""
+        epoch, position = divmod(step, self.batches_per_epoch)
+        if epoch != self._epoch:
+            self._order, self._epoch = self._permutation(epoch), epoch
+        chosen = self._order[position * self.batch_size : (position + 1) * self.batch_size]
+        return self.images[chosen]
+
+    def _permutation(self, epoch: int) -> Tensor:
+        generator = torch.Generator().manual_seed(derive_seed(self.seed, ORDER, epoch))
+        return torch.randperm(len(self.images), generator=generator).to(self.images.device)
