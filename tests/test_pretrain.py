@@ -1,0 +1,232 @@
+"""The loop: learns, repeats itself, resumes bit for bit, stops when it must."""
+
+from __future__ import annotations
+
+import csv
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+import infocl.pretrain as loop
+from infocl.checkpoint import fingerprint
+from infocl.errors import InfoCLError, UserError
+from infocl.history import History
+from infocl.layout import CHECKPOINTS, PREPARED, PRETRAIN
+from infocl.learner import feature_spread
+from tests.workspace import tiny_params, write_prepared
+
+REGULARIZERS = ["none", "rc", "lbe"]
+
+
+@pytest.fixture
+def workspace(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write_prepared(PREPARED / "scenes")
+    return tmp_path
+
+
+def weights():
+    return load_file(PRETRAIN / "encoder.safetensors")
+
+
+def same(a, b):
+    return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
+
+
+def rows():
+    with (PRETRAIN / "history.csv").open() as stream:
+        return [{name: float(value) for name, value in row.items()} for row in csv.DictReader(stream)]
+
+
+class KilledError(BaseException):
+    """Stands for a kill in the middle of the loop."""
+
+
+@pytest.mark.parametrize("reg", REGULARIZERS)
+def test_a_killed_run_ends_with_the_same_weights(workspace, monkeypatch, reg):
+    params = tiny_params(reg__name=reg, train__epochs=3)
+    loop.pretrain(params)
+    whole, whole_rows = weights(), rows()
+    (PRETRAIN / "encoder.safetensors").unlink()
+
+    step = loop._step
+
+    def killed_at_step_seven(run, history, number):
+        if number == 7:
+            raise KilledError
+        step(run, history, number)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(loop, "_step", killed_at_step_seven)
+        with pytest.raises(KilledError):
+            loop.pretrain(params)
+    assert list(CHECKPOINTS.glob("*/checkpoint.safetensors"))
+
+    steps = []
+    with monkeypatch.context() as patch:
+        patch.setattr(
+            loop, "_step", lambda run, history, number: (steps.append(number), step(run, history, number))
+        )
+        loop.pretrain(params)
+    assert steps == [6, 7, 8], "it continues from the last checkpoint, at the end of epoch 2"
+    assert same(weights(), whole)
+    unchanged = [name for name in whole_rows[0] if name != "images_per_second"]
+    assert [[row[n] for n in unchanged] for row in rows()] == [
+        [row[n] for n in unchanged] for row in whole_rows
+    ]
+    assert not list(CHECKPOINTS.iterdir()), "a complete run leaves no checkpoint"
+
+
+def test_the_seed_decides(workspace):
+    loop.pretrain(tiny_params())
+    first = weights()
+    loop.pretrain(tiny_params())
+    assert same(weights(), first)
+    loop.pretrain(tiny_params(seed=1))
+    assert not same(weights(), first)
+
+
+def test_weight_zero_is_the_plain_objective_where_no_noise_is_added(workspace):
+    loop.pretrain(tiny_params(reg__name="none"))
+    plain = weights()
+    loop.pretrain(tiny_params(reg__name="rc", reg__weight=0.0))
+    assert same(weights(), plain)
+
+
+@pytest.mark.parametrize("reg", REGULARIZERS)
+def test_it_learns(workspace, reg):
+    gentle = {"views__crop_scale": [0.6, 1.0], "views__jitter_p": 0.0, "views__grayscale_p": 0.0}
+    params = tiny_params(reg__name=reg, train__epochs=12, train__optimizer__lr=0.003, **gentle)
+    metrics = loop.pretrain(params)
+    history = rows()
+    assert history[-1]["loss"] < history[0]["loss"]
+    assert history[-1]["objective"] < history[0]["objective"] - 0.05
+    for row in history:
+        expected = row["objective"] + params.reg.weight * row["regularizer"]
+        assert row["loss"] == pytest.approx(expected, abs=1e-5)
+    assert metrics["loss"] == pytest.approx(history[-1]["loss"], abs=1e-6)
+    assert metrics["steps"] == 36
+    assert metrics["images_per_second"] > 0
+    assert (PRETRAIN / "views.png").exists()
+    assert (PRETRAIN / "reconstructions.png").exists() == (reg == "rc")
+    if reg == "lbe":
+        assert all(row["regularizer_mi_bound_nats"] <= row["regularizer_mi_ceiling_nats"] for row in history)
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "adamw", "sgd"])
+def test_optimisers_resume_in_lockstep(workspace, monkeypatch, optimizer):
+    params = tiny_params(train__optimizer__name=optimizer, train__optimizer__weight_decay=1e-4)
+    loop.pretrain(params)
+    whole = weights()
+    check, calls = loop._check_health, []
+
+    def killed_after_first_epoch(row):
+        calls.append(row)
+        if row["epoch"] > 1:
+            raise KilledError
+        check(row)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(loop, "_check_health", killed_after_first_epoch)
+        with pytest.raises(KilledError):
+            loop.pretrain(params)
+    loop.pretrain(params)
+    assert same(weights(), whole)
+
+
+def test_divergence_stops_the_run_and_keeps_the_last_checkpoint_and_result(workspace):
+    loop.pretrain(tiny_params())
+    before = weights()
+    wild = tiny_params(
+        reg__name="rc", train__optimizer__lr=1000.0, train__optimizer__name="sgd", train__epochs=30
+    )
+    with pytest.raises(InfoCLError, match=r"loss.* stopped being finite by step .* kept"):
+        loop.pretrain(wild)
+    assert same(weights(), before)
+
+
+def test_collapse_is_seen():
+    healthy = {"step": 100.0, "feature_spread": 0.3, "loss": 1.0}
+    loop._check_health(healthy)
+    with pytest.raises(InfoCLError, match="features collapsed by step 100"):
+        loop._check_health(healthy | {"feature_spread": 1e-4})
+    assert feature_spread(torch.ones(8, 4)).item() == pytest.approx(0, abs=1e-6)
+    assert feature_spread(torch.eye(64)).item() == pytest.approx(1, abs=0.02)
+
+
+def test_a_corrupt_checkpoint_is_set_aside(workspace, monkeypatch, capsys):
+    params = tiny_params()
+    loop.pretrain(params)
+    whole = weights()
+    with monkeypatch.context() as patch:
+        patch.setattr(loop, "_write", lambda *_: (_ for _ in ()).throw(KilledError))
+        with pytest.raises(KilledError):
+            loop.pretrain(params)
+    (path,) = CHECKPOINTS.glob("*/checkpoint.safetensors")
+    path.write_bytes(path.read_bytes()[:1000])
+    loop.pretrain(params)
+    assert "cannot be used" in capsys.readouterr().err
+    assert same(weights(), whole)
+
+
+def test_a_checkpoint_of_other_params_is_neither_used_nor_lost(workspace, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(loop, "_write", lambda *_: (_ for _ in ()).throw(KilledError))
+        with pytest.raises(KilledError):
+            loop.pretrain(tiny_params())
+    (kept,) = CHECKPOINTS.glob("*/checkpoint.safetensors")
+    loop.pretrain(tiny_params(reg__weight=0.5))
+    other = weights()
+    assert kept.exists()
+    kept.parent.rename(workspace / "aside")
+    loop.pretrain(tiny_params(reg__weight=0.5))
+    assert same(weights(), other)
+
+
+def test_the_fingerprint_sees_what_shapes_the_weights_and_nothing_else():
+    base = fingerprint(tiny_params(), "x")
+    for change in (
+        {"seed": 1},
+        {"views__hue": 0.1},
+        {"encoder__width": 0.25},
+        {"objective__simclr__temperature": 0.1},
+        {"reg__weight": 0.5},
+        {"reg__lbe__sigma": 0.2},
+        {"train__epochs": 3},
+        {"train__precision": "fp32"},
+    ):
+        assert fingerprint(tiny_params(**change), "x") != base, change
+    for change in (
+        {"reg__rc__channels": 32},
+        {"transfer__targets": ["hue"]},
+        {"probe__knn_k": 3},
+        {"train__device": "cpu"},
+        {"train__checkpoint_minutes": 1.0},
+    ):
+        assert fingerprint(tiny_params(**change), "x") == base, change
+    assert fingerprint(tiny_params(), "y") != base
+
+
+def test_wrong_inputs_are_named(workspace):
+    with pytest.raises(UserError, match=r"train\.device is cuda:9.*use auto or cpu"):
+        loop.pretrain(tiny_params(train__device="cuda:9"))
+    with pytest.raises(UserError, match=r"holds images of 32 px but data\.image_size is 16"):
+        loop.pretrain(tiny_params(data__image_size=16))
+    with pytest.raises(
+        UserError, match=r"train\.batch_size 200 is larger than the data set scenes \(96 images\)"
+    ):
+        loop.pretrain(tiny_params(train__batch_size=200, data__scenes__train_images=300))
+    (PREPARED / "scenes/train/images.npy").unlink()
+    with pytest.raises(UserError, match=r"images\.npy.*dvc repro prepare"):
+        loop.pretrain(tiny_params())
+
+
+def test_history_averages_over_its_window():
+    history = History([])
+    for value in (1.0, 2.0, 6.0):
+        history.add({"loss": torch.tensor(value)}, images=4)
+    row = history.close(step=3)
+    assert row["loss"] == 3
+    history.add({"loss": torch.tensor(5.0)}, images=4)
+    assert history.close(step=4)["loss"] == 5

@@ -1,0 +1,129 @@
+"""Views: reproducible, independent, in range, and each operation's outputs against torchvision's."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+import torchvision.transforms.v2 as T
+from scipy.stats import ks_2samp
+from sklearn.datasets import load_sample_images
+from torchvision.transforms.v2 import functional as TF
+
+from infocl.config import ViewParams
+from infocl.views import Views, to_unit_range
+
+PLAIN = {
+    "crop_scale": [1.0, 1.0],
+    "crop_ratio": [1.0, 1.0],
+    "flip_p": 0.0,
+    "jitter_p": 0.0,
+    "brightness": 0.8,
+    "contrast": 0.8,
+    "saturation": 0.8,
+    "hue": 0.2,
+    "grayscale_p": 0.0,
+}
+
+
+def views(size=32, **changes):
+    return Views(ViewParams(**(PLAIN | changes)), size)
+
+
+def photos(count=64, size=32, seed=0):
+    photo = load_sample_images().images[0]
+    generator = np.random.default_rng(seed)
+    rows, columns = (generator.integers(0, side - size, count) for side in photo.shape[:2])
+    grid = np.arange(size)
+    return torch.from_numpy(photo[rows[:, None, None] + grid[:, None], columns[:, None, None] + grid])
+
+
+CROPS = {"crop_scale": [0.08, 1.0], "crop_ratio": [0.75, 1.3333]}
+FULL = CROPS | {"flip_p": 0.5, "jitter_p": 0.8, "grayscale_p": 0.2}
+
+
+def test_same_seed_same_views_and_the_global_state_is_left_alone():
+    draw = views(**FULL)
+    images = photos()
+    state = torch.get_rng_state()
+    first, again, other = draw(images, 1), draw(images, 1), draw(images, 2)
+    assert all(torch.equal(a, b) for a, b in zip(first, again, strict=True))
+    assert not torch.equal(first[0], other[0])
+    assert not torch.equal(first[0], first[1]), "the two views must differ"
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_shape_range_and_layout():
+    for view in views(**FULL)(photos(5), 0):
+        assert view.shape == (5, 3, 32, 32)
+        assert view.dtype == torch.float32
+        assert view.min() >= 0
+        assert view.max() <= 1
+        assert view.is_contiguous(memory_format=torch.channels_last)
+
+
+def test_without_strength_a_view_is_the_image():
+    images = photos()
+    for view in views()(images, 0):
+        torch.testing.assert_close(view, to_unit_range(images), rtol=0, atol=1e-5)
+
+
+def test_a_batch_of_one():
+    assert views(**FULL)(photos(1), 0)[0].shape == (1, 3, 32, 32)
+
+
+def test_flip_and_greyscale_happen_as_often_as_asked():
+    images = photos(2000)
+    unit = to_unit_range(images)
+    flipped = torch.isclose(views(flip_p=0.3)(images, 0)[0], unit.flip(3), atol=1e-4).flatten(1).all(1)
+    assert flipped.float().mean().item() == pytest.approx(0.3, abs=0.04)
+    grey = views(grayscale_p=0.2)(images, 0)[0]
+    is_grey = (grey - grey.mean(1, keepdim=True)).abs().flatten(1).amax(1) < 1e-5
+    assert is_grey.float().mean().item() == pytest.approx(0.2, abs=0.04)
+    weights = TF.rgb_to_grayscale(unit[is_grey], num_output_channels=3)
+    torch.testing.assert_close(grey[is_grey], weights, rtol=0, atol=2e-3)
+
+
+@pytest.mark.parametrize("which", ["brightness", "contrast", "saturation", "hue"])
+def test_each_colour_operation_is_distributed_as_torchvisions(which):
+    """Two-sample test of three statistics per view over the full range of one operation."""
+    off = {"brightness": 0.0, "contrast": 0.0, "saturation": 0.0, "hue": 0.0}
+    strength = {"brightness": 0.8, "contrast": 0.8, "saturation": 0.8, "hue": 0.2}[which]
+    images = photos(1).expand(1200, -1, -1, -1)
+    ours = views(jitter_p=1.0, **(off | {which: strength}))(images, 0)[0]
+    torch.manual_seed(0)
+    jitter = T.ColorJitter(**(off | {which: strength}))
+    theirs = torch.stack([jitter(image) for image in to_unit_range(images)])
+    for statistic in (_brightness, _contrast, _redness):
+        spread = statistic(theirs)
+        if spread.std() > 1e-3:
+            assert ks_2samp(statistic(ours), spread).pvalue > 1e-3
+
+
+def test_crops_are_distributed_as_torchvisions():
+    """On images whose pixels are their own coordinates, a view's means are the crop's centre."""
+    size = 32
+    line = torch.linspace(0, 255, size).byte()
+    across, down = line.expand(size, size), line[:, None].expand(size, size)
+    images = torch.stack([across, down, torch.zeros_like(down)], -1).expand(1500, -1, -1, -1)
+    ours = views(**CROPS)(images, 0)[0]
+    torch.manual_seed(0)
+    crop = T.RandomResizedCrop(size, scale=(0.08, 1.0), ratio=(0.75, 1.3333), antialias=False)
+    theirs = torch.stack([crop(image) for image in to_unit_range(images)])
+    for channel in (0, 1):
+        a, b = ours[:, channel].mean((1, 2)), theirs[:, channel].mean((1, 2))
+        assert ks_2samp(a, b).pvalue > 1e-3, "where the crops lie"
+        a, b = ours[:, channel].std((1, 2)), theirs[:, channel].std((1, 2))
+        assert abs(a.mean() - b.mean()) < 0.02, "how large they are (align_corners differs by a pixel)"
+
+
+def _brightness(images):
+    return images.mean((1, 2, 3))
+
+
+def _contrast(images):
+    return images.std((1, 2, 3))
+
+
+def _redness(images):
+    return (images[:, 0] - images[:, 2]).mean((1, 2))

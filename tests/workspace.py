@@ -1,0 +1,80 @@
+"""Small real inputs for tests: params, prepared folders by the on-disk contract."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+
+import numpy as np
+from sklearn.datasets import load_digits
+
+from infocl.config import parse_params, read_yaml
+from infocl.files import sha256_array, write_array, write_json
+
+ROOT = Path(__file__).parent.parent
+SHIPPED = read_yaml(ROOT / "params.yaml")
+
+TINY = {
+    "data.scenes.train_images": 96,
+    "data.scenes.test_images": 48,
+    "encoder.stem": "stl",
+    "encoder.width": 0.125,
+    "train.epochs": 2,
+    "train.batch_size": 32,
+    "train.schedule.warmup_epochs": 0,
+    "probe.max_iterations": 20,
+    "export.parity_images": 16,
+}
+
+
+def raw_params(**changes):
+    """The shipped params.yaml as a mapping, shrunk, with changes such as `reg__name="rc"`."""
+    raw = copy.deepcopy(SHIPPED)
+    for key, value in (TINY | {name.replace("__", "."): v for name, v in changes.items()}).items():
+        *parents, last = key.split(".")
+        node = raw
+        for parent in parents:
+            node = node[parent]
+        node[last] = value
+    return raw
+
+
+def tiny_params(**changes):
+    """Validated params of a run that takes seconds."""
+    return parse_params(raw_params(**changes))
+
+
+def digit_images(count, size=32, offset=0):
+    """Real handwritten digits (uint8, N x size x size x 3), each in a colour of its own, and labels."""
+    digits = load_digits()
+    chosen = np.arange(offset, offset + count)
+    small = digits.images[chosen] / 16
+    large = np.kron(small, np.ones((size // 8, size // 8)))
+    tint = np.random.default_rng(offset).uniform(0.3, 1, (count, 1, 1, 3))
+    return np.round(255 * large[..., None] * tint).astype(np.uint8), digits.target[chosen].astype(np.int64)
+
+
+def write_prepared(folder, *, name="scenes", train=96, test=48, size=32, labelled=True):
+    """A prepared data set as stage prepare writes it."""
+    splits = {}
+    for split, count, offset in (("train", train, 0), ("test", test, train)):
+        images, labels = digit_images(count, size, offset)
+        write_array(folder / split / "images.npy", images)
+        if labelled:
+            write_array(folder / split / "labels.npy", labels)
+        splits[split] = {"images": count, "labelled": labelled, "images_sha256": sha256_array(images)}
+    meta = {
+        "format": 1,
+        "name": name,
+        "classes": [str(digit) for digit in range(10)] if labelled else None,
+        "image_size": size,
+        "mean": [0.2, 0.2, 0.2],
+        "std": [0.3, 0.3, 0.3],
+        "source": "scikit-learn load_digits",
+        "licence": "BSD-3-Clause",
+        "source_sha256": "0" * 64,
+        "splits": splits,
+        "images_in": None,
+    }
+    write_json(folder / "meta.json", meta)
+    return folder
