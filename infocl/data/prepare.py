@@ -1,0 +1,108 @@
+"""Preparation: a data set as arrays on disk, the same bytes on every run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from infocl.config import Params
+from infocl.data.catalog import CATALOG
+from infocl.data.prepared import FORMAT, META_FILE
+from infocl.data.raw import Images, RawSet, Request
+from infocl.files import replacing_folder, sha256_array, write_array, write_json
+from infocl.layout import PREPARED, TARGETS, raw_folder
+
+CHUNK = 4096  # images whose statistics are summed at a time
+LEAST_STD = 1 / 255  # a channel that never varies is left at its scale instead of divided by zero
+
+
+def prepare_source(params: Params) -> dict[str, Any]:
+    """Write `data/prepared/<data.name>/`.
+
+    Raises:
+        UserError: the data are missing or damaged; what was prepared before stays.
+    """
+    name = params.data.name
+    raw_set = CATALOG[name](Request(params.data, raw_folder(params.data.root)))
+    with replacing_folder(PREPARED / name) as folder:
+        meta = write_set(folder, name, raw_set, params.data.image_size)
+    counts = {f"{split}_images": about["images"] for split, about in meta["splits"].items()}
+    return {"data": name, "classes": len(raw_set.classes or ()), **counts}
+
+
+def prepare_targets(params: Params) -> dict[str, Any]:
+    """Write `data/targets/<target>/` for each of `transfer.targets`, and nothing else there.
+
+    Targets that are attributes of the same images share one copy, in a folder of its own.
+
+    Raises:
+        UserError: the data of a target are missing or damaged; what was prepared before stays.
+    """
+    request = Request(params.data, raw_folder())
+    waiting, done = list(params.transfer.targets), dict[str, int]()
+    with replacing_folder(TARGETS) as parent:
+        names: list[str] = list(waiting)
+        while names:
+            name = names.pop()
+            raw_set = CATALOG[name](request)
+            meta = write_set(parent / name, name, raw_set, params.data.image_size)
+            done[name] = sum(about["images"] for about in meta["splits"].values())
+            if raw_set.images_in and raw_set.images_in not in (*done, *names):
+                names.append(raw_set.images_in)
+    return {"targets": len(waiting), **{f"{name}_images": done[name] for name in waiting}}
+
+
+def write_set(folder: Path, name: str, raw_set: RawSet, image_size: int) -> dict[str, Any]:
+    """Write a data set's arrays and `meta.json`; images that lie elsewhere are not written again."""
+    seen = raw_set.splits.get("pretrain", raw_set.splits["train"])
+    mean, std = channel_statistics(seen.images)
+    splits = {}
+    for split_name, split in raw_set.splits.items():
+        if raw_set.images_in is None:
+            write_array(folder / split_name / "images.npy", split.images)
+        if split.labels is not None:
+            write_array(folder / split_name / "labels.npy", split.labels)
+        splits[split_name] = {
+            "images": len(split.images),
+            "labelled": split.labels is not None,
+            "images_sha256": sha256_array(split.images),
+        }
+    meta = {
+        "format": FORMAT,
+        "name": name,
+        "classes": raw_set.classes,
+        "image_size": image_size,
+        "mean": mean,
+        "std": std,
+        "source": raw_set.source,
+        "licence": raw_set.licence,
+        "source_sha256": raw_set.source_sha256,
+        "splits": splits,
+        "images_in": raw_set.images_in,
+    }
+    write_json(folder / META_FILE, meta)
+    return meta
+
+
+def channel_statistics(images: Images) -> tuple[list[float], list[float]]:
+    """Mean and standard deviation of each channel over all pixels, in [0, 1], in float64.
+
+    Args:
+        images: uint8 (N, H, W, 3).
+
+    Returns:
+        Three means, and three standard deviations of at least `LEAST_STD`.
+    """
+    total, squares, count = np.zeros(3), np.zeros(3), 0
+    for start in range(0, len(images), CHUNK):
+        chunk = images[start : start + CHUNK].reshape(-1, 3)
+        histograms = np.stack([np.bincount(chunk[:, channel], minlength=256) for channel in range(3)])
+        levels = np.arange(256) / 255
+        total += histograms @ levels
+        squares += histograms @ levels**2
+        count += len(chunk)
+    mean = total / count
+    std = np.sqrt(np.maximum(squares / count - mean**2, LEAST_STD**2))
+    return [round(float(value), 8) for value in mean], [round(float(value), 8) for value in std]

@@ -1,0 +1,105 @@
+"""Reading prepared data sets: `meta.json` and memory-mapped arrays, checked against each other."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from infocl.errors import UserError
+from infocl.files import read_array, read_json
+
+FORMAT = 1
+META_FILE = "meta.json"
+RERUN = "run the prepare stage again (dvc repro prepare)"
+
+
+@dataclass(frozen=True)
+class Split:
+    """Images of one split, memory-mapped, and their labels.
+
+    Attributes:
+        images: uint8 (N, H, W, 3).
+        labels: int64 (N,), or None when the split is unlabelled.
+        images_sha256: hash of the images, as written at preparation.
+    """
+
+    images: npt.NDArray[np.uint8]
+    labels: npt.NDArray[np.int64] | None
+    images_sha256: str
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+
+class Prepared:
+    """A prepared data set on disk.
+
+    Args:
+        folder: where `meta.json` lies.
+        meta: its content.
+    """
+
+    def __init__(self, folder: Path, meta: dict[str, Any]) -> None:
+        self.folder = folder
+        self.meta = meta
+        try:
+            self.name: str = meta["name"]
+            self.classes: list[str] | None = meta["classes"]
+            self.image_size: int = meta["image_size"]
+            self.mean: list[float] = meta["mean"]
+            self.std: list[float] = meta["std"]
+            self.splits: dict[str, dict[str, Any]] = meta["splits"]
+            images_in: str | None = meta["images_in"]
+        except KeyError as error:
+            raise UserError(f"{folder / META_FILE} lacks {error}; {RERUN}") from None
+        self._images_folder = folder.parent / images_in if images_in else folder
+
+    def split(self, name: str) -> Split:
+        """Read a split; the images stay on disk until they are used.
+
+        Raises:
+            UserError: there is no such split, or its files are missing, corrupt or of other shapes.
+        """
+        if name not in self.splits:
+            raise UserError(f"{self.folder} has no split {name!r} but {', '.join(self.splits)}; {RERUN}")
+        about = self.splits[name]
+        images_file = self._images_folder / name / "images.npy"
+        images = read_array(images_file, RERUN, mmap=True)
+        shape = (about["images"], self.image_size, self.image_size, 3)
+        if images.shape != shape or images.dtype != np.uint8:
+            raise UserError(f"{images_file} holds {images.dtype} {images.shape}, not uint8 {shape}; {RERUN}")
+        labels = self._labels(name) if about["labelled"] else None
+        return Split(images, labels, about["images_sha256"])
+
+    def _labels(self, name: str) -> npt.NDArray[np.int64]:
+        labels_file = self.folder / name / "labels.npy"
+        labels = read_array(labels_file, RERUN)
+        count = self.splits[name]["images"]
+        if labels.shape != (count,) or labels.dtype != np.int64:
+            raise UserError(f"{labels_file} is {labels.dtype} {labels.shape}, not int64 ({count},); {RERUN}")
+        classes = len(self.classes or ())
+        if count and not 0 <= labels.min() <= labels.max() < classes:
+            raise UserError(f"{labels_file} holds labels outside 0 to {classes - 1}; {RERUN}")
+        return labels
+
+    @cached_property
+    def pretrain(self) -> Split:
+        """The images that pretraining sees: the split `pretrain` where there is one, otherwise `train`."""
+        return self.split("pretrain" if "pretrain" in self.splits else "train")
+
+
+def load_prepared(folder: Path) -> Prepared:
+    """Open a prepared data set.
+
+    Raises:
+        UserError: `meta.json` is missing, corrupt or of another format.
+    """
+    meta = read_json(folder / META_FILE, RERUN)
+    if meta.get("format") != FORMAT:
+        raise UserError(f"{folder / META_FILE} has format {meta.get('format')!r}, not {FORMAT}; {RERUN}")
+    return Prepared(folder, meta)

@@ -1,0 +1,139 @@
+"""Folders of images of every kind that Pillow reads, and what is said about those it does not."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from infocl.data.folder import load_folder, read_image
+from infocl.data.raw import Request
+from infocl.errors import UserError
+from infocl.layout import RAW
+from tests.workspace import digit_images, tiny_params
+
+
+def load(root, **changes):
+    return load_folder(Request(tiny_params(data__name="folder", data__root=str(root), **changes).data, RAW))
+
+
+def save(path, image):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    image.save(path)
+
+
+def fill(root, classes, per_class=10):
+    images, _ = digit_images(len(classes) * per_class)
+    for number, image in enumerate(images):
+        save(root / classes[number % len(classes)] / f"{number}.png", Image.fromarray(image))
+
+
+def test_class_folders_are_split_evenly_and_the_same_every_time(tmp_path):
+    fill(tmp_path, ["b", "a"])
+    raw = load(tmp_path)
+    assert raw.classes == ["a", "b"]
+    assert np.bincount(raw.splits["train"].labels).tolist() == [8, 8]
+    assert np.bincount(raw.splits["test"].labels).tolist() == [2, 2]
+    assert np.array_equal(load(tmp_path).splits["test"].images, raw.splits["test"].images)
+    train = {image.tobytes() for image in raw.splits["train"].images}
+    assert not any(image.tobytes() in train for image in raw.splits["test"].images)
+
+
+def test_given_splits_are_kept(tmp_path):
+    fill(tmp_path / "train", ["a", "b"])
+    fill(tmp_path / "test", ["a", "b"], per_class=3)
+    raw = load(tmp_path)
+    assert (len(raw.splits["train"].images), len(raw.splits["test"].images)) == (20, 6)
+    fill(tmp_path / "test", ["c"])
+    with pytest.raises(UserError, match="different class folders"):
+        load(tmp_path)
+
+
+def test_a_flat_folder_is_unlabelled(tmp_path):
+    fill(tmp_path, ["."], per_class=10)
+    raw = load(tmp_path)
+    assert raw.classes is None
+    assert raw.splits["train"].labels is None
+    assert len(raw.splits["test"].images) == 2
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L", "RGBA", "LA", "P", "1", "CMYK", "I;16", "F"])
+def test_every_mode_becomes_rgb(tmp_path, mode):
+    ramp = np.tile(np.linspace(0, 255, 40).astype(np.uint8), (40, 1))
+    if mode == "I;16":
+        image = Image.fromarray(ramp.astype(np.uint16) * 257)
+    elif mode == "F":
+        image = Image.fromarray(ramp.astype(np.float32))
+    else:
+        image = Image.fromarray(ramp).convert(mode)
+    path = tmp_path / ("x.tiff" if mode in ("CMYK", "F") else "x.png")
+    save(path, image)
+    pixels = read_image(path, 20)
+    assert pixels.shape == (20, 20, 3)
+    assert pixels.dtype == np.uint8
+    assert pixels[:, -3:].mean() > pixels[:, :3].mean() + 150
+
+
+def test_rotation_of_the_camera_is_undone(tmp_path):
+    pixels = np.zeros((20, 20, 3), np.uint8)
+    pixels[:10] = 255
+    exif = Image.Exif()
+    exif[0x0112] = 3
+    Image.fromarray(pixels).save(tmp_path / "x.png", exif=exif)
+    turned = read_image(tmp_path / "x.png", 20)
+    assert turned[:9].max() == 0
+    assert turned[11:].min() == 255
+
+
+def test_transparency_lies_on_white_and_the_centre_is_kept(tmp_path):
+    Image.new("RGBA", (30, 30), (255, 0, 0, 0)).save(tmp_path / "clear.png")
+    assert read_image(tmp_path / "clear.png", 10).min() == 255
+    wide = np.zeros((20, 60, 3), np.uint8)
+    wide[:, 20:40] = 200
+    Image.fromarray(wide).save(tmp_path / "wide.png")
+    assert read_image(tmp_path / "wide.png", 20).min() == 200
+
+
+@pytest.mark.parametrize("content", [b"", b"not an image", b"\x89PNG\r\n\x1a\n" + b"\0" * 40])
+def test_a_broken_file_is_named(tmp_path, content):
+    fill(tmp_path, ["a", "b"])
+    (tmp_path / "a" / "broken.png").write_bytes(content)
+    with pytest.raises(
+        UserError, match=r"a/broken\.png cannot be read as an image.*replace or remove it"
+    ) as caught:
+        load(tmp_path)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_truncated_file_is_named(tmp_path):
+    fill(tmp_path, ["a", "b"])
+    path = tmp_path / "a" / "0.png"
+    path.write_bytes(path.read_bytes()[:-40])
+    with pytest.raises(UserError, match=r"a/0\.png cannot be read"):
+        load(tmp_path)
+
+
+def test_a_decompression_bomb_is_refused(tmp_path, monkeypatch):
+    fill(tmp_path, ["a", "b"])
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 500)
+    with pytest.raises(UserError, match="too many pixels"):
+        load(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (lambda root: None, "is not a folder"),
+        (lambda root: root.mkdir(), "holds no images"),
+        (lambda root: [fill(root, ["a"]), (root / "empty").mkdir()], "empty holds no images"),
+        (lambda root: [fill(root, ["a"]), fill(root, ["alone"], per_class=1)], "alone holds a single image"),
+        (lambda root: fill(root, ["a", "b"], per_class=2), "too small to hold out"),
+    ],
+)
+def test_folders_that_cannot_be_used(tmp_path, make, said):
+    root = tmp_path / "pictures"
+    make(root)
+    with pytest.raises(UserError, match=said) as caught:
+        load(root)
+    assert "\n" not in str(caught.value)
+    assert "pictures" in str(caught.value)

@@ -1,0 +1,203 @@
+"""Readers of published sets, on small files in the genuine on-disk layout."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import tarfile
+
+import numpy as np
+import pytest
+
+from infocl.data import named
+from infocl.data.named import load_cifar, load_fashionmnist, load_stl10, read_idx
+from infocl.data.raw import Request
+from infocl.errors import UserError
+from tests.workspace import tiny_params
+
+NOWHERE = "http://127.0.0.1:9/"  # the discard port of this machine: refused at once
+
+
+@pytest.fixture(autouse=True)
+def _no_network(monkeypatch):
+    monkeypatch.setattr(
+        named,
+        "CIFARS",
+        {
+            name: about._replace(url=NOWHERE + about.url.rsplit("/", 1)[1])
+            for name, about in named.CIFARS.items()
+        },
+    )
+    monkeypatch.setattr(named.STL10, "url", NOWHERE + named.STL10.filename)
+    monkeypatch.setattr(named.FashionMNIST, "mirrors", [NOWHERE])
+
+
+def request_for(raw, **changes):
+    return Request(tiny_params(**changes).data, raw)
+
+
+def cifar_rows(count, label_bytes, classes, seed):
+    generator = np.random.default_rng(seed)
+    rows = generator.integers(0, 256, (count, label_bytes + 3072), dtype=np.uint8)
+    rows[:, label_bytes - 1] = np.arange(count) % classes
+    return rows
+
+
+def write_cifar(raw, name):
+    about = named.CIFARS[name]
+    classes = 10 if name == "cifar10" else 100
+    folder = raw / about.folder
+    folder.mkdir(parents=True)
+    rows = {
+        file: cifar_rows(classes, about.label_bytes, classes, seed)
+        for seed, file in enumerate((*about.train, *about.test))
+    }
+    for file, content in rows.items():
+        content.tofile(folder / file)
+    (folder / about.names).write_text("".join(f"class{index}\n" for index in range(classes)) + "\n")
+    return folder, rows
+
+
+@pytest.mark.parametrize("name", ["cifar10", "cifar100"])
+def test_cifar(tmp_path, name):
+    _, rows = write_cifar(tmp_path, name)
+    raw = load_cifar(request_for(tmp_path), name)
+    about = named.CIFARS[name]
+    train = np.concatenate([rows[file] for file in about.train])
+    assert len(raw.classes) == (10 if name == "cifar10" else 100)
+    assert np.array_equal(raw.splits["train"].labels, train[:, about.label_bytes - 1])
+    image = raw.splits["train"].images[3]
+    planes = train[3, about.label_bytes :].reshape(3, 32, 32)
+    assert np.array_equal(image[..., 0], planes[0]), "red plane first, row by row"
+    assert np.array_equal(image[..., 2], planes[2])
+
+
+def test_cifar_from_its_archive(tmp_path, monkeypatch):
+    folder, _ = write_cifar(tmp_path / "made", "cifar10")
+    raw = tmp_path / "raw"
+    raw.mkdir()
+    with tarfile.open(raw / "cifar-10-binary.tar.gz", "w:gz") as archive:
+        archive.add(folder, arcname=folder.name)
+    with pytest.raises(UserError, match=r"cifar-10-binary\.tar\.gz is damaged or another file"):
+        load_cifar(request_for(raw), "cifar10")
+    md5 = hashlib.md5((raw / "cifar-10-binary.tar.gz").read_bytes()).hexdigest()
+    monkeypatch.setitem(named.CIFARS, "cifar10", named.CIFARS["cifar10"]._replace(md5=md5))
+    assert len(load_cifar(request_for(raw), "cifar10").splits["train"].images) == 50
+
+
+def test_damaged_cifar_is_named(tmp_path):
+    folder, rows = write_cifar(tmp_path, "cifar10")
+    rows["test_batch.bin"].tofile(folder / "data_batch_3.bin", sep="")
+    path = folder / "data_batch_3.bin"
+    path.write_bytes(path.read_bytes()[:-5])
+    with pytest.raises(UserError, match=r"data_batch_3\.bin is damaged"):
+        load_cifar(request_for(tmp_path), "cifar10")
+    wrong = rows["data_batch_1.bin"].copy()
+    wrong[:, 0] = 77
+    wrong.tofile(path)
+    with pytest.raises(UserError, match="labels outside 0 to 9"):
+        load_cifar(request_for(tmp_path), "cifar10")
+
+
+def write_stl10(raw, monkeypatch, count=20):
+    folder = raw / "stl10_binary"
+    folder.mkdir(parents=True)
+    generator = np.random.default_rng(0)
+    made = {}
+    for split in ("train", "test", "unlabeled"):
+        pixels = generator.integers(0, 256, (count, 3, 96, 96), dtype=np.uint8)
+        pixels.tofile(folder / f"{split}_X.bin")
+        made[split] = pixels
+        if split != "unlabeled":
+            (np.arange(count, dtype=np.uint8) % 10 + 1).tofile(folder / f"{split}_y.bin")
+    (folder / "class_names.txt").write_text("".join(f"class{index}\n" for index in range(10)))
+    for listed in ("train_list", "test_list"):
+        entries = getattr(named.STL10, listed)
+        md5s = [[file, hashlib.md5((folder / file).read_bytes()).hexdigest()] for file, _ in entries]
+        monkeypatch.setattr(named.STL10, listed, md5s)
+    return folder, made
+
+
+def test_stl10_pretrains_on_its_unlabelled_split(tmp_path, monkeypatch):
+    folder, made = write_stl10(tmp_path, monkeypatch)
+    raw = load_stl10(request_for(tmp_path, data__image_size=96))
+    assert set(raw.splits) == {"pretrain", "train", "test"}
+    assert raw.splits["pretrain"].labels is None
+    assert np.array_equal(raw.splits["train"].labels, np.arange(20) % 10)
+    assert np.array_equal(raw.splits["pretrain"].images[2, ..., 1], made["unlabeled"][2, 1].T), (
+        "column by column"
+    )
+    assert load_stl10(request_for(tmp_path)).splits["test"].images.shape == (20, 32, 32, 3)
+    (folder / "train_X.bin").write_bytes(b"short")
+    with pytest.raises(UserError, match="stl10_binary is damaged"):
+        load_stl10(request_for(tmp_path))
+
+
+def write_fashion(folder, *, compressed, count=40):
+    folder.mkdir(parents=True, exist_ok=True)
+    generator = np.random.default_rng(0)
+    for name in named.FASHION_FILES:
+        if "images" in name:
+            values = generator.integers(0, 256, (count, 28, 28), dtype=np.uint8)
+            header = np.array([2051, count, 28, 28], ">u4").tobytes()
+        else:
+            values, header = (
+                (np.arange(count) % 10).astype(np.uint8),
+                np.array([2049, count], ">u4").tobytes(),
+            )
+        content = header + values.tobytes()
+        if compressed:
+            (folder / name).write_bytes(gzip.compress(content))
+        else:
+            (folder / name.removesuffix(".gz")).write_bytes(content)
+
+
+@pytest.mark.parametrize("compressed", [True, False])
+@pytest.mark.parametrize("inside", ["", "fashion-mnist", "FashionMNIST/raw"])
+def test_fashionmnist_as_it_lies_on_disk(tmp_path, inside, compressed):
+    write_fashion(tmp_path / inside, compressed=compressed)
+    raw = load_fashionmnist(request_for(tmp_path, data__image_size=28))
+    pixels = np.random.default_rng(0).integers(0, 256, (40, 28, 28), dtype=np.uint8)
+    assert np.array_equal(raw.splits["train"].images, np.repeat(pixels[..., None], 3, -1))
+    assert np.array_equal(raw.splits["test"].labels, np.arange(40) % 10)
+    assert load_fashionmnist(request_for(tmp_path)).splits["train"].images.shape == (40, 32, 32, 3)
+
+
+@pytest.mark.parametrize(
+    "harm",
+    [
+        lambda content: content[:-3],
+        lambda content: b"PK" + content,
+        lambda content: gzip.compress(gzip.decompress(content)[:-100]),
+        lambda content: gzip.compress(b"\0\0\x08\x02" + gzip.decompress(content)[4:]),
+        lambda _content: b"",
+    ],
+)
+def test_damaged_idx_is_named(tmp_path, harm):
+    write_fashion(tmp_path, compressed=True)
+    path = tmp_path / named.FASHION_FILES[0]
+    path.write_bytes(harm(path.read_bytes()))
+    with pytest.raises(
+        UserError, match=r"train-images-idx3-ubyte\.gz is (damaged|not an IDX file).*replace it"
+    ):
+        read_idx(path, 3)
+
+
+@pytest.mark.parametrize(
+    ("reader", "named_file"),
+    [
+        (lambda request: load_cifar(request, "cifar10"), "cifar-10-binary.tar.gz"),
+        (lambda request: load_cifar(request, "cifar100"), "cifar-100-binary.tar.gz"),
+        (load_stl10, "stl10_binary.tar.gz"),
+        (load_fashionmnist, "t10k-labels-idx1-ubyte.gz"),
+    ],
+)
+def test_without_files_or_network_one_line_says_what_to_put_where(tmp_path, capfd, reader, named_file):
+    with pytest.raises(UserError) as caught:
+        reader(request_for(tmp_path / "raw"))
+    message = str(caught.value)
+    assert "\n" not in message
+    assert str(tmp_path / "raw") in message
+    assert named_file in message
+    assert "INFOCL_DATA" in message
+    assert "Traceback" not in capfd.readouterr().err
