@@ -1,0 +1,95 @@
+"""The model card: what the exported encoder is, what it is good for, and what nobody knows of it."""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from ruamel.yaml import YAML
+
+from infocl.wording import file_size, interval, limits, method, percent
+
+HUB_LICENCES = {  # as model hubs spell them, by what the data call theirs
+    "apache-2.0",
+    "bsd-2-clause",
+    "bsd-3-clause",
+    "cc-by-2.0",
+    "cc-by-4.0",
+    "cc-by-sa-4.0",
+    "cc0-1.0",
+    "mit",
+}
+
+
+def render_card(about: Mapping[str, Any]) -> str:
+    """README.md of an export, from what its `encoder.json` says."""
+    environment = Environment(
+        loader=PackageLoader("infocl", "."),
+        undefined=StrictUndefined,
+        autoescape=False,  # Markdown: foreign text goes through the filter `plain`
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters |= {"percent": percent, "interval": interval, "plain": plain, "size": file_size}
+    metrics = about["metrics"]
+    return environment.get_template("model_card.md").render(
+        about=about,
+        header=hub_header(about),
+        method=method(about["objective"], about["regularizer"], about["reg_weight"]),
+        tasks=_tasks(about),
+        usage=f"```python\n{usage_example(about)}\n```",
+        limits=limits(about["data"], metrics["transfer"]),
+    )
+
+
+def usage_example(about: Mapping[str, Any]) -> str:
+    """Five lines of Python that embed images with onnxruntime, started beside `encoder.onnx`."""
+    size, dim = about["image_size"], about["output"]["shape"][1]
+    return "\n".join(
+        [
+            "import numpy as np, onnxruntime",
+            "",
+            'session = onnxruntime.InferenceSession("encoder.onnx")',
+            f"images = np.zeros((4, {size}, {size}, 3), dtype=np.uint8)  # yours: RGB, 0 to 255",
+            '(embedding,) = session.run(["embedding"], {"image": images})',
+            f"print(embedding.shape, embedding.dtype)  # (4, {dim}) float32",
+        ]
+    )
+
+
+def hub_header(about: Mapping[str, Any]) -> str:
+    """The YAML that model hubs read; a licence only where the data's is one that they know."""
+    header: dict[str, Any] = {}
+    licence = hub_licence(about["data_licence"])
+    if licence:
+        header["license"] = licence
+    names = (about["objective"], about["regularizer"], about["encoder"]["arch"], about["data"])
+    header |= {
+        "library_name": "onnx",
+        "pipeline_tag": "image-feature-extraction",
+        "tags": ["infocl", "contrastive-learning", "representation-learning", "onnxruntime", *names],
+    }
+    text = io.StringIO()
+    YAML().dump(header, text)
+    return text.getvalue().rstrip()
+
+
+def hub_licence(licence: str | None) -> str | None:
+    """The hubs' name of a licence such as "BSD-3-Clause" or "CC BY 4.0", None when it is not known."""
+    name = re.sub(r"[\s_]+", "-", (licence or "").strip().lower())
+    return name if name in HUB_LICENCES else None
+
+
+def plain(text: Any) -> str:
+    """Foreign text on one line, without the signs that Markdown or HTML would act on."""
+    return re.sub(r"[|<>`\[\]*\\]", " ", " ".join(str(text).split()))
+
+
+def _tasks(about: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
+    metrics = about["metrics"]
+    source = [(f"{about['data']} (source)", metrics["source"])] if metrics["source"] else []
+    return [*source, *metrics["transfer"].items()]

@@ -1,0 +1,45 @@
+"""Words for people, with their units."""
+
+from __future__ import annotations
+
+import pytest
+
+from infocl.wording import counted, file_size, interval, limits, method, percent
+
+
+@pytest.mark.parametrize(
+    ("size", "said"),
+    [(0, "0 bytes"), (999, "999 bytes"), (1000, "1.0 kB"), (2_811_347, "2.8 MB"), (1_500_000_000, "1.5 GB")],
+)
+def test_file_sizes(size, said):
+    assert file_size(size) == said
+
+
+@pytest.mark.parametrize(
+    ("parts", "said"),
+    [
+        (("simclr", "lbe", 1.0), "SimCLR + LBE (λ = 1)"),
+        (("simclr", "rc", 0.05), "SimCLR + RC (λ = 0.05)"),
+        (("simclr", "none", 1.0), "SimCLR without regulariser"),
+        (("simclr", "lbe", 0.0), "SimCLR + LBE (λ = 0)"),
+        (("new", "newer", 2.0), "new + newer (λ = 2)"),
+    ],
+)
+def test_methods(parts, said):
+    assert method(*parts) == said
+
+
+def test_shares_and_counts():
+    assert percent(0.8146) == "81.5 %"
+    assert interval((0.7935, 0.83288)) == "79.3 to 83.3 %"
+    assert (counted(1, "target"), counted(1500, "image")) == ("1 target", "1,500 images")
+
+
+@pytest.mark.parametrize(
+    ("data", "targets", "embedded"),
+    [("scenes", ["cifar10"], True), ("cifar10", ["hue"], True), ("cifar10", ["stl10"], False)],
+)
+def test_the_embedded_data_are_no_finding_about_natural_images(data, targets, embedded):
+    said = limits(data, targets)
+    assert any("no finding about natural images" in line for line in said) is embedded
+    assert any("one seed" in line for line in said)

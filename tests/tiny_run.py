@@ -1,0 +1,159 @@
+"""A run's files, tiny but complete: a real encoder, real images, and metrics of the stages' shapes."""
+
+from __future__ import annotations
+
+import copy
+import math
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from sklearn.datasets import load_digits
+
+from infocl.config import Params
+from infocl.encoders import Encoder, save_encoder
+from infocl.files import read_json, sha256_array, write_array, write_json, write_text
+from infocl.params_file import parse_params, read_yaml
+
+SHIPPED = read_yaml(Path(__file__).parent.parent / "params.yaml")
+SIZE = 16
+CLASSES = ["zero", "one", "two"]
+TARGETS = ["hue", "scale", "photos"]
+
+
+def tiny_params(**export) -> Params:
+    raw = copy.deepcopy(SHIPPED)
+    raw["data"]["image_size"] = SIZE
+    raw["encoder"]["width"] = 0.125
+    raw["transfer"]["targets"] = TARGETS
+    raw["export"] |= {"parity_images": 12} | export
+    return parse_params(raw)
+
+
+def digit_images(first: int, count: int) -> tuple[np.ndarray, np.ndarray]:
+    digits = load_digits(n_class=len(CLASSES))
+    chosen = slice(first, first + count)
+    grey = np.kron(digits.images[chosen] * 15, np.ones((2, 2))).astype(np.uint8)
+    return np.stack([grey, 255 - grey, grey // 2], axis=-1), digits.target[chosen].astype(np.int64)
+
+
+def write_prepared(*, labelled=True, classes=CLASSES, splits=("train", "test")) -> dict:
+    folder = Path("data/prepared/scenes")
+    about = {}
+    for index, name in enumerate(splits):
+        images, labels = digit_images(index * 60, 60)
+        write_array(folder / name / "images.npy", images)
+        if labelled:
+            write_array(folder / name / "labels.npy", labels)
+        about[name] = {"images": 60, "labelled": labelled, "images_sha256": sha256_array(images)}
+    meta = {
+        "format": 1,
+        "name": "scenes",
+        "classes": classes if labelled else None,
+        "image_size": SIZE,
+        "mean": [0.3, 0.6, 0.1],
+        "std": [0.2, 0.3, 0.1],
+        "source": "scikit-learn",
+        "licence": "BSD-3-Clause",
+        "source_sha256": "ab" * 32,
+        "splits": about,
+        "images_in": None,
+    }
+    write_json(folder / "meta.json", meta)
+    return meta
+
+
+def write_encoder(meta: dict, *, regularizer="lbe", **about) -> dict:
+    torch.manual_seed(0)
+    params = tiny_params().encoder
+    encoder = Encoder(params, meta["mean"], meta["std"])
+    with torch.no_grad():
+        encoder(torch.rand(16, 3, SIZE, SIZE))  # running statistics that are not the initial ones
+    about = {
+        "version": "0.1.0",
+        "objective": "simclr",
+        "regularizer": regularizer,
+        "reg_weight": 1.0,
+        "data": "scenes",
+        "image_size": SIZE,
+        "epochs": 3,
+        "seed": 0,
+        "params_sha256": "cd" * 32,
+        "git_revision": "0123456789abcdef0123456789abcdef01234567",
+        **about,
+    }
+    folder = Path("models/pretrain")
+    folder.mkdir(parents=True, exist_ok=True)
+    save_encoder(folder, encoder.eval(), about)
+    return about
+
+
+def task(accuracy: float, images: int = 60) -> dict:
+    return {
+        "accuracy": accuracy,
+        "accuracy_ci95": [accuracy - 0.04321, accuracy + 0.03456],
+        "knn_accuracy": accuracy - 0.1,
+        "majority": 0.35,
+        "l2": 0.001,
+        "l2_at_edge": False,
+        "validation_accuracy": accuracy,
+        "converged": True,
+        "classes": 3,
+        "train_images": 60,
+        "test_images": images,
+    }
+
+
+def write_metrics(*, labelled=True) -> None:
+    cost = {"seconds": 12.34, "peak_memory_mib": 567.8}
+    diagnostics = {
+        "rankme": 21.7,
+        "dim": 64,
+        "dead_units": 0.03125,
+        "feature_norm": 7.9,
+        "alignment": 0.4321,
+        "uniformity": -2.345,
+        "info_nce_nats": 2.1,
+        "info_nce_ceiling_nats": math.log(45),
+        "info_nce_temperature": 0.25,
+        "view_images": 60,
+    }
+    rows = {name: task(0.5 + index / 7) for index, name in enumerate(TARGETS)}
+    mean = sum(row["accuracy"] for row in rows.values()) / len(rows)
+    transfer = {"mean_accuracy": mean, "mean_accuracy_ci95": [mean - 0.0222, mean + 0.0333]}
+    pretrain = {
+        "images_per_second": 1234.5,
+        "loss": 1.5,
+        "epochs": 3,
+        "steps": 24,
+        "device": "CPU, 2 threads",
+    }
+    metrics = {
+        "prepare": {},
+        "targets": {},
+        "pretrain": pretrain,
+        "probe": diagnostics | (task(0.8123) if labelled else {}),
+        "transfer": rows | transfer | {"mean_knn_accuracy": 0.54},
+    }
+    for name, values in metrics.items():
+        write_json(Path("metrics") / f"{name}.json", values | cost)
+
+
+def write_results(meta: dict, *, parts=("regularizer_mi_bound_nats", "regularizer_mi_ceiling_nats")) -> None:
+    """The other files of pretraining and of the probe: history, pictures, features."""
+    names = ["step", "epoch", "lr", "loss", "objective", "regularizer", *parts, "feature_spread"]
+    names.append("images_per_second")
+    rows = [[3 * k, k / 8, 1e-3, *(2 + 1 / k for _ in names[3:-1]), 1000 + k] for k in range(1, 25)]
+    table = [",".join(names), *(",".join(f"{value:.8g}" for value in row) for row in rows)]
+    write_text(Path("models/pretrain/history.csv"), "\n".join(table) + "\n")
+    Image.new("RGB", (40, 20), "red").save("models/pretrain/views.png")
+    generator = np.random.default_rng(0)
+    config = read_json(Path("models/pretrain/config.json"), "")
+    splits = {}
+    for name, about in meta["splits"].items():
+        features = generator.normal(size=(about["images"], config["dim"])).astype(np.float32)
+        write_array(Path("models/features") / f"{name}.npy", features)
+        splits[name] = {"images_sha256": about["images_sha256"], "images": about["images"]}
+    about = {"format": 1, "encoder_sha256": config["weights_sha256"], "splits": splits}
+    write_json(Path("models/features/meta.json"), about)
