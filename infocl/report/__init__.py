@@ -1,0 +1,1 @@
+"""The report: one page that says what was learned, what it cost and what to ship."""

@@ -1,0 +1,168 @@
+"""Stage report: render everything into one file that needs no network."""
+
+from __future__ import annotations
+
+import base64
+import io
+from dataclasses import dataclass
+from importlib.resources import files
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+from ruamel.yaml import YAML
+
+from infocl.config import Params
+from infocl.files import write_text
+from infocl.layout import REPORT
+from infocl.model_card import usage_example
+from infocl.report.inputs import Inputs, Picture, read_inputs
+from infocl.report.plots import class_colour, draw_map, draw_panel, embed_in_plane, training_panels
+from infocl.report.tasks import duration, group_tasks, headline, verdict
+from infocl.results import ProbeResult
+from infocl.wording import file_size, interval, limits, method, percent
+
+NAMED_CLASSES = 20
+
+
+@dataclass(frozen=True)
+class Diagnostic:
+    """A number about the features and what it means; on a scale between two `ends`, its `place` in 0..1."""
+
+    name: str
+    value: str
+    words: str
+    ends: tuple[str, str] | None = None
+    place: float = 0.0
+
+
+def build_report(params: Params) -> dict[str, Any]:
+    """Write `report/index.html`.
+
+    Returns:
+        `bytes` of the page and the number of its `figures`.
+
+    Raises:
+        UserError: a file of the run is missing, damaged, or of another run.
+    """
+    inputs = read_inputs(params)
+    page = _environment().get_template("page.html").render(_context(inputs))
+    write_text(REPORT, page)
+    return {"bytes": len(page.encode()), "figures": page.count("<figure")}
+
+
+def _environment() -> Environment:
+    environment = Environment(
+        loader=PackageLoader("infocl", "report"),
+        undefined=StrictUndefined,
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {
+        "percent": lambda share: unbroken(percent(share)),
+        "interval": lambda bounds: unbroken(interval(bounds)),
+        "unbroken": unbroken,
+        "size": file_size,
+        "duration": duration,
+        "data_uri": _data_uri,
+    }
+    return environment
+
+
+def _context(inputs: Inputs) -> dict[str, Any]:
+    config = inputs.config
+    plane = embed_in_plane(inputs.features, inputs.params.seed)
+    panels = training_panels(inputs.history, float(config["reg_weight"]))
+    return {
+        "inputs": inputs,
+        "style": Markup(files("infocl.report").joinpath("style.css").read_text(encoding="utf-8")),
+        "method": method(config["objective"], config["regularizer"], config["reg_weight"]),
+        "headline": headline(inputs),
+        "verdict": verdict(inputs),
+        "limits": limits(inputs.data.name, inputs.transfer.targets),
+        "groups": group_tasks(inputs),
+        "panels": [(panel, draw_panel(panel, inputs.history["epoch"])) for panel in panels],
+        "plane": plane,
+        "map": draw_map(plane, inputs.labels),
+        "legend": _legend(inputs),
+        "diagnostics": _diagnostics(inputs.probe),
+        "longest": max(cost.seconds for cost in inputs.costs.values()) or 1.0,
+        "usage": usage_example(inputs.about),
+        "params": _as_yaml(inputs.params),
+    }
+
+
+def _legend(inputs: Inputs) -> list[tuple[int, str, str]]:
+    """Number, name and colour of each class, none for data without labels or with very many classes."""
+    classes = inputs.data.classes
+    if inputs.labels is None or classes is None or len(classes) > NAMED_CLASSES:
+        return []
+    return [(number, str(name), class_colour(number)) for number, name in enumerate(classes)]
+
+
+def _diagnostics(probe: ProbeResult) -> list[Diagnostic]:
+    ceiling = probe.info_nce_ceiling_nats
+    return [
+        Diagnostic(
+            "Effective rank (RankMe)",
+            f"{probe.rankme:.1f} of {probe.dim}",
+            "How many directions the features really use; more leaves more for other tasks to read.",
+            ("1", str(probe.dim)),
+            (probe.rankme - 1) / max(1, probe.dim - 1),
+        ),
+        Diagnostic(
+            "Dead units",
+            percent(probe.dead_units),
+            "Features that are the same for every image and so tell nothing.",
+            ("0 %", "100 %"),
+            probe.dead_units,
+        ),
+        Diagnostic(
+            "Shared information (InfoNCE)",
+            f"{probe.info_nce_nats:.2f} nats",
+            "A lower bound on what the features of two views of an unseen image share, from "
+            f"{probe.view_images:,} test images.",
+            ("0", f"at most {ceiling:.2f} nats"),
+            probe.info_nce_nats / ceiling,
+        ),
+        Diagnostic(
+            "Alignment",
+            f"{probe.alignment:.3f}",
+            "Mean squared distance between the unit features of two views of one image; lower is closer.",
+            ("0: views agree", "2: unrelated"),
+            probe.alignment / 2,
+        ),
+        Diagnostic(
+            "Uniformity",
+            _signed(probe.uniformity),
+            "How evenly unit features cover the sphere (logarithm of a mean potential); lower is more even.",
+            ("0: all alike", "−4: spread out"),
+            -probe.uniformity / 4,
+        ),
+        Diagnostic(
+            "Length of the features",
+            f"{probe.feature_norm:.3g}",
+            "Mean L2 norm. The probe does not depend on it, but how much noise of fixed strength blurs does.",
+        ),
+    ]
+
+
+def _signed(value: float) -> str:
+    return f"{value:.2f}".replace("-", "−")
+
+
+def unbroken(text: str) -> str:
+    """Text in which no line ends between a number and its sign."""
+    return text.replace(" %", "\u00a0%").replace("λ = ", "λ\u00a0=\u00a0")
+
+
+def _as_yaml(params: Params) -> str:
+    yaml, text = YAML(), io.StringIO()
+    yaml.default_flow_style = None
+    yaml.dump(params.model_dump(), text)
+    return text.getvalue()
+
+
+def _data_uri(picture: Picture) -> str:
+    return "data:image/png;base64," + base64.b64encode(picture.png).decode()

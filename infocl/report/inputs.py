@@ -1,0 +1,148 @@
+"""Everything the report reads, checked to come from one and the same run."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, UnidentifiedImageError
+
+from infocl.config import Params
+from infocl.data.prepared import Prepared, load_prepared
+from infocl.encoders import CONFIG_FILE
+from infocl.encoders import RERUN as RERUN_PRETRAIN
+from infocl.errors import UserError
+from infocl.evaluate.features import RERUN as RERUN_PROBE
+from infocl.evaluate.features import Features, load_features
+from infocl.files import read_json
+from infocl.layout import EXPORT, FEATURES, PREPARED, PRETRAIN
+from infocl.results import (
+    ABOUT_FILE,
+    ExportResult,
+    ProbeResult,
+    StageCost,
+    TransferResult,
+    read_cost,
+    read_export,
+    read_probe,
+    read_transfer,
+    rerun,
+)
+
+STAGES = ("prepare", "targets", "pretrain", "probe", "transfer", "export")
+NEEDED_COLUMNS = ("step", "epoch", "loss", "objective", "regularizer")
+
+History = dict[str, npt.NDArray[np.float64]]
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A PNG file's bytes and its size in px."""
+
+    png: bytes
+    width: int
+    height: int
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """One run as its files tell it; `reconstructions` is None where the regulariser has no decoder."""
+
+    params: Params
+    config: Mapping[str, Any]
+    data: Prepared
+    history: History
+    views: Picture
+    reconstructions: Picture | None
+    features: Features
+    labels: npt.NDArray[np.int64] | None
+    probe: ProbeResult
+    transfer: TransferResult
+    export: ExportResult
+    about: Mapping[str, Any]
+    costs: Mapping[str, StageCost]
+
+
+def read_inputs(params: Params) -> Inputs:
+    """Read all files of the run.
+
+    Raises:
+        UserError: a file is missing, damaged, or of another run; the message names the file and the
+            stage to run again.
+    """
+    config = read_json(PRETRAIN / CONFIG_FILE, RERUN_PRETRAIN)
+    data = load_prepared(PREPARED / params.data.name)
+    about = read_json(EXPORT / ABOUT_FILE, rerun("export"))
+    if about.get("weights_sha256") != config.get("weights_sha256"):
+        raise UserError(f"{EXPORT / ABOUT_FILE} describes another encoder than {PRETRAIN}; {rerun('export')}")
+    features, labels = _test_features(config, data)
+    decoded = PRETRAIN / "reconstructions.png"
+    return Inputs(
+        params=params,
+        config=config,
+        data=data,
+        history=read_history(PRETRAIN / "history.csv"),
+        views=read_picture(PRETRAIN / "views.png"),
+        reconstructions=read_picture(decoded) if config.get("regularizer") == "rc" else None,
+        features=features,
+        labels=labels,
+        probe=read_probe(),
+        transfer=read_transfer(),
+        export=read_export(),
+        about=about,
+        costs={stage: read_cost(stage) for stage in STAGES},
+    )
+
+
+def _test_features(
+    config: Mapping[str, Any], data: Prepared
+) -> tuple[Features, npt.NDArray[np.int64] | None]:
+    stored, test = load_features(FEATURES), data.split("test")
+    if stored.encoder_sha256 != config.get("weights_sha256"):
+        raise UserError(f"{FEATURES} holds the features of another encoder than {PRETRAIN}; {RERUN_PROBE}")
+    split = stored.splits.get("test")
+    if split is None or split.images_sha256 != test.images_sha256:
+        raise UserError(f"{FEATURES} holds no features of the test images in {data.folder}; {RERUN_PROBE}")
+    return split.features, test.labels
+
+
+def read_history(path: Path) -> History:
+    """The columns of history.csv.
+
+    Raises:
+        UserError: the file is missing, empty, lacks a column, or holds what is no number.
+    """
+    try:
+        with path.open(encoding="utf-8", newline="") as stream:
+            names, *rows = csv.reader(stream)
+        table = np.array(rows, dtype=np.float64).reshape(-1, len(names))
+    except FileNotFoundError:
+        raise UserError(f"{path} is missing; {RERUN_PRETRAIN}") from None
+    except (ValueError, OSError, csv.Error) as error:
+        raise UserError(f"{path} cannot be read ({error}); {RERUN_PRETRAIN}") from None
+    lacking = [name for name in NEEDED_COLUMNS if name not in names]
+    if lacking or not len(table):
+        what = f"lacks the column {lacking[0]}" if lacking else "has no rows"
+        raise UserError(f"{path} {what}; {RERUN_PRETRAIN}")
+    return dict(zip(names, table.T, strict=True))
+
+
+def read_picture(path: Path) -> Picture:
+    """A PNG file, for embedding.
+
+    Raises:
+        UserError: the file is missing or not a PNG.
+    """
+    try:
+        with Image.open(path, formats=["PNG"]) as image:
+            image.load()
+            return Picture(path.read_bytes(), image.width, image.height)
+    except FileNotFoundError:
+        raise UserError(f"{path} is missing; {RERUN_PRETRAIN}") from None
+    except (UnidentifiedImageError, OSError, ValueError, SyntaxError):
+        raise UserError(f"{path} is not a whole PNG file; {RERUN_PRETRAIN}") from None

@@ -1,0 +1,260 @@
+"""Curves and the embedding map as inline SVG that takes its colours from the page's style."""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+import numpy.typing as npt
+from markupsafe import Markup, escape
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from sklearn.decomposition import PCA
+from sklearn.manifold import TSNE, trustworthiness
+from sklearn.preprocessing import StandardScaler
+from threadpoolctl import threadpool_limits
+
+from infocl.report.inputs import History
+from infocl.rows import evenly_spread
+
+# Stand-ins for the page's colours: matplotlib wants a colour, the page knows it only when it is shown.
+COLOURS = {"ink": "#010101", "soft": "#020202", "line": "#030303", "first": "#040404", "second": "#050505"}
+INK, SOFT, LINE, FIRST, SECOND = COLOURS.values()
+CLASS_COLOURS = (
+    "#4477dd",
+    "#e8743b",
+    "#19a979",
+    "#d6479b",
+    "#8a63d2",
+    "#c9a227",
+    "#13a4b4",
+    "#d64550",
+    "#7a8f2b",
+    "#8d7265",
+)
+STYLE: dict[Any, Any] = {
+    "svg.fonttype": "none",
+    "text.parse_math": False,
+    "font.size": 10,
+    "axes.edgecolor": LINE,
+    "axes.labelcolor": SOFT,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.grid.axis": "y",
+    "grid.color": LINE,
+    "grid.linewidth": 0.6,
+    "xtick.color": SOFT,
+    "ytick.color": SOFT,
+    "xtick.major.size": 0,
+    "ytick.major.size": 0,
+    "lines.linewidth": 1.6,
+    "lines.solid_capstyle": "round",
+    "legend.frameon": False,
+    "legend.labelcolor": INK,
+}
+MAP_IMAGES = 1500
+LEAST_FOR_TSNE = 50
+NEIGHBOURS = 10
+
+
+@dataclass(frozen=True)
+class Curve:
+    """One line of a panel."""
+
+    label: str
+    values: npt.NDArray[np.float64]
+    colour: str = FIRST
+    dashed: bool = False
+
+
+@dataclass(frozen=True)
+class Panel:
+    """A small plot over the epochs, and the sentence below it."""
+
+    name: str
+    title: str
+    unit: str
+    words: str
+    curves: Sequence[Curve]
+    from_zero: bool = False
+
+
+def training_panels(history: History, weight: float) -> list[Panel]:
+    """The loss with its parts, then a panel for each quantity that the history holds."""
+    loss = [Curve("loss", history["loss"], INK), Curve("objective", history["objective"])]
+    if history["regularizer"].any():
+        term = f"{weight:g} × regulariser" if weight != 1 else "regulariser"
+        loss.append(Curve(term, weight * history["regularizer"], SECOND))
+    words = "What was minimised, and what it is made of; the objective is in nats."
+    panels = [Panel("loss", "Loss and its parts", "value (objective: nats)", words, loss)]
+    bounds = [name for name in history if name.startswith("regularizer_mi_bound_nats")]
+    if bounds:
+        panels.append(_information(history, bounds))
+    shown = {*bounds, "regularizer_mi_ceiling_nats"}
+    parts = [
+        name for name in history if name.startswith(("objective_", "regularizer_")) and name not in shown
+    ]
+    return panels + [
+        _part(name, history) for name in (*parts, "feature_spread", "images_per_second") if name in history
+    ]
+
+
+def _part(name: str, history: History) -> Panel:
+    words = name.replace("_", " ").capitalize()
+    unit = "nats" if name.endswith("_nats") else "value"
+    title, unit, said = KNOWN_PARTS.get(name, (words, unit, "Logged by this part of the loss."))
+    return Panel(name, title, unit, said, [Curve(title, history[name])], name == "images_per_second")
+
+
+def _information(history: History, bounds: Sequence[str]) -> Panel:
+    colours = (FIRST, SECOND, SOFT)
+    curves = [
+        Curve(_level(name), history[name], colour) for name, colour in zip(bounds, colours, strict=False)
+    ]
+    ceiling = history.get("regularizer_mi_ceiling_nats")
+    if ceiling is not None:
+        curves.append(Curve("ceiling log N", ceiling, INK, dashed=True))
+    return Panel(
+        "information",
+        "Information about the view",
+        "lower bound on I(z; v) in nats",
+        "What the noisy features are known to tell of their view; a batch of N cannot show more than log N.",
+        curves,
+    )
+
+
+def _level(column: str) -> str:
+    return f"level {column[-1]}" if column[-1].isdigit() else "level 4"
+
+
+KNOWN_PARTS = {
+    "regularizer_reconstruction_mse": (
+        "Reconstruction error",
+        "squared standard deviations",
+        "How far decoded views are from the true ones; the plain mean colour would score about 1.",
+    ),
+    "objective_positive_cosine": (
+        "Agreement of the two views",
+        "cosine similarity",
+        "1 when both views of an image get the same embedding.",
+    ),
+    "feature_spread": (
+        "Spread of the features",
+        "standard deviation of unit features",
+        "0 when all images look alike to the encoder (collapse), near 1 when their features differ freely.",
+    ),
+    "regularizer_feature_norm": (
+        "Length of the features",
+        "mean L2 norm",
+        "The information bound also rises when features merely grow, so their length is watched.",
+    ),
+    "images_per_second": (
+        "Throughput",
+        "images per second",
+        "Each image gives two views.",
+    ),
+}
+
+
+def draw_panel(panel: Panel, epochs: npt.NDArray[np.float64]) -> Markup:
+    """A panel as SVG."""
+    with mpl.rc_context(STYLE | {"svg.hashsalt": panel.name}):
+        figure = Figure(figsize=(4.5, 2.8), layout="constrained")
+        axes = figure.add_subplot()
+        for curve in panel.curves:
+            axes.plot(
+                epochs,
+                curve.values,
+                color=curve.colour,
+                linestyle=(0, (4, 3)) if curve.dashed else "solid",
+                label=curve.label,
+                marker="o" if len(epochs) == 1 else None,
+            )
+        axes.set(xlabel="epoch", ylabel=panel.unit)
+        if panel.from_zero:
+            axes.set_ylim(bottom=0)
+        if len(panel.curves) > 1:
+            _legend_above(axes, len(panel.curves))
+        return _svg(figure, panel.name, f"{panel.title} over the epochs, in {panel.unit}.")
+
+
+def _legend_above(axes: Axes, columns: int) -> None:
+    axes.legend(
+        loc="lower left", bbox_to_anchor=(-0.02, 1.0), ncols=columns, handlelength=1.4, columnspacing=1.2
+    )
+
+
+@dataclass(frozen=True)
+class EmbeddingMap:
+    """Positions of test images in the plane and how they were found.
+
+    `trust` is the trustworthiness in 0..1 (Venna and Kaski 2001): 1 when no image has neighbours in the
+    plane that are not its neighbours in the feature space; None where there are too few images.
+    """
+
+    points: npt.NDArray[np.float64]
+    rows: npt.NDArray[np.int64]
+    method: str
+    trust: float | None
+
+
+def embed_in_plane(features: npt.NDArray[np.float32], seed: int) -> EmbeddingMap:
+    """Lay standardised features (N, D) out in the plane: t-SNE, or PCA for very few images or no variation.
+
+    Run on one thread, because sums over threads have no fixed order.
+    """
+    rows = evenly_spread(len(features), MAP_IMAGES)
+    with threadpool_limits(1):
+        scaled = StandardScaler().fit_transform(features[rows].astype(np.float64))
+        components = min(50, *scaled.shape)
+        reduced = PCA(components, svd_solver="full").fit_transform(scaled)
+        if len(rows) < LEAST_FOR_TSNE or not reduced[:, 0].any():  # t-SNE crashes on features all alike
+            points, name = np.pad(reduced, ((0, 0), (0, 2)))[:, :2], "PCA"
+        else:
+            perplexity = min(30, len(rows) / 5)
+            points = TSNE(init="pca", perplexity=perplexity, random_state=seed).fit_transform(reduced)
+            name = "t-SNE"
+        enough = len(rows) > 2 * NEIGHBOURS
+        trust = float(trustworthiness(scaled, points, n_neighbors=NEIGHBOURS)) if enough else None
+    return EmbeddingMap(points.astype(np.float64), rows, name, trust)
+
+
+def draw_map(plane: EmbeddingMap, labels: npt.NDArray[np.int64] | None) -> Markup:
+    """The embedding map as SVG; the dots of class k are the group `map-class-k`."""
+    colour_of = np.zeros(len(plane.rows), dtype=np.int64) if labels is None else labels[plane.rows]
+    with mpl.rc_context(STYLE | {"svg.hashsalt": "map"}):
+        figure = Figure(figsize=(6.4, 5.2))
+        axes = figure.add_axes((0.01, 0.01, 0.98, 0.98))
+        axes.set_axis_off()
+        axes.set_aspect("equal", adjustable="datalim")
+        for label in np.unique(colour_of):
+            x, y = plane.points[colour_of == label].T
+            dots = axes.scatter(x, y, s=13, color=class_colour(int(label)), linewidths=0, alpha=0.85)
+            dots.set_gid(f"class-{label}")
+        said = f"Map of {len(plane.rows)} test images by {plane.method}; images with like features lie close."
+        return _svg(figure, "map", said)
+
+
+def class_colour(label: int) -> str:
+    """The colour of a class; those of many classes repeat."""
+    return CLASS_COLOURS[label % len(CLASS_COLOURS)]
+
+
+def _svg(figure: Figure, name: str, said: str) -> Markup:
+    stream = io.StringIO()
+    nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
+    figure.savefig(stream, format="svg", transparent=True, metadata=nothing)
+    text = stream.getvalue()
+    text = text[text.index("<svg") :]
+    for colour, stand_in in COLOURS.items():
+        text = text.replace(stand_in, f"var(--{colour})")
+    text = re.sub(r'font: ([\d.]+px) [^;"]*', r"font-size: \1", text)
+    prefix = re.sub(r"\W", "-", name)  # ids must differ between the drawings of one page
+    text = re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>{prefix}-", text)
+    return Markup(text.replace("<svg ", f'<svg role="img" aria-label="{escape(said)}" ', 1))

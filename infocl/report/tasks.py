@@ -1,0 +1,128 @@
+"""The tasks in their groups, and what they say in plain words."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from infocl.report.inputs import Inputs
+from infocl.results import TaskResult
+from infocl.wording import counted, interval, method, percent
+
+DESTROYED = ("hue", "position", "scale", "tilt")
+SOURCES = {"scenes": "which digit a scene shows"}
+ASKED = {
+    "hue": "the colour of the digit",
+    "position": "where the digit lies",
+    "scale": "how large the digit is",
+    "tilt": "how far the digit is turned",
+    "scenery": "what part of a photograph lies behind",
+    "digits": "plain digits, without a scene",
+    "photos": "pieces of another photograph",
+}
+
+
+@dataclass(frozen=True)
+class Task:
+    """One labelled task: its name, what it asks, and the result."""
+
+    name: str
+    asks: str
+    result: TaskResult
+
+    @property
+    def gain(self) -> float:
+        """Accuracy of the linear probe above that of always naming the most frequent class."""
+        return self.result.accuracy - self.result.majority
+
+
+@dataclass(frozen=True)
+class Group:
+    """Tasks that belong together; `note` says why there are none, or what they have in common."""
+
+    title: str
+    note: str
+    tasks: list[Task]
+
+
+def group_tasks(inputs: Inputs) -> list[Group]:
+    """The source task, the tasks whose cue augmentation changes, and the others, where there are any."""
+    name, source = inputs.data.name, inputs.probe.source
+    own = [Task(name, SOURCES.get(name, "the data set's own classes"), source)] if source else []
+    shared_note = (
+        "What both views of an image have in common, so contrasting them rewards keeping it."
+        if own
+        else f"The data set {name} has no labels, so there is no accuracy on it."
+    )
+    groups = [
+        Group("Shared between views: the source task", shared_note, own),
+        Group(
+            "Destroyed by augmentation",
+            "What cropping, flipping and colour jitter change from view to view, so contrasting rewards "
+            "forgetting it.",
+            _targets(inputs, destroyed=True),
+        ),
+        Group("Other tasks", "Neither the source task nor a cue that the views change.", _targets(inputs)),
+    ]
+    return [groups[0], *(group for group in groups[1:] if group.tasks)]
+
+
+def _targets(inputs: Inputs, *, destroyed: bool = False) -> list[Task]:
+    return [
+        Task(name, ASKED.get(name, "the data set's own classes"), result)
+        for name, result in inputs.transfer.targets.items()
+        if (name in DESTROYED) is destroyed
+    ]
+
+
+def headline(inputs: Inputs) -> str:
+    """The verdict in one line."""
+    count = len(inputs.transfer.targets)
+    others = counted(count, "other task")
+    mean = f"{percent(inputs.transfer.mean_accuracy)}{' on average' if count > 1 else ''}"
+    if inputs.probe.source is None:
+        return f"This encoder reads {others} at {mean}."
+    return f"This encoder reads its own task at {percent(inputs.probe.source.accuracy)}, {others} at {mean}."
+
+
+def verdict(inputs: Inputs) -> list[str]:
+    """What was trained, how good it is and what it forgot, a few sentences."""
+    config, images = inputs.config, len(inputs.data.pretrain)
+    network = inputs.params.encoder
+    said = [
+        f"A {network.arch} of width {network.width:g} learned from {images:,} images of {inputs.data.name} "
+        f"by {method(config['objective'], config['regularizer'], config['reg_weight'])}, "
+        f"{config['epochs']} epochs in {duration(inputs.costs['pretrain'].seconds)}."
+    ]
+    source = inputs.probe.source
+    if source:
+        said.append(
+            f"A linear probe on its frozen features is right for {percent(source.accuracy)} of "
+            f"{source.test_images:,} test images of the source task (95 % interval "
+            f"{interval(source.accuracy_ci95)}; always naming the most frequent class: "
+            f"{percent(source.majority)})."
+        )
+    return [*said, *_forgotten(_targets(inputs, destroyed=True))]
+
+
+def _forgotten(tasks: Sequence[Task]) -> list[str]:
+    if len(tasks) < 2:
+        return []
+    *_, kept = ranked = sorted(tasks, key=lambda task: task.gain)
+    lost = ranked[0]
+    return [
+        f"Of the cues that augmentation destroys it kept {kept.name} best ({percent(kept.result.accuracy)}, "
+        f"{100 * kept.gain:.1f} points above the most frequent class) and {lost.name} least "
+        f"({percent(lost.result.accuracy)}, {100 * lost.gain:.1f} points above)."
+    ]
+
+
+def duration(seconds: float) -> str:
+    """A time as a person would say it, such as "2 min 34 s"."""
+    if seconds < 59.95:
+        return f"{seconds:.1f} s"
+    if seconds < 3599.5:
+        minutes, rest = divmod(round(seconds), 60)
+        return f"{minutes} min {rest} s"
+    hours, minutes = divmod(round(seconds / 60), 60)
+    return f"{hours} h {minutes} min"

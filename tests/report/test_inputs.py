@@ -1,0 +1,59 @@
+"""The history and the pictures as files that may be anything."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from infocl.errors import UserError
+from infocl.report.inputs import read_history, read_picture
+
+GOOD = "step,epoch,loss,objective,regularizer,lr\n3,0.5,2.5,2,0.5,1e-3\n6,1,2.25,2,0.25,1e-3\n"
+
+
+def test_columns_are_read_by_name(tmp_path):
+    path = tmp_path / "history.csv"
+    path.write_text(GOOD)
+    history = read_history(path)
+    assert list(history) == ["step", "epoch", "loss", "objective", "regularizer", "lr"]
+    np.testing.assert_array_equal(history["loss"], [2.5, 2.25])
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "cannot be read"),
+        ("step,epoch,loss,objective,regularizer\n", "has no rows"),
+        ("step,epoch,loss,objective\n1,1,1,1\n", "lacks the column regularizer"),
+        (GOOD.replace("2.5", "much"), "cannot be read"),
+        (GOOD + "9,1.5\n", "cannot be read"),
+    ],
+)
+def test_a_bad_history_is_named(tmp_path, text, said):
+    path = tmp_path / "history.csv"
+    path.write_text(text)
+    with pytest.raises(UserError, match=rf"history\.csv {said}.*dvc repro pretrain"):
+        read_history(path)
+
+
+@settings(max_examples=100, deadline=None)
+@given(position=st.integers(0, len(GOOD)), inserted=st.binary(min_size=1, max_size=5))
+def test_any_damage_is_read_or_named_in_one_line(tmp_path_factory, position, inserted):
+    path = tmp_path_factory.mktemp("damage") / "history.csv"
+    path.write_bytes(GOOD[:position].encode() + inserted + GOOD[position:].encode())
+    try:
+        history = read_history(path)
+    except UserError as error:
+        assert "\n" not in str(error)
+    else:
+        assert len({len(column) for column in history.values()}) == 1
+
+
+@pytest.mark.parametrize("content", [b"", b"GIF89a", b"\x89PNG\r\n\x1a\n", b"<svg/>"])
+def test_what_is_no_png_is_refused(tmp_path, content):
+    path = tmp_path / "views.png"
+    path.write_bytes(content)
+    with pytest.raises(UserError, match=r"views\.png is not a whole PNG file.*dvc repro pretrain"):
+        read_picture(path)

@@ -1,0 +1,72 @@
+"""Groups and sentences."""
+
+from __future__ import annotations
+
+import pytest
+
+from infocl.report.inputs import read_inputs
+from infocl.report.tasks import duration, group_tasks, headline, verdict
+from infocl.results import TransferResult
+from tests.tiny_run import task, tiny_params
+
+
+@pytest.fixture
+def inputs(project):
+    return read_inputs(tiny_params())
+
+
+def with_targets(inputs, **rows):
+    transfer = TransferResult(
+        mean_accuracy=0.5, mean_accuracy_ci95=(0.4, 0.6), mean_knn_accuracy=0.4, targets=rows
+    )
+    object.__setattr__(inputs, "transfer", transfer)
+    return inputs
+
+
+def test_tasks_are_grouped_by_what_augmentation_does_to_them(inputs):
+    rows = {name: task(0.5) for name in ("photos", "tilt", "hue", "cifar10", "scale", "position", "scenery")}
+    groups = group_tasks(with_targets(inputs, **rows))
+    assert [[each.name for each in group.tasks] for group in groups] == [
+        ["scenes"],
+        ["tilt", "hue", "scale", "position"],
+        ["photos", "cifar10", "scenery"],
+    ]
+
+
+def test_empty_groups_are_left_out(inputs):
+    groups = group_tasks(with_targets(inputs, digits=task(0.5)))
+    assert [group.title for group in groups] == ["Shared between views: the source task", "Other tasks"]
+
+
+def test_one_target_is_no_average(inputs):
+    assert headline(with_targets(inputs, digits=task(0.5))).endswith("1 other task at 50.0 %.")
+
+
+def test_what_was_forgotten_needs_two_tasks_to_compare(inputs):
+    assert any("it kept" in said for said in verdict(inputs))
+    assert not any("it kept" in said for said in verdict(with_targets(inputs, hue=task(0.5))))
+
+
+def test_forgetting_is_judged_above_the_most_frequent_class(inputs):
+    rows = {"hue": task(0.6) | {"majority": 0.55}, "tilt": task(0.5) | {"majority": 0.1}}
+    said = " ".join(verdict(with_targets(inputs, **rows)))
+    assert (
+        "kept tilt best (50.0 %, 40.0 points above the most frequent class) and hue least (60.0 %, 5.0"
+        in said
+    )
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"),
+    [
+        (0, "0.0 s"),
+        (59.94, "59.9 s"),
+        (59.99, "1 min 0 s"),
+        (154.2, "2 min 34 s"),
+        (3599.4, "59 min 59 s"),
+        (3599.9, "1 h 0 min"),
+        (8130, "2 h 16 min"),
+    ],
+)
+def test_durations(seconds, said):
+    assert duration(seconds) == said

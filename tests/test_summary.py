@@ -1,0 +1,93 @@
+"""The last lines that a run prints."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from infocl.errors import UserError
+from infocl.files import read_json, write_json, write_text
+from infocl.summary import print_summary, summary_lines
+from tests.tiny_run import task, write_metrics
+
+ABOUT = {"data": "scenes", "objective": "simclr", "regularizer": "lbe", "reg_weight": 0.1}
+EXPORTED = {
+    "bytes": 4321,
+    "max_abs_error": 1e-6,
+    "max_relative_error": 1.46e-6,
+    "cosine_min": 1.0,
+    "parity_images": 12,
+    "onnxruntime_images_per_second": 1000.0,
+    "torch_images_per_second": 500.0,
+    "threads": 2,
+}
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write_metrics()
+    write_json(Path("metrics/export.json"), EXPORTED)
+    write_json(Path("exports/encoder/encoder.json"), ABOUT)
+    Path("exports/encoder/encoder.onnx").write_bytes(bytes(4321))
+    write_text(Path("report/index.html"), "<p>")
+
+
+def test_it_says_what_was_made(project, capsys):
+    lines = summary_lines()
+    assert lines == [
+        "An encoder was trained on scenes by SimCLR + LBE (λ = 0.1).",
+        "On its source task a linear probe is right for 81.2 % of 60 test images "
+        "(95 % interval 76.9 to 84.7 %).",
+        "Over 3 targets the mean accuracy is 64.3 % (95 % interval 62.1 to 67.6 %).",
+        "The model is exports/encoder/encoder.onnx, 4.3 kB; it agrees with torch within a relative error "
+        "of 1.5e-06.",
+        "Open report/index.html in a browser to see what was learned, what it cost and how to ship it.",
+    ]
+    print_summary()
+    assert capsys.readouterr().out == "\n".join(lines) + "\n"
+
+
+def test_without_labels_there_is_no_accuracy(project):
+    probe = read_json(Path("metrics/probe.json"), "")
+    write_json(Path("metrics/probe.json"), {key: probe[key] for key in probe if key not in task(0.5)})
+    assert summary_lines()[1] == "It has no accuracy on its source task, because scenes has no labels."
+
+
+@pytest.mark.parametrize(
+    ("path", "stage"),
+    [
+        ("metrics/probe.json", "probe"),
+        ("metrics/transfer.json", "transfer"),
+        ("metrics/export.json", "export"),
+        ("exports/encoder/encoder.json", "export"),
+        ("exports/encoder/encoder.onnx", "export"),
+        ("report/index.html", "report"),
+    ],
+)
+def test_what_is_missing_is_named(project, path, stage):
+    Path(path).unlink()
+    with pytest.raises(
+        UserError, match=rf"{path} is missing; run the {stage} stage again \(dvc repro {stage}\)"
+    ):
+        summary_lines()
+
+
+@pytest.mark.parametrize(
+    ("path", "values", "said"),
+    [
+        ("metrics/probe.json", {"accuracy": "high"}, "probe.json has no usable accuracy"),
+        (
+            "metrics/transfer.json",
+            {"hue": {"accuracy": 0.5}},
+            "transfer.json has no usable hue.accuracy_ci95",
+        ),
+        ("exports/encoder/encoder.json", {"reg_weight": None}, "encoder.json is incomplete"),
+    ],
+)
+def test_what_is_damaged_is_named(project, path, values, said):
+    write_json(Path(path), read_json(Path(path), "") | values)
+    with pytest.raises(UserError, match=rf"{said}.*dvc repro") as caught:
+        summary_lines()
+    assert "\n" not in str(caught.value)
