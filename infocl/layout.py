@@ -16,6 +16,9 @@ EXPORT = Path("exports/encoder")
 REPORT = Path("report/index.html")
 
 
-def raw_folder() -> Path:
-    """The folder of raw files: $INFOCL_DATA when set, otherwise data/raw."""
-    return Path(os.environ.get("INFOCL_DATA") or "data/raw")
+RAW = Path("data/raw")
+
+
+def raw_folder(root: str | Path = RAW) -> Path:
+    """The folder of raw files: $INFOCL_DATA when set, otherwise `root`."""
+    return Path(os.environ.get("INFOCL_DATA") or root)

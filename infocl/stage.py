@@ -10,10 +10,11 @@ import traceback
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from infocl.config import Params, load_params
+from infocl.config import Params
 from infocl.errors import InfoCLError, UserError
 from infocl.files import write_json
 from infocl.layout import METRICS
+from infocl.params_file import load_params
 
 
 def run_stage(name: str, work: Callable[[Params], Mapping[str, Any]]) -> None:

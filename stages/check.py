@@ -2,7 +2,7 @@
 
 import sys
 
-from infocl.config import load_params
+from infocl.params_file import load_params
 from infocl.stage import guarded
 
 if __name__ == "__main__":

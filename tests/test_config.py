@@ -9,8 +9,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from infocl.config import Params, decoder_start, load_params, parse_params, read_yaml
+from infocl.config import Params, decoder_start
 from infocl.errors import UserError
+from infocl.params_file import load_params, parse_params, read_yaml
 
 ROOT = Path(__file__).parent.parent
 SHIPPED = read_yaml(ROOT / "params.yaml")
@@ -92,8 +93,8 @@ def test_every_key_is_needed_and_named_when_missing(key):
         ("transfer.targets", ["hue", "hu"], "transfer.targets.1 is 'hu'; did you mean hue?"),
         ("transfer.targets", ["hue", "hue"], "transfer.targets names hue twice"),
         ("transfer.targets", [], "transfer.targets is [], but must be a list of at least 1 values"),
-        ("data.root", "pictures", "data.root is read only when data.name is folder"),
-        ("data.name", "folder", "data.root must name the folder"),
+        ("data.root", None, "data.root is None, but must be text"),
+        ("data.root", "", "data.root is '', but must be text that is not empty"),
         ("data.image_size", 4, "data.image_size is 4, but must be at least 8"),
         ("data", None, "data is None, but must be a section"),
         ("reg.lbe.level_weights", [0, 0, 0], "reg.lbe.level_weights must have one weight above 0"),

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 from sklearn.datasets import load_digits
 
-from infocl.config import parse_params, read_yaml
 from infocl.files import sha256_array, write_array, write_json
+from infocl.params_file import parse_params, read_yaml
 
 ROOT = Path(__file__).parent.parent
 SHIPPED = read_yaml(ROOT / "params.yaml")
