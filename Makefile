@@ -1,0 +1,32 @@
+# Two commands do all the set-up: `make repro` and `make test`.
+SHELL := /bin/bash
+PYTHON ?= python3
+export PATH := $(CURDIR)/.venv/bin:$(PATH)
+
+.PHONY: repro test env benchmarks clean
+
+repro: env  ## the environment if missing, then the whole pipeline on the embedded data
+	dvc repro
+	infocl summary
+
+test: env  ## lint, types, tests
+	ruff check
+	ruff format --check
+	mypy
+	pytest
+
+env: .venv/.complete
+
+.venv/.complete: requirements.lock pyproject.toml
+	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "infocl: Python 3.11 or newer is needed; name one with make PYTHON=python3.11" >&2; exit 2; }
+	"$(PYTHON)" -m venv .venv
+	.venv/bin/python -m pip install --quiet --disable-pip-version-check -r requirements.lock
+	.venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	touch $@
+
+benchmarks: env  ## the figures of benchmarks/README.md, on this machine
+	python -m benchmarks.run
+
+clean:  ## forget the environment; results stay
+	rm -rf .venv

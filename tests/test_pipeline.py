@@ -1,0 +1,187 @@
+"""The pipeline as its users run it: real git, real DVC, a clone in a folder with spaces in its name."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import json
+import os
+import signal
+import time
+
+import pytest
+from PIL import Image
+
+from tests.project import Project
+from tests.workspace import digit_images
+
+DOWNSTREAM = {"probe", "transfer", "export", "report"}
+ALL = {"check", "prepare", "targets", "pretrain"} | DOWNSTREAM
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory):
+    project = Project(
+        tmp_path_factory.mktemp("work") / "a clone with spaces", transfer__targets=["hue", "digits"]
+    )
+    assert project.repro() == ALL
+    project.commit("first run")
+    return project
+
+
+def metrics(project, stage):
+    return json.loads((project.folder / f"metrics/{stage}.json").read_text())
+
+
+def digest(project, name="models/pretrain/encoder.safetensors"):
+    return hashlib.sha256((project.folder / name).read_bytes()).hexdigest()
+
+
+def test_the_contract_of_files_and_metrics(project):
+    assert {"images_per_second", "loss", "objective", "regularizer", "epochs", "device"} <= metrics(
+        project, "pretrain"
+    ).keys()
+    assert {"accuracy", "accuracy_ci95", "knn_accuracy", "rankme"} <= metrics(project, "probe").keys()
+    assert {"max_abs_error", "cosine_min", "bytes"} <= metrics(project, "export").keys()
+    transfer = metrics(project, "transfer")
+    assert transfer["mean_accuracy"] == pytest.approx(
+        (transfer["hue"]["accuracy"] + transfer["digits"]["accuracy"]) / 2
+    )
+    for stage in ALL - {"check", "report"}:
+        assert metrics(project, stage)["seconds"] > 0
+        assert metrics(project, stage)["peak_memory_mib"] > 0
+    for name in ("encoder.onnx", "encoder.json", "README.md", "SHA256SUMS"):
+        assert (project.folder / "exports/encoder" / name).stat().st_size > 0
+    assert (project.folder / "report/index.html").stat().st_size > 0
+
+
+def test_a_second_run_runs_nothing(project):
+    assert "up to date" in project.dvc("repro")
+    assert project.repro() == set()
+
+
+def test_the_summary_names_what_was_made(project):
+    said = project.run("python", "-m", "infocl", "summary")
+    assert f"{100 * metrics(project, 'probe')['accuracy']:.1f}" in said
+    assert f"{100 * metrics(project, 'transfer')['mean_accuracy']:.1f}" in said
+    assert "exports/encoder/encoder.onnx" in said
+    assert "report/index.html" in said
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "reruns"),
+    [
+        ("transfer.targets", ["hue"], {"check", "targets", "transfer", "export", "report"}),
+        ("probe.knn_k", 3, {"check"} | DOWNSTREAM),
+        ("export.parity_images", 8, {"check", "export", "report"}),
+        ("reg.weight", 0.25, {"check", "pretrain"} | DOWNSTREAM),
+        ("reg.rc.channels", 32, {"check", "report"}),
+    ],
+)
+def test_only_what_depends_on_a_change_runs_again(project, key, value, reruns):
+    project.change(key, value)
+    ran = project.repro()
+    assert ran == reruns
+    assert project.repro() == set()
+
+
+def test_a_comment_runs_nothing(project):
+    path = project.folder / "params.yaml"
+    path.write_text(path.read_text() + "# a remark\n")
+    assert project.repro() == set()
+
+
+def test_a_damaged_data_file_is_made_again_and_nothing_else(project):
+    path = project.folder / "data/prepared/scenes/train/labels.npy"
+    good = path.read_bytes()
+    path.unlink()
+    path.write_bytes(good[:-8] + b"\x09" + good[-7:])
+    assert project.repro() <= {"prepare"}
+    assert path.read_bytes() == good
+
+
+def test_a_mistake_loses_nothing_and_is_named(project):
+    before = {name: digest(project, name) for name in ("exports/encoder/encoder.onnx", "report/index.html")}
+    before |= {"models/pretrain/encoder.safetensors": digest(project)}
+    params = (project.folder / "params.yaml").read_text()
+    for key, value, said in (
+        ("reg.weight", -1.0, "infocl: params.yaml: reg.weight is -1.0, but must be at least 0"),
+        (
+            "train.epocs",
+            3,
+            "infocl: params.yaml: train.epocs is not a known parameter; did you mean train.epochs",
+        ),
+    ):
+        project.change(key, value)
+        assert said in project.dvc("repro", code=255)
+        (project.folder / "params.yaml").write_text(params)
+    assert {name: digest(project, name) for name in before} == before
+    assert project.repro() == set()
+
+
+def test_a_stage_says_what_is_wrong_with_exit_code_two(project):
+    path = project.folder / "params.yaml"
+    params = path.read_text()
+    project.change("seed", "x")
+    for stage in ("check", "prepare", "pretrain", "report"):
+        said = project.run("python", "-m", f"stages.{stage}", code=2)
+        assert said == "infocl: params.yaml: seed is 'x', but must be a whole number\n"
+    path.write_text(params)
+
+
+def test_kill_nine_in_pretraining_and_the_same_weights_after_all(project):
+    project.change("train.epochs", 30)
+    project.change("seed", 5)
+    process = project.start("dvc", "repro", "pretrain")
+    checkpoints = project.folder / "models/checkpoints"
+    deadline = time.monotonic() + 120
+    while not list(checkpoints.glob("*/checkpoint.safetensors")):
+        assert process.poll() is None, process.communicate()[0]
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate()
+    assert list(checkpoints.glob("*/checkpoint.safetensors")), "killed before the end"
+    said = project.dvc("repro", "pretrain")
+    assert "Continuing from step" in said
+    resumed = digest(project)
+    project.dvc("repro", "--force", "--single-item", "--no-run-cache", "pretrain")
+    assert digest(project) == resumed
+
+
+def test_experiments(project):
+    project.git("checkout", "--quiet", ".")
+    project.dvc("checkout")
+    assert project.repro() == set()
+    project.dvc("exp", "run", "--temp", "--name", "apart", "-S", "reg.weight=0.5")
+    assert project.repro() == set(), "an experiment in a temporary workspace leaves this one alone"
+    project.dvc("exp", "run", "--name", "reconstruct", "-S", "reg.name=rc")
+    assert metrics(project, "pretrain")["regularizer"] > 0, "a reconstruction error"
+    assert "mean_accuracy" in project.dvc("metrics", "diff", "HEAD")
+    table = list(csv.DictReader(io.StringIO(project.dvc("exp", "show", "--csv"))))
+    by_name = {row["Experiment"]: row for row in table}
+    assert by_name["apart"]["reg.weight"] == "0.5"
+    assert by_name["reconstruct"]["reg.name"] == "rc"
+    assert all(float(by_name[name]["metrics/probe.json:accuracy"]) > 0 for name in ("apart", "reconstruct"))
+    assert "reg.wieght" in project.dvc("exp", "run", "-S", "reg.wieght=1", code=255)
+    project.dvc("plots", "show", "-o", "plots page")
+    assert "Loss and its parts" in (project.folder / "plots page/index.html").read_text()
+
+
+def test_own_images_and_a_new_one_among_them(tmp_path):
+    images, labels = digit_images(80)
+    for number, (image, label) in enumerate(zip(images, labels, strict=True)):
+        path = tmp_path / f"my images/{label % 2}/{number}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(image).save(path)
+    project = Project(
+        tmp_path / "own",
+        data__name="folder",
+        data__root=str(tmp_path / "my images"),
+        transfer__targets=["digits"],
+    )
+    assert project.repro() == ALL
+    assert project.repro() == set()
+    Image.fromarray(images[0]).save(tmp_path / "my images/0/new.png")
+    assert project.repro() >= {"prepare", "pretrain", "probe"}
