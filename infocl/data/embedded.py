@@ -6,33 +6,30 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from sklearn.datasets import load_digits, load_sample_image
-from sklearn.model_selection import train_test_split
 
 from infocl.data.raw import Images, RawSet, RawSplit, Request, grey_to_rgb
-from infocl.data.scenes import REGIONS, draw_crops, photo_crops
+from infocl.data.scenes import REGIONS, draw_crops, photo_crops, split_digits
 from infocl.files import sha256_array
 
-TEST_SHARE = 0.3
 SPLIT_SEED = 0
 PHOTO_IMAGES = {"train": 3000, "test": 1200}
 
 
 def load_plain_digits(request: Request) -> RawSet:
-    """scikit-learn's 1,797 grey 8x8 digits, enlarged, without any scene around them."""
-    data = load_digits()
-    rows = train_test_split(
-        np.arange(len(data.target)), test_size=TEST_SHARE, stratify=data.target, random_state=SPLIT_SEED
-    )
-    images = _enlarge(data.images / 16, request.data.image_size)
+    """scikit-learn's 1,797 grey 8x8 digits, enlarged, without any scene around them.
+
+    They are split as for `scenes`, so that no scene that was trained on shows a test digit.
+    """
+    splits = {}
+    for split in ("train", "test"):
+        digits, labels = split_digits(request.data.scenes.seed, split)
+        splits[split] = RawSplit(_enlarge(digits, request.data.image_size), labels)
     return RawSet(
         classes=[str(digit) for digit in range(10)],
         source="scikit-learn load_digits",
         licence="BSD-3-Clause",
-        source_sha256=sha256_array(data.images),
-        splits={
-            split: RawSplit(images[chosen], data.target[chosen].astype(np.int64))
-            for split, chosen in zip(("train", "test"), rows, strict=True)
-        },
+        source_sha256=sha256_array(load_digits().images),
+        splits=splits,
     )
 
 

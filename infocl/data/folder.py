@@ -5,17 +5,21 @@ from __future__ import annotations
 import os
 import warnings
 from concurrent.futures import ThreadPoolExecutor
+from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
-from sklearn.model_selection import train_test_split
+from PIL import Image, ImageOps
 
-from infocl.data.raw import Images, Labels, RawSet, RawSplit, Request, sha256_files
+from infocl.data.raw import Images, Labels, RawSet, RawSplit, Request
 from infocl.errors import UserError
+from infocl.files import sha256_file
 
 SPLIT_SEED = 0
-SUFFIXES = frozenset(suffix.lower() for suffix in Image.registered_extensions())
+# Pillow hands EPS to Ghostscript, which runs what is in the file.
+EXTENSIONS = Image.registered_extensions()
+FORMATS = sorted(set(Image.OPEN) - {"EPS"})
+SUFFIXES = frozenset(suffix for suffix, kind in EXTENSIONS.items() if kind in FORMATS)
 Found = tuple[list[Path], Labels | None]
 
 
@@ -23,7 +27,8 @@ def load_folder(request: Request) -> RawSet:
     """The images under `data.root`, labelled by subfolder when there are subfolders.
 
     Raises:
-        UserError: there is no such folder, it holds no images, or one of them cannot be read.
+        UserError: there is no such folder, it holds no images, its layout is unclear, or an image
+            cannot be read.
     """
     root = Path(request.data.root)
     if not root.is_dir():
@@ -35,13 +40,13 @@ def load_folder(request: Request) -> RawSet:
         parts = {split: _find(root / split, classes) for split in ("train", "test")}
     else:
         classes = _class_names(root)
-        parts = _held_out(root, _find(root, classes), request.data.folder.test_share)
-    paths = [path for files, _ in parts.values() for path in files]
+        _check_classes(root, classes)
+        parts = _held_out(root, _find(root, classes), classes, request.data.folder.test_share)
     return RawSet(
         classes=classes or None,
         source=f"folder {root.name}",
         licence="unknown",
-        source_sha256=sha256_files(paths),
+        source_sha256=_sha256_named(root, [path for files, _ in parts.values() for path in files]),
         splits={
             split: RawSplit(read_images(files, request.data.image_size), labels)
             for split, (files, labels) in parts.items()
@@ -53,6 +58,20 @@ def _class_names(folder: Path) -> list[str]:
     return sorted(
         entry.name for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith(".")
     )
+
+
+def _check_classes(root: Path, classes: list[str]) -> None:
+    """Refuse layouts that would be learned from in another way than they are meant."""
+    if "train" in classes and _class_names(root / "train"):
+        raise UserError(
+            f"{root / 'train'} has no {root / 'test'} beside it; add it, or rename the one you have"
+        )
+    if len(classes) == 1:
+        raise UserError(
+            f"{root / classes[0]} is the only class; add another, or set data.root to it to go without labels"
+        )
+    if classes and (stray := next((path for path in sorted(root.iterdir()) if _is_image(path)), None)):
+        raise UserError(f"{stray} lies beside class folders; move it into one of them or remove it")
 
 
 def _find(folder: Path, classes: list[str]) -> Found:
@@ -67,34 +86,48 @@ def _find(folder: Path, classes: list[str]) -> Found:
     return files, np.array(labels, np.int64)
 
 
+def _is_image(path: Path) -> bool:
+    return path.suffix.lower() in SUFFIXES and not path.name.startswith(".") and path.is_file()
+
+
 def _images_below(folder: Path) -> list[Path]:
-    found = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
+    found = sorted(path for path in folder.rglob("*") if _is_image(path))
     if not found:
         raise UserError(f"{folder} holds no images; put some there or remove the folder")
     return found
 
 
-def _held_out(root: Path, found: Found, share: float) -> dict[str, Found]:
-    """Hold out `share` of each class, the same images on every run."""
+def _held_out(root: Path, found: Found, classes: list[str], share: float) -> dict[str, Found]:
+    """Hold out `share` of each class, at least one image and not all, the same on every run."""
     files, labels = found
-    if labels is not None and np.bincount(labels).min() < 2:
-        name = _class_names(root)[int(np.bincount(labels).argmin())]
-        raise UserError(f"{root / name} holds a single image, which cannot be split; add more or remove it")
-    try:
-        rows = train_test_split(
-            np.arange(len(files)), test_size=share, stratify=labels, random_state=SPLIT_SEED
-        )
-    except ValueError as error:
-        raise UserError(f"{root} is too small to hold out data.folder.test_share {share} ({error})") from None
+    groups = np.zeros(len(files), np.int64) if labels is None else labels
+    counts = np.bincount(groups)
+    if counts.min() < 2:
+        folder = root / classes[int(counts.argmin())] if classes else root
+        raise UserError(f"{folder} holds a single image, which cannot be split; add more or remove it")
+    keys = np.random.default_rng(SPLIT_SEED).random(len(files))
+    order = np.lexsort((keys, groups))
+    rank = np.arange(len(files)) - np.repeat(np.cumsum(counts) - counts, counts)
+    quota = np.clip(np.rint(share * counts).astype(np.int64), 1, counts - 1)
+    held = np.zeros(len(files), bool)
+    held[order[rank < quota[groups[order]]]] = True
     return {
-        split: ([files[row] for row in sorted(chosen)], None if labels is None else labels[np.sort(chosen)])
-        for split, chosen in zip(("train", "test"), rows, strict=True)
+        split: ([files[row] for row in np.flatnonzero(mask)], None if labels is None else labels[mask])
+        for split, mask in (("train", ~held), ("test", held))
     }
+
+
+def _sha256_named(root: Path, files: list[Path]) -> str:
+    """One hash over the files' names, which hold their classes, and contents."""
+    lines = [f"{path.relative_to(root).as_posix()} {sha256_file(path)}\n" for path in files]
+    return sha256("".join(lines).encode()).hexdigest()
 
 
 def read_images(files: list[Path], size: int) -> Images:
     """Decode image files to uint8 (N, size, size, 3): upright, RGB, resized and cropped to the centre."""
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    # Outside the threads, because filters of warnings belong to the whole process.
+    with warnings.catch_warnings(), ThreadPoolExecutor(os.cpu_count()) as pool:
+        warnings.simplefilter("error", Image.DecompressionBombWarning)
         return np.stack(list(pool.map(lambda path: read_image(path, size), files)))
 
 
@@ -105,22 +138,20 @@ def read_image(path: Path, size: int) -> Images:
         UserError: the file is not an image, is damaged, or is so large that it may be an attack.
     """
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(path) as opened:
-                upright = ImageOps.exif_transpose(opened)
-                return np.asarray(ImageOps.fit(_to_rgb(upright), (size, size), Image.Resampling.BILINEAR))
+        with Image.open(path, formats=FORMATS) as opened:
+            upright = ImageOps.exif_transpose(opened)
+            return np.asarray(ImageOps.fit(_to_rgb(upright), (size, size), Image.Resampling.BILINEAR))
     except (Image.DecompressionBombWarning, Image.DecompressionBombError):
         raise UserError(f"{path} has too many pixels to be read safely; shrink or remove it") from None
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
-        reason = str(error).splitlines()[0].replace(str(path), path.name)
+    except Exception as error:  # decoders of damaged files fail in every way there is
+        reason = " ".join(str(error).replace(str(path), path.name).split()) or type(error).__name__
         raise UserError(f"{path} cannot be read as an image ({reason}); replace or remove it") from None
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:
     if image.mode.startswith("I;16"):
         return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8)).convert("RGB")
-    if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
+    if image.has_transparency_data:
         layered = image.convert("RGBA")
         return Image.alpha_composite(Image.new("RGBA", layered.size, "white"), layered).convert("RGB")
     return image.convert("RGB")

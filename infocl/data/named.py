@@ -5,16 +5,20 @@ from __future__ import annotations
 import contextlib
 import gzip
 import io
-from collections.abc import Callable
+import socket
+import tempfile
+import zlib
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 from torchvision.datasets import STL10, FashionMNIST
-from torchvision.datasets.utils import check_integrity, download_and_extract_archive
+from torchvision.datasets.utils import check_integrity, download_url, extract_archive
 
 from infocl.data.raw import (
+    Images,
     RawSet,
     RawSplit,
     Request,
@@ -25,6 +29,7 @@ from infocl.data.raw import (
     sha256_files,
 )
 from infocl.errors import UserError
+from infocl.files import replacing
 
 FASHION_CLASSES = FashionMNIST.classes
 FASHION_FILES = [
@@ -33,6 +38,10 @@ FASHION_FILES = [
     "t10k-images-idx3-ubyte.gz",
     "t10k-labels-idx1-ubyte.gz",
 ]
+FASHION_IMAGES = {"train": 60_000, "test": 10_000}
+STL_CLASSES_FILE = STL10.class_names_file
+STL_SHAPE = (3, 96, 96)
+SECONDS_OF_SILENCE = 30  # after which a download has failed
 
 
 class Cifar(NamedTuple):
@@ -47,6 +56,7 @@ class Cifar(NamedTuple):
     folder: str
     train: tuple[str, ...]
     test: tuple[str, ...]
+    images: dict[str, int]
     label_bytes: int  # per image; the last one is the class
     names: str
 
@@ -58,6 +68,7 @@ CIFARS = {
         "cifar-10-batches-bin",
         tuple(f"data_batch_{number}.bin" for number in range(1, 6)),
         ("test_batch.bin",),
+        {"train": 50_000, "test": 10_000},
         1,
         "batches.meta.txt",
     ),
@@ -67,6 +78,7 @@ CIFARS = {
         "cifar-100-binary",
         ("train.bin",),
         ("test.bin",),
+        {"train": 50_000, "test": 10_000},
         2,
         "fine_label_names.txt",
     ),
@@ -77,19 +89,16 @@ def load_cifar(request: Request, name: str) -> RawSet:
     """CIFAR-10 or CIFAR-100 (fine labels), 32 px (Krizhevsky 2009)."""
     about = CIFARS[name]
     folder = request.raw / about.folder
-    archive = Path(about.url).name
+    if not folder.exists():
+        archive = Path(about.url).name
+        wanted = [f"the folder {about.folder} or the file {archive} (MD5 {about.md5})"]
+        _obtain(name, request.raw, wanted, lambda: _unpack(about.url, about.md5, request.raw, about.folder))
     needed = [folder / file for file in (*about.train, *about.test, about.names)]
-    if not all(path.exists() for path in needed):
-        _obtain(
-            name,
-            request.raw,
-            [f"the folder {about.folder} or the file {archive} (MD5 {about.md5})"],
-            lambda: _fetch_archive(about, request.raw),
-        )
+    _require(needed, folder)
     classes = (folder / about.names).read_text().split()
     splits = {
-        "train": _cifar_split(name, folder, about.train, about.label_bytes, len(classes)),
-        "test": _cifar_split(name, folder, about.test, about.label_bytes, len(classes)),
+        "train": _cifar_split(name, about, folder, "train", len(classes)),
+        "test": _cifar_split(name, about, folder, "test", len(classes)),
     }
     return RawSet(
         classes,
@@ -100,52 +109,80 @@ def load_cifar(request: Request, name: str) -> RawSet:
     )
 
 
-def _fetch_archive(about: Cifar, raw: Path) -> None:
-    archive = raw / Path(about.url).name
-    if archive.exists() and not check_integrity(str(archive), about.md5):
-        raise UserError(f"{archive} is damaged or another file (MD5 is not {about.md5}); replace it")
-    download_and_extract_archive(about.url, str(raw), md5=about.md5)
+def _unpack(url: str, md5: str, raw: Path, folder: str) -> None:
+    """Download an archive unless it is there, check it, and unpack its one folder, whole or not at all."""
+    archive = raw / Path(url).name
+    if not archive.exists():
+        with replacing(archive) as temporary:
+            download_url(url, str(raw), temporary.name, md5)
+    elif not check_integrity(str(archive), md5):
+        raise UserError(f"{archive} is damaged or another file (MD5 is not {md5}); replace it")
+    with tempfile.TemporaryDirectory(dir=raw) as unpacked:
+        extract_archive(str(archive), unpacked)
+        (Path(unpacked) / folder).replace(raw / folder)
 
 
-def _cifar_split(name: str, folder: Path, files: tuple[str, ...], label_bytes: int, classes: int) -> RawSplit:
-    row = label_bytes + 3 * 32 * 32
+def _require(files: list[Path], folder: Path) -> None:
+    for path in files:
+        if not path.exists():
+            raise UserError(f"{path} is missing; put it there, or remove {folder} to have it unpacked again")
+
+
+def _cifar_split(name: str, about: Cifar, folder: Path, split: str, classes: int) -> RawSplit:
+    files = about.train if split == "train" else about.test
+    row = about.label_bytes + 3 * 32 * 32
+    size = about.images[split] // len(files) * row
     parts = []
     for file in files:
         content = np.fromfile(folder / file, np.uint8)
-        if len(content) == 0 or len(content) % row:
+        if content.size != size:
             raise UserError(
-                f"{folder / file} is damaged ({len(content)} bytes, not a multiple of {row}); "
+                f"{folder / file} is damaged ({content.size} bytes, not {size}); "
                 f"remove {folder} and run again"
             )
         parts.append(content.reshape(-1, row))
     rows = np.concatenate(parts)
-    labels = rows[:, label_bytes - 1].astype(np.int64)
+    labels = rows[:, about.label_bytes - 1].astype(np.int64)
     check_labels(name, labels, classes, len(rows))
-    return RawSplit(rows[:, label_bytes:].reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1), labels)
+    return RawSplit(rows[:, about.label_bytes :].reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1), labels)
 
 
 def load_stl10(request: Request) -> RawSet:
     """STL-10, 96 px; pretraining uses its unlabelled split (Coates, Ng, Lee 2011)."""
     folder = request.raw / STL10.base_folder
-    archive = f"the file {STL10.filename} (MD5 {STL10.tgz_md5})"
-    if not (folder / STL10.train_list[0][0]).exists():
-        _obtain("stl10", request.raw, [archive], lambda: STL10(str(request.raw), download=True))
-    splits, classes = {}, []
-    for split, theirs in (("pretrain", "unlabeled"), ("train", "train"), ("test", "test")):
-        try:
-            data = STL10(str(request.raw), theirs)
-        except (RuntimeError, ValueError, OSError) as error:
-            reason = str(error).splitlines()[0]
-            raise UserError(f"{folder} is damaged ({reason}); remove it and put {archive} there") from None
-        images = data.data.transpose(0, 2, 3, 1)
-        labels = None if split == "pretrain" else data.labels.astype(np.int64)
-        classes = data.classes
-        if labels is not None:
-            check_labels("stl10", labels, len(classes), len(images))
-        splits[split] = RawSplit(images, labels)
-    files = [folder / file for file, _ in (*STL10.train_list, *STL10.test_list)]
+    md5s = {folder / file: md5 for file, md5 in (*STL10.train_list, *STL10.test_list)}
+    if not folder.exists():
+        wanted = [f"the folder {STL10.base_folder} or the file {STL10.filename} (MD5 {STL10.tgz_md5})"]
+        _obtain(
+            "stl10",
+            request.raw,
+            wanted,
+            lambda: _unpack(STL10.url, STL10.tgz_md5, request.raw, STL10.base_folder),
+        )
+    _require([*md5s, folder / STL_CLASSES_FILE], folder)
+    for path, md5 in md5s.items():
+        if not check_integrity(str(path), md5):
+            raise UserError(f"{path} is damaged (MD5 is not {md5}); remove {folder} and run again")
+    classes = (folder / STL_CLASSES_FILE).read_text().split()
+    splits = {
+        "pretrain": RawSplit(_stl_images(folder / "unlabeled_X.bin"), None),
+        "train": _stl_split(folder, "train", len(classes)),
+        "test": _stl_split(folder, "test", len(classes)),
+    }
     resized = _resized(splits, request.data.image_size)
-    return RawSet(classes, STL10.url, "unknown (published for research)", sha256_files(files), resized)
+    return RawSet(classes, STL10.url, "unknown (published for research)", sha256_files(md5s), resized)
+
+
+def _stl_split(folder: Path, split: str, classes: int) -> RawSplit:
+    images = _stl_images(folder / f"{split}_X.bin")
+    labels = np.fromfile(folder / f"{split}_y.bin", np.uint8).astype(np.int64) - 1
+    check_labels("stl10", labels, classes, len(images))
+    return RawSplit(images, labels)
+
+
+def _stl_images(path: Path) -> Images:
+    """Memory-mapped (N, 96, 96, 3): the file holds columns before rows, 2.8 GB in the unlabelled split."""
+    return np.memmap(path, np.uint8, "r").reshape(-1, *STL_SHAPE).transpose(0, 3, 2, 1)
 
 
 def load_fashionmnist(request: Request) -> RawSet:
@@ -159,6 +196,10 @@ def load_fashionmnist(request: Request) -> RawSet:
     splits = {}
     for split, (images_file, labels_file) in {"train": paths[:2], "test": paths[2:]}.items():
         images, labels = read_idx(images_file, 3), read_idx(labels_file, 1).astype(np.int64)
+        if len(images) != FASHION_IMAGES[split]:
+            raise UserError(
+                f"{images_file} holds {len(images)} images, not {FASHION_IMAGES[split]}; replace it"
+            )
         check_labels("fashionmnist", labels, len(FASHION_CLASSES), len(images))
         splits[split] = RawSplit(grey_to_rgb(images), labels)
     return RawSet(
@@ -200,7 +241,7 @@ def read_idx(path: Path, dimensions: int) -> npt.NDArray[np.uint8]:
         content = path.read_bytes()
         if path.suffix == ".gz":
             content = gzip.decompress(content)
-    except (OSError, EOFError) as error:
+    except (OSError, EOFError, zlib.error) as error:
         raise UserError(f"{path} is damaged ({error}); replace it") from None
     header = 4 + 4 * dimensions
     if len(content) < header or content[:4] != bytes([0, 0, 8, dimensions]):
@@ -216,10 +257,21 @@ def _obtain(name: str, raw: Path, files: list[str], download: Callable[[], objec
     """Download quietly into `raw`; say what to put there when that fails."""
     try:
         raw.mkdir(parents=True, exist_ok=True)
-        with contextlib.redirect_stdout(io.StringIO()):
+        with contextlib.redirect_stdout(io.StringIO()), _impatient():
             download()
     except (OSError, RuntimeError, ValueError) as error:
         raise missing(name, raw, files, error) from None
+
+
+@contextlib.contextmanager
+def _impatient() -> Iterator[None]:
+    """Let connections fail that stay silent: torchvision sets no limit of its own."""
+    before = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(SECONDS_OF_SILENCE)
+    try:
+        yield
+    finally:
+        socket.setdefaulttimeout(before)
 
 
 def _resized(splits: dict[str, RawSplit], size: int) -> dict[str, RawSplit]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -46,12 +47,18 @@ def prepare_targets(params: Params) -> dict[str, Any]:
         names: list[str] = list(waiting)
         while names:
             name = names.pop()
-            raw_set = CATALOG[name](request)
+            raw_set = _labelled_part(CATALOG[name](request))
             meta = write_set(parent / name, name, raw_set, params.data.image_size)
             done[name] = sum(about["images"] for about in meta["splits"].values())
             if raw_set.images_in and raw_set.images_in not in (*done, *names):
                 names.append(raw_set.images_in)
     return {"targets": len(waiting), **{f"{name}_images": done[name] for name in waiting}}
+
+
+def _labelled_part(raw_set: RawSet) -> RawSet:
+    """Without images that only pretraining would use: no evaluation reads them."""
+    splits = {name: split for name, split in raw_set.splits.items() if name != "pretrain"}
+    return replace(raw_set, splits=splits)
 
 
 def write_set(folder: Path, name: str, raw_set: RawSet, image_size: int) -> dict[str, Any]:

@@ -10,6 +10,7 @@ Digits and photograph are split: no digit and no piece of the photograph is in b
 from __future__ import annotations
 
 from functools import lru_cache
+from hashlib import sha256
 from typing import NamedTuple
 
 import numpy as np
@@ -84,10 +85,15 @@ def _with_labels(request: Request, attribute: str) -> RawSet:
         classes=[str(digit) for digit in range(10)] if digits else ATTRIBUTES[attribute],
         source="digits of scikit-learn's load_digits on its photograph china.jpg (danielbuechele)",
         licence="BSD-3-Clause (digits), CC-BY-2.0 (photograph)",
-        source_sha256=sha256_array(load_digits().images),
+        source_sha256=_source_sha256(),
         splits=splits,
         images_in=None if digits else "scenes",
     )
+
+
+def _source_sha256() -> str:
+    parts = (load_digits().images, load_sample_image("china.jpg"))
+    return sha256("".join(sha256_array(part) for part in parts).encode()).hexdigest()
 
 
 @lru_cache(maxsize=4)
@@ -96,7 +102,7 @@ def compose_split(params: ScenesParams, image_size: int, split: str) -> tuple[Im
     count = params.train_images if split == "train" else params.test_images
     stream = 0 if split == "train" else 1
     generator = np.random.default_rng((params.seed, stream))
-    digits, names = _digits(params.seed, split)
+    digits, names = split_digits(params.seed, split)
     labels = {
         name: generator.permutation(np.arange(count) % len(classes)) for name, classes in ATTRIBUTES.items()
     }
@@ -106,7 +112,7 @@ def compose_split(params: ScenesParams, image_size: int, split: str) -> tuple[Im
     return np.concatenate(images), labels | {"digit": names[recipe.digit]}
 
 
-def _digits(seed: int, split: str) -> tuple[Floats, Labels]:
+def split_digits(seed: int, split: str) -> tuple[Floats, Labels]:
     """The digits of a split in [0, 1], (M, 8, 8), and which digit each is; no digit is in both."""
     data = load_digits()
     order = np.random.default_rng((seed, 2)).permutation(len(data.images))

@@ -39,6 +39,27 @@ def test_class_folders_are_split_evenly_and_the_same_every_time(tmp_path):
     assert not any(image.tobytes() in train for image in raw.splits["test"].images)
 
 
+def test_many_small_classes_are_split_each(tmp_path):
+    fill(tmp_path, [f"class {number}" for number in range(10)], per_class=2)
+    raw = load(tmp_path)
+    for split in raw.splits.values():
+        assert np.bincount(split.labels).tolist() == [1] * 10
+
+
+def test_another_class_of_an_image_is_another_source(tmp_path):
+    fill(tmp_path, ["a", "b"])
+    before = load(tmp_path).source_sha256
+    (tmp_path / "a/18.png").rename(tmp_path / "b/18.png")
+    assert load(tmp_path).source_sha256 != before
+
+
+def test_what_is_no_image_is_left_out(tmp_path):
+    fill(tmp_path, ["a", "b"])
+    for name in ("notes.pdf", "._0.png", "figure.eps", "Thumbs.db"):
+        (tmp_path / "a" / name).write_bytes(b"not an image")
+    assert sum(len(split.images) for split in load(tmp_path).splits.values()) == 20
+
+
 def test_given_splits_are_kept(tmp_path):
     fill(tmp_path / "train", ["a", "b"])
     fill(tmp_path / "test", ["a", "b"], per_class=3)
@@ -113,6 +134,27 @@ def test_a_truncated_file_is_named(tmp_path):
         load(tmp_path)
 
 
+@pytest.mark.filterwarnings("ignore::UserWarning")
+@pytest.mark.parametrize("kind", ["png", "jpg", "gif", "tif", "webp", "avif", "ico"])
+def test_damage_of_any_kind_is_named(tmp_path, kind):
+    images, _ = digit_images(1)
+    path = tmp_path / f"x.{kind}"
+    Image.fromarray(images[0]).save(path)
+    good = np.fromfile(path, np.uint8)
+    generator = np.random.default_rng(0)
+    refused = 0
+    for _ in range(60):
+        content = good[: generator.integers(1, len(good) + 1)].copy()
+        content[generator.integers(0, len(content), 4)] = generator.integers(0, 256, 4)
+        content.tofile(path)
+        try:
+            assert read_image(path, 8).shape == (8, 8, 3)
+        except UserError as error:
+            assert str(path) in str(error)
+            refused += 1
+    assert refused > 20
+
+
 def test_a_decompression_bomb_is_refused(tmp_path, monkeypatch):
     fill(tmp_path, ["a", "b"])
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 500)
@@ -127,7 +169,10 @@ def test_a_decompression_bomb_is_refused(tmp_path, monkeypatch):
         (lambda root: root.mkdir(), "holds no images"),
         (lambda root: [fill(root, ["a"]), (root / "empty").mkdir()], "empty holds no images"),
         (lambda root: [fill(root, ["a"]), fill(root, ["alone"], per_class=1)], "alone holds a single image"),
-        (lambda root: fill(root, ["a", "b"], per_class=2), "too small to hold out"),
+        (lambda root: fill(root, ["a"]), "a is the only class"),
+        (lambda root: fill(root / "train", ["a", "b"]), "train has no .*test beside it"),
+        (lambda root: [fill(root / part, ["a", "b"]) for part in ("train", "val")], "train has no"),
+        (lambda root: [fill(root, ["a", "b"]), fill(root, ["."], per_class=1)], "lies beside class folders"),
     ],
 )
 def test_folders_that_cannot_be_used(tmp_path, make, said):

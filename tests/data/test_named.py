@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import socket
 import tarfile
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
 
 import numpy as np
 import pytest
@@ -15,6 +19,7 @@ from infocl.data.raw import Request
 from infocl.errors import UserError
 from tests.workspace import tiny_params
 
+CIFAR_ROWS = {"cifar10": 10, "cifar100": 100}  # images in each file made here
 NOWHERE = "http://127.0.0.1:9/"  # the discard port of this machine: refused at once
 
 
@@ -24,12 +29,16 @@ def _no_network(monkeypatch):
         named,
         "CIFARS",
         {
-            name: about._replace(url=NOWHERE + about.url.rsplit("/", 1)[1])
+            name: about._replace(
+                url=NOWHERE + about.url.rsplit("/", 1)[1],
+                images={"train": len(about.train) * CIFAR_ROWS[name], "test": CIFAR_ROWS[name]},
+            )
             for name, about in named.CIFARS.items()
         },
     )
     monkeypatch.setattr(named.STL10, "url", NOWHERE + named.STL10.filename)
     monkeypatch.setattr(named.FashionMNIST, "mirrors", [NOWHERE])
+    monkeypatch.setattr(named, "FASHION_IMAGES", {"train": 40, "test": 40})
 
 
 def request_for(raw, **changes):
@@ -45,7 +54,7 @@ def cifar_rows(count, label_bytes, classes, seed):
 
 def write_cifar(raw, name):
     about = named.CIFARS[name]
-    classes = 10 if name == "cifar10" else 100
+    classes = CIFAR_ROWS[name]
     folder = raw / about.folder
     folder.mkdir(parents=True)
     rows = {
@@ -99,6 +108,57 @@ def test_damaged_cifar_is_named(tmp_path):
         load_cifar(request_for(tmp_path), "cifar10")
 
 
+def test_cifar_with_images_missing_is_named(tmp_path):
+    folder, rows = write_cifar(tmp_path, "cifar10")
+    rows["data_batch_4.bin"][:-1].tofile(folder / "data_batch_4.bin")
+    with pytest.raises(UserError, match=r"data_batch_4\.bin is damaged \(27657 bytes, not 30730\)"):
+        load_cifar(request_for(tmp_path), "cifar10")
+    (folder / "data_batch_4.bin").unlink()
+    with pytest.raises(UserError, match=r"data_batch_4\.bin is missing"):
+        load_cifar(request_for(tmp_path), "cifar10")
+
+
+@pytest.fixture
+def mirror(tmp_path):
+    """A web server on this machine, and the folder that it serves."""
+    served = tmp_path / "served"
+    served.mkdir()
+    handler = partial(SimpleHTTPRequestHandler, directory=str(served))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = Thread(target=server.serve_forever)
+        thread.start()
+        yield served, f"http://127.0.0.1:{server.server_port}/"
+        server.shutdown()
+        thread.join()
+
+
+def test_a_download_is_checked_unpacked_and_kept(tmp_path, monkeypatch, mirror):
+    served, url = mirror
+    folder, _ = write_cifar(tmp_path / "made", "cifar10")
+    archive = served / "cifar-10-binary.tar.gz"
+    with tarfile.open(archive, "w:gz") as stream:
+        stream.add(folder, arcname=folder.name)
+    raw = tmp_path / "raw"
+    monkeypatch.setitem(named.CIFARS, "cifar10", named.CIFARS["cifar10"]._replace(url=url + archive.name))
+    with pytest.raises(UserError, match=r"could not be downloaded.*corrupted"):
+        load_cifar(request_for(raw), "cifar10")
+    assert list(raw.iterdir()) == [], "a download with another MD5 is not kept"
+    md5 = hashlib.md5(archive.read_bytes()).hexdigest()
+    monkeypatch.setitem(named.CIFARS, "cifar10", named.CIFARS["cifar10"]._replace(md5=md5))
+    assert len(load_cifar(request_for(raw), "cifar10").splits["train"].images) == 50
+    assert {path.name for path in raw.iterdir()} == {"cifar-10-binary.tar.gz", "cifar-10-batches-bin"}
+
+
+def test_a_silent_server_is_given_up(tmp_path, monkeypatch):
+    monkeypatch.setattr(named, "SECONDS_OF_SILENCE", 0.2)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}/cifar-10-binary.tar.gz"
+        monkeypatch.setitem(named.CIFARS, "cifar10", named.CIFARS["cifar10"]._replace(url=url))
+        with pytest.raises(UserError, match="timed out"):
+            load_cifar(request_for(tmp_path), "cifar10")
+    assert socket.getdefaulttimeout() is None
+
+
 def write_stl10(raw, monkeypatch, count=20):
     folder = raw / "stl10_binary"
     folder.mkdir(parents=True)
@@ -129,7 +189,7 @@ def test_stl10_pretrains_on_its_unlabelled_split(tmp_path, monkeypatch):
     )
     assert load_stl10(request_for(tmp_path)).splits["test"].images.shape == (20, 32, 32, 3)
     (folder / "train_X.bin").write_bytes(b"short")
-    with pytest.raises(UserError, match="stl10_binary is damaged"):
+    with pytest.raises(UserError, match=r"train_X\.bin is damaged"):
         load_stl10(request_for(tmp_path))
 
 
@@ -170,6 +230,7 @@ def test_fashionmnist_as_it_lies_on_disk(tmp_path, inside, compressed):
         lambda content: b"PK" + content,
         lambda content: gzip.compress(gzip.decompress(content)[:-100]),
         lambda content: gzip.compress(b"\0\0\x08\x02" + gzip.decompress(content)[4:]),
+        lambda content: content[:10] + b"\xff" * 40 + content[50:],
         lambda _content: b"",
     ],
 )
@@ -181,6 +242,12 @@ def test_damaged_idx_is_named(tmp_path, harm):
         UserError, match=r"train-images-idx3-ubyte\.gz is (damaged|not an IDX file).*replace it"
     ):
         read_idx(path, 3)
+
+
+def test_fashionmnist_with_images_missing_is_named(tmp_path):
+    write_fashion(tmp_path, compressed=True, count=39)
+    with pytest.raises(UserError, match=r"train-images.*holds 39 images, not 40"):
+        load_fashionmnist(request_for(tmp_path))
 
 
 @pytest.mark.parametrize(

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
+from infocl.data.catalog import CATALOG
+from infocl.data.embedded import load_plain_digits
 from infocl.data.prepare import channel_statistics, prepare_source, prepare_targets
 from infocl.data.prepared import load_prepared
+from infocl.data.raw import RawSplit
 from infocl.data.resident import ResidentImages
 from infocl.errors import UserError
 from infocl.files import sha256_array, write_array
@@ -76,6 +80,21 @@ def test_a_failure_leaves_what_was_there(tmp_path):
     with pytest.raises(UserError, match="is not a folder"):
         prepare_source(tiny_params(data__name="folder", data__root="nowhere"))
     assert hashes(tmp_path) == before
+
+
+def test_a_target_needs_no_images_for_pretraining(monkeypatch):
+    def with_unlabelled(request):
+        raw = load_plain_digits(request)
+        images = raw.splits["train"].images
+        return replace(raw, splits=raw.splits | {"pretrain": RawSplit(255 - images, None)})
+
+    monkeypatch.setitem(CATALOG, "stl10", with_unlabelled)
+    prepare_targets(tiny_params(transfer__targets=["stl10"]))
+    prepared = load_prepared(TARGETS / "stl10")
+    assert set(prepared.splits) == {"train", "test"}
+    assert not (TARGETS / "stl10/pretrain").exists()
+    unit = np.asarray(prepared.split("train").images, float) / 255
+    assert prepared.mean == pytest.approx(unit.mean((0, 1, 2)), abs=1e-6)
 
 
 def _wrong_shape(folder):

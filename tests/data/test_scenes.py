@@ -9,7 +9,14 @@ from sklearn.feature_selection import mutual_info_classif
 from infocl.config import ScenesParams
 from infocl.data.embedded import load_photo_pieces, load_plain_digits
 from infocl.data.raw import Request
-from infocl.data.scenes import ATTRIBUTES, _digits, compose_split, draw_crops, load_attribute, load_scenes
+from infocl.data.scenes import (
+    ATTRIBUTES,
+    compose_split,
+    draw_crops,
+    load_attribute,
+    load_scenes,
+    split_digits,
+)
 from infocl.layout import RAW
 from tests.workspace import tiny_params
 
@@ -31,7 +38,7 @@ def test_the_same_seed_makes_the_same_bytes():
 
 
 def test_no_digit_is_in_both_splits():
-    train, test = (_digits(0, split)[0] for split in ("train", "test"))
+    train, test = (split_digits(0, split)[0] for split in ("train", "test"))
     assert len(train) + len(test) == 1797
     seen = {digit.tobytes() for digit in train}
     assert not any(digit.tobytes() in seen for digit in test)
@@ -113,3 +120,12 @@ def test_other_embedded_targets(reader):
         assert set(split.labels) == set(range(len(raw.classes)))
     train, test = ({image.tobytes() for image in raw.splits[name].images} for name in ("train", "test"))
     assert not train & test
+
+
+def test_plain_digits_are_split_as_in_the_scenes():
+    plain = load_plain_digits(request_for())
+    for split, part in plain.splits.items():
+        digits, labels = split_digits(request_for().data.scenes.seed, split)
+        assert np.array_equal(part.labels, labels)
+        small = part.images[:, 2::4, 2::4, 0] / 255
+        assert np.abs(small.reshape(digits.shape) - digits).mean() < 0.15
