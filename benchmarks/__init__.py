@@ -1,0 +1,1 @@
+"""Speed as ratios: each figure beside a named alternative, both measured in one run."""

@@ -1,0 +1,68 @@
+"""How everything here is timed: warm-up, device sync, median and spread, memory in a fresh process."""
+
+from __future__ import annotations
+
+import multiprocessing
+import resource
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Seconds of one call: the median over repeats, and the fastest and slowest."""
+
+    median: float
+    fastest: float
+    slowest: float
+
+    def __str__(self) -> str:
+        return f"{1e3 * self.median:.1f} ms ({1e3 * self.fastest:.1f} to {1e3 * self.slowest:.1f})"
+
+
+def timed(work: Callable[[], object], *, repeats: int = 9, warm_up: int = 2) -> Timing:
+    """Time `work`, waiting for the device before and after each call."""
+    for _ in range(warm_up):
+        work()
+    seconds = []
+    for _ in range(repeats):
+        _synchronize()
+        start = time.perf_counter()
+        work()
+        _synchronize()
+        seconds.append(time.perf_counter() - start)
+    return Timing(statistics.median(seconds), min(seconds), max(seconds))
+
+
+def in_fresh_process(work: Callable[..., Any], *arguments: Any) -> Any:
+    """Run `work` in a process of its own, so that its peak memory is its own."""
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        return pool.apply(work, arguments)
+
+
+def peak_memory_mib(work: Callable[[], object]) -> float:
+    """MiB that one call adds to the peak of this process, or of the CUDA device when there is one."""
+    if torch.cuda.is_available():
+        torch.cuda.reset_peak_memory_stats()
+        before = torch.cuda.memory_allocated()
+        work()
+        _synchronize()
+        return (torch.cuda.max_memory_allocated() - before) / 2**20
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    work()
+    return (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
+
+
+def _synchronize() -> None:
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+
+
+def device() -> torch.device:
+    """CUDA when there is one, otherwise the CPU."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")

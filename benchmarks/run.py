@@ -1,0 +1,68 @@
+"""`python -m benchmarks.run`: measure everything on this machine and write benchmarks/results/."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import platform
+from dataclasses import asdict
+from importlib.metadata import version
+from pathlib import Path
+
+import torch
+
+from benchmarks import cases
+from benchmarks.loop import loop_rows
+from benchmarks.measure import device
+from infocl.device import describe_device
+from infocl.files import write_text
+from infocl.params_file import load_params
+from infocl.pretrain import git_revision
+
+RESULTS = Path("benchmarks/results")
+
+
+def main() -> None:
+    """Run all comparisons and write them as Markdown and JSON, named after the device's kind."""
+    params = load_params()
+    rows = [*cases.lbe(), *cases.views(params), *cases.precision(params), *cases.probe(params)]
+    loops = loop_rows(params)
+    about = {
+        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
+        "device": f"{describe_device(device())}; {processor()}",
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "kornia": version("kornia"),
+        "revision": git_revision(),
+    }
+    lines = [f"# Measured on {about['device']}", ""]
+    lines += [", ".join(f"{name} {value}" for name, value in about.items() if name != "device"), ""]
+    lines += ["| what | InfoCL | alternative | ratio |", "|---|---|---|---|"]
+    lines += [f"| {row.what} | {row.ours} | {row.alternative} | {row.ratio:.2f} |" for row in rows]
+    lines += [
+        "",
+        "| pretraining loop | images/s | share in data and views | device memory |",
+        "|---|---|---|---|",
+    ]
+    lines += [
+        f"| {row.what} | {row.images_per_second:.0f} | {row.views_share:.0%} | {row.memory} |"
+        for row in loops
+    ]
+    RESULTS.mkdir(parents=True, exist_ok=True)
+    write_text(RESULTS / f"{device().type}.md", "\n".join(lines) + "\n")
+    record = about | {"rows": [asdict(row) for row in rows], "loops": [asdict(row) for row in loops]}
+    write_text(RESULTS / f"{device().type}.json", json.dumps(record, indent=2) + "\n")
+    print("\n".join(lines))
+
+
+def processor() -> str:
+    """The processor's name, where Linux tells it."""
+    cpuinfo = Path("/proc/cpuinfo")
+    names = [
+        line.split(":", 1)[1].strip() for line in cpuinfo.read_text().splitlines() if "model name" in line
+    ]
+    return f"{len(names)} x {names[0]}" if names else platform.processor()
+
+
+if __name__ == "__main__":
+    main()
