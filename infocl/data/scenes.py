@@ -28,16 +28,16 @@ from infocl.files import sha256_array
 Floats = npt.NDArray[np.float64]
 CHUNK = 2000  # images composed at a time
 TEST_DIGITS = 0.25
-HUES = ["red", "orange", "green", "mint", "cyan", "blue", "violet", "pink"]
-HUE_ANGLES = np.array([0.0, 0.09, 0.30, 0.42, 0.52, 0.63, 0.77, 0.88])  # turns of the colour circle
+HUES = ["red", "orange", "amber", "yellow", "lime", "green", "emerald", "mint"]
+HUE_STEP = 0.06  # turns of the colour circle; a jitter of 0.2 turns moves a hue by three classes
 HUE_NOISE = 0.012
 PLACES = [f"{row} {column}" for row in ("top", "middle", "bottom") for column in ("left", "centre", "right")]
-PLACE_STEP, PLACE_NOISE = 0.27, 0.05  # of the half side
+PLACE_STEP, PLACE_NOISE = 0.20, 0.03  # of the half side
 SIZES = ["small", "medium", "large"]
-SIZE_SHARES, SIZE_NOISE = np.array([0.50, 0.64, 0.82]), 0.02  # of the side
+SIZE_SHARES, SIZE_NOISE = np.array([0.60, 0.74, 0.90]), 0.02  # of the side
 TILTS = ["left", "upright", "right"]
 TILT_STEP, TILT_NOISE = 28.0, 5.0  # degrees
-DETAIL = 0.5  # of the photograph's own contrast that a background keeps, so that the digit stands out
+DETAIL = 0.15  # of the photograph's own contrast that a background keeps, so that the digit stands out
 REGION_ROWS, REGION_COLUMNS = 2, 3
 REGIONS = [f"{row} {column}" for row in ("upper", "lower") for column in ("left", "middle", "right")]
 CROP_SHARES = (0.55, 1.0)  # of a tile's side
@@ -128,7 +128,7 @@ def draw_recipe(generator: np.random.Generator, labels: dict[str, Labels], digit
     def noise(*shape: int) -> Floats:
         return generator.uniform(-1, 1, (count, *shape))
 
-    hue = HUE_ANGLES[labels["hue"]] + HUE_NOISE * noise()
+    hue = HUE_STEP * labels["hue"] + HUE_NOISE * noise()
     saturation, value = 0.9 + 0.1 * noise(), 0.9 + 0.1 * noise()
     column, row = labels["position"] % 3 - 1, labels["position"] // 3 - 1
     center = PLACE_STEP * np.stack([column, row], axis=1) + PLACE_NOISE * noise(2)

@@ -1,0 +1,166 @@
+"""The protocol of every labelled evaluation: linear probe and nearest neighbours, test set read once."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from scipy.stats import binomtest
+from torch import Tensor
+
+from infocl.config import ProbeParams
+from infocl.errors import UserError
+from infocl.evaluate.features import Features, require_finite
+from infocl.evaluate.knn import knn_predict
+from infocl.evaluate.linear import LinearProbe, fit_probe
+
+Labels = npt.NDArray[np.int64]
+
+
+def evaluate_task(
+    train_features: Features,
+    train_labels: Labels,
+    test_features: Features,
+    test_labels: Labels,
+    params: ProbeParams,
+    seed: int,
+    device: torch.device,
+    name: str = "the data set",
+) -> dict[str, Any]:
+    """Judge features by one labelled task.
+
+    Args:
+        train_features: unstandardised, (N, D).
+        train_labels: (N,), any integers.
+        test_features: (M, D).
+        test_labels: (M,); used for nothing but the final counts.
+        params: the block `probe`.
+        seed: of the validation split.
+        device: where to compute.
+        name: of the data set, for messages.
+
+    Returns:
+        `accuracy` of the linear probe, `accuracy_ci95` (Wilson), `knn_accuracy`, `majority` (accuracy
+        of always answering the most frequent training class), the chosen `l2`, its
+        `validation_accuracy`, `l2_at_edge` (a wider probe.l2 may do better), `converged`, `classes`,
+        `train_images`, `test_images`.
+
+    Raises:
+        UserError: the labels do not make a task: one class, too few images, unknown test classes.
+        InfoCLError: a feature is NaN or infinite.
+    """
+    require_finite(train_features, f"the encoder on {name}")
+    require_finite(test_features, f"the encoder on {name}")
+    known, train_codes = np.unique(train_labels, return_inverse=True)
+    check_labels(known, train_codes, params.validation_share, name)
+    train, test = (torch.from_numpy(part).to(device) for part in (train_features, test_features))
+    probe = fit_probe(train, train_codes, len(known), params, seed)
+    predicted = known[probe.predict(test).cpu().numpy()]
+    neighbours = known[_nearest(probe, train, train_codes, test, params).cpu().numpy()]
+    check_test_labels(known, test_labels, name)
+    right = int((predicted == test_labels).sum())
+    return {
+        "accuracy": right / len(test_labels),
+        "accuracy_ci95": wilson95(right, len(test_labels)),
+        "knn_accuracy": float((neighbours == test_labels).mean()),
+        "majority": float((test_labels == known[np.bincount(train_codes).argmax()]).mean()),
+        "l2": probe.choice.l2,
+        "l2_at_edge": probe.choice.at_edge,
+        "validation_accuracy": probe.choice.validation_accuracy,
+        "converged": probe.model.converged,
+        "classes": len(known),
+        "train_images": len(train_labels),
+        "test_images": len(test_labels),
+    }
+
+
+def _nearest(
+    probe: LinearProbe, train: Tensor, train_codes: Labels, test: Tensor, params: ProbeParams
+) -> Tensor:
+    """Nearest neighbours in the probe's standardised space, (M,)."""
+    codes = torch.from_numpy(train_codes).to(train.device)
+    classes = len(probe.model.bias)
+    return knn_predict(
+        probe.scaling(train), codes, probe.scaling(test), classes, params.knn_k, params.knn_temperature
+    )
+
+
+def wilson95(right: int, images: int) -> list[float]:
+    """Wilson's 95 % interval [low, high] of an accuracy (Wilson 1927)."""
+    interval = binomtest(right, images).proportion_ci(confidence_level=0.95, method="wilson")
+    return [float(interval.low), float(interval.high)]
+
+
+def mean_accuracy(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    r"""The mean over tasks, with a 95 % interval from those of the tasks.
+
+    .. math:: \bar p \pm \frac1T \sqrt{\sum_t (p_t - l_t)^2} \quad \text{(below; above with } u_t - p_t)
+
+    It speaks of the sampling of test images, takes the tasks' errors as independent, and says nothing
+    of other tasks or of other seeds of pretraining.
+
+    Args:
+        rows: what `evaluate_task` returned for each task, at least one.
+
+    Reference: Zou and Donner, "Construction of confidence limits about effect measures", Statistics
+    in Medicine 2008.
+    """
+    accuracies = np.array([row["accuracy"] for row in rows])
+    lows, highs = np.array([row["accuracy_ci95"] for row in rows]).T
+    mean = float(accuracies.mean())
+    below = math.sqrt(((accuracies - lows) ** 2).sum()) / len(rows)
+    above = math.sqrt(((highs - accuracies) ** 2).sum()) / len(rows)
+    return {
+        "mean_accuracy": mean,
+        "mean_accuracy_ci95": [mean - below, mean + above],
+        "mean_knn_accuracy": float(np.mean([row["knn_accuracy"] for row in rows])),
+    }
+
+
+def check_labels(known: Labels, codes: Labels, validation_share: float, name: str) -> None:
+    """Refuse training labels that cannot be split into a fit and a validation part.
+
+    Args:
+        known: the classes, (C,).
+        codes: index into `known` of every training image, (N,).
+        validation_share: of the training images.
+        name: of the data set, for the message.
+
+    Raises:
+        UserError: fewer than two classes, a class with one image, or parts with fewer images than classes.
+    """
+    if len(known) < 2:
+        raise UserError(
+            f"{name} has {len(codes)} training images of {len(known)} class; "
+            "a probe needs at least two classes, so check the labels"
+        )
+    counts = np.bincount(codes)
+    if counts.min() < 2:
+        raise UserError(
+            f"{name} has a single training image of class {known[counts.argmin()]}; "
+            "a probe needs at least two of each class, so add images or drop the class"
+        )
+    validation = math.ceil(validation_share * len(codes))
+    if min(validation, len(codes) - validation) < len(known):
+        raise UserError(
+            f"{name} has {len(codes)} training images of {len(known)} classes, too few for "
+            f"probe.validation_share {validation_share:g}; raise it (0.5 at most) or add images"
+        )
+
+
+def check_test_labels(known: Labels, test_labels: Labels, name: str) -> None:
+    """Refuse test images of classes that the training split lacks.
+
+    Raises:
+        UserError: there is such a class.
+    """
+    unknown = np.setdiff1d(test_labels, known)
+    if len(unknown):
+        raise UserError(
+            f"{name} has test images of class {unknown[0]}, of which there is no training image; "
+            "prepare the data set with the same classes in both splits"
+        )

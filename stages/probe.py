@@ -1,0 +1,9 @@
+"""Stage probe: the encoder's features of the source data set, judged."""
+
+from __future__ import annotations
+
+from infocl.evaluate.run import run_probe
+from infocl.stage import run_stage
+
+if __name__ == "__main__":
+    run_stage("probe", run_probe)

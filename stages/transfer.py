@@ -1,0 +1,9 @@
+"""Stage transfer: the encoder judged on every target."""
+
+from __future__ import annotations
+
+from infocl.evaluate.run import run_transfer
+from infocl.stage import run_stage
+
+if __name__ == "__main__":
+    run_stage("transfer", run_transfer)

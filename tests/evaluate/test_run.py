@@ -1,0 +1,197 @@
+"""The stages probe and transfer on a tiny workspace."""
+
+from __future__ import annotations
+
+import json
+import runpy
+import shutil
+
+import numpy as np
+import pytest
+import torch
+
+from infocl.data.prepared import load_prepared
+from infocl.encoders import Encoder, load_encoder, save_encoder
+from infocl.errors import UserError
+from infocl.evaluate import run
+from infocl.evaluate.diagnostics import describe_features, describe_views, encode_views
+from infocl.evaluate.features import SplitFeatures, StoredFeatures, load_features, save_features
+from infocl.evaluate.scaling import fit_scaling
+from infocl.files import read_json, write_array, write_json
+from infocl.layout import FEATURES, PREPARED, PRETRAIN, TARGETS
+from tests.workspace import raw_params, tiny_params, write_prepared
+
+CPU = torch.device("cpu")
+PARAMS = {"train__device": "cpu", "encoder__width": 0.0625, "transfer__targets": ["hue", "scale", "digits"]}
+
+
+@pytest.fixture
+def params():
+    return tiny_params(**PARAMS)
+
+
+@pytest.fixture
+def workspace(tmp_path, monkeypatch, params):
+    """A source, two targets on its images (hue: the source's labels, scale: others), one on its own."""
+    monkeypatch.chdir(tmp_path)
+    source = write_prepared(PREPARED / "scenes")
+    write_encoder(params, seed=0)
+    for number, name in enumerate(("hue", "scale")):
+        target = shutil.copytree(source, TARGETS / name)
+        write_json(target / "meta.json", read_json(source / "meta.json", "") | {"name": name})
+        for split in ("train", "test"):
+            labels = np.load(source / split / "labels.npy")
+            write_array(
+                target / split / "labels.npy", labels if number == 0 else (labels < 5).astype(np.int64)
+            )
+    write_prepared(TARGETS / "digits", name="digits", train=110, test=40)
+    return tmp_path
+
+
+def write_encoder(params, *, seed, **about):
+    torch.manual_seed(seed)
+    encoder = Encoder(params.encoder, [0.2, 0.2, 0.2], [0.3, 0.3, 0.3])
+    PRETRAIN.mkdir(parents=True, exist_ok=True)
+    save_encoder(PRETRAIN, encoder, {"image_size": 32} | about)
+
+
+def test_probe_writes_features_and_every_metric(workspace, params):
+    metrics = run.run_probe(params)
+    stored = load_features(FEATURES)
+    encoder, config = load_encoder(PRETRAIN)
+    assert stored.encoder_sha256 == config["weights_sha256"]
+    assert stored.splits["train"].features.shape == (96, encoder.dim)
+    assert (
+        stored.splits["test"].images_sha256 == load_prepared(PREPARED / "scenes").split("test").images_sha256
+    )
+    assert {"accuracy", "accuracy_ci95", "knn_accuracy", "rankme", "dim", "dead_units", "alignment"} <= set(
+        metrics
+    )
+    assert {"uniformity", "info_nce_nats", "info_nce_ceiling_nats", "majority", "l2"} <= set(metrics)
+    assert metrics["accuracy"] > 0.3 > metrics["majority"]
+    json.dumps(metrics, allow_nan=False)
+
+
+def test_diagnostics_are_of_held_out_views_scaled_by_the_training_images(workspace, params):
+    metrics = run.run_probe(params)
+    encoder, _ = load_encoder(PRETRAIN)
+    held_out = load_prepared(PREPARED / "scenes").split("test").images
+    pairs = encode_views(encoder, held_out, params.views, params.seed, CPU)
+    train = torch.from_numpy(load_features(FEATURES).splits["train"].features)
+    expected = describe_features(train, params.seed) | describe_views(*pairs, fit_scaling(train))
+    assert expected["view_images"] == 48
+    assert {key: metrics[key] for key in expected} == expected
+
+
+def test_without_labels_only_the_diagnostics_remain(workspace, params):
+    labelled = run.run_probe(params)
+    shutil.rmtree(PREPARED / "scenes")
+    write_prepared(PREPARED / "scenes", labelled=False)
+    unlabelled = run.run_probe(params)
+    assert not {"accuracy", "knn_accuracy", "majority"} & set(unlabelled)
+    assert unlabelled == {key: labelled[key] for key in unlabelled}
+
+
+def test_transfer_gives_one_row_for_each_target_and_the_mean(workspace, params):
+    source = run.run_probe(params)
+    metrics = run.run_transfer(params)
+    rows = [metrics[target] for target in ("hue", "scale", "digits")]
+    assert metrics["hue"] == {key: source[key] for key in metrics["hue"]}
+    assert metrics["mean_accuracy"] == pytest.approx(sum(row["accuracy"] for row in rows) / 3)
+    assert metrics["mean_knn_accuracy"] == pytest.approx(sum(row["knn_accuracy"] for row in rows) / 3)
+    low, high = metrics["mean_accuracy_ci95"]
+    assert low < metrics["mean_accuracy"] < high
+    assert metrics["digits"]["test_images"] == 40
+    json.dumps(metrics, allow_nan=False)
+
+
+def test_the_same_numbers_twice(workspace, params):
+    assert run.run_probe(params) == run.run_probe(params)
+    assert run.run_transfer(params) == run.run_transfer(params)
+
+
+def test_transfer_reads_the_features_of_the_probe_stage(workspace, params):
+    """Stored features that give the label away make exactly the targets on those images easy."""
+    run.run_probe(params)
+    stored = load_features(FEATURES)
+    told = {}
+    for name, split in stored.splits.items():
+        labels = np.load(TARGETS / "scale" / name / "labels.npy")
+        features = np.random.default_rng(0).normal(0, 0.01, split.features.shape).astype(np.float32)
+        features[:, 0] += labels
+        told[name] = SplitFeatures(features, split.images_sha256)
+    save_features(FEATURES, StoredFeatures(stored.encoder_sha256, told))
+    metrics = run.run_transfer(params)
+    assert metrics["scale"]["accuracy"] == 1.0
+    assert metrics["digits"]["accuracy"] < 1.0
+
+
+def test_images_shared_by_targets_are_encoded_once(workspace, params):
+    run.run_probe(params)
+    shutil.copytree(TARGETS / "digits", TARGETS / "photos")
+    encoder, config = load_encoder(PRETRAIN)
+    bank = run.FeatureBank(encoder, CPU, load_features(FEATURES), config)
+    first = bank.features(load_prepared(TARGETS / "digits").split("train"))
+    assert bank.features(load_prepared(TARGETS / "photos").split("train")) is first
+    assert bank.features(load_prepared(TARGETS / "digits").split("test")) is not first
+
+
+def test_features_of_another_encoder_are_refused(workspace, params):
+    run.run_probe(params)
+    write_encoder(params, seed=1)
+    with pytest.raises(UserError, match=r"another encoder .*dvc repro probe"):
+        run.run_transfer(params)
+
+
+def test_transfer_before_probe_is_told_to_wait(workspace, params):
+    with pytest.raises(UserError, match=r"features.*missing; run the probe stage"):
+        run.run_transfer(params)
+
+
+@pytest.mark.parametrize("stage", [run.run_probe, run.run_transfer])
+def test_images_of_another_size_are_refused(workspace, params, stage):
+    run.run_probe(params)
+    write_prepared(PREPARED / "scenes", size=16)
+    write_prepared(TARGETS / "hue", name="hue", size=16)
+    with pytest.raises(UserError, match=r"holds images of 16 px, but the encoder .* 32 px"):
+        stage(params)
+
+
+def test_a_target_without_labels_is_refused(workspace, params):
+    run.run_probe(params)
+    shutil.rmtree(TARGETS / "scale")
+    write_prepared(TARGETS / "scale", name="scale", labelled=False)
+    with pytest.raises(UserError, match=r"targets.scale has no labels"):
+        run.run_transfer(params)
+
+
+def test_too_few_test_images_are_refused_before_the_work(workspace, params):
+    write_prepared(PREPARED / "scenes", test=5)
+    with pytest.raises(UserError, match=r"has 5 test images, but the diagnostics need at least 8"):
+        run.run_probe(params)
+    assert not FEATURES.exists()
+
+
+def test_a_row_is_said_in_sentences(workspace, params, capsys):
+    run.run_probe(params)
+    said = capsys.readouterr().out.strip().splitlines()
+    assert len(said) == 1
+    assert said[0].startswith("scenes: the linear probe is right for ")
+    row = {"accuracy": 0.5, "accuracy_ci95": [0.4, 0.6], "knn_accuracy": 0.4, "majority": 0.1}
+    warned = run.describe_row(
+        "hue", row | {"test_images": 9, "l2": 0.1, "l2_at_edge": True, "converged": False}
+    )
+    assert "0.1 is at the edge of probe.l2" in warned
+    assert "ended at probe.max_iterations" in warned
+
+
+@pytest.mark.parametrize("stage", ["probe", "transfer"])
+def test_the_stage_script_writes_its_metrics(workspace, params, stage):
+    run.run_probe(params)
+    (workspace / "params.yaml").write_text(json.dumps(raw_params(**PARAMS)))
+    with pytest.raises(SystemExit) as ended:
+        runpy.run_module(f"stages.{stage}", run_name="__main__")
+    assert ended.value.code == 0
+    metrics = json.loads((workspace / "metrics" / f"{stage}.json").read_text())
+    assert metrics["seconds"] > 0
+    assert "accuracy" in metrics or "mean_accuracy" in metrics
