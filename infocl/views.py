@@ -50,14 +50,14 @@ class Views(nn.Module):
         Args:
             images: uint8 (B, H, W, 3), on any device.
             seed: of this batch's draws; the same seed gives the same views. The global random
-                state is left as it was.
+                state is left as it was. Kornia draws on the CPU, so a seed means the same on every device.
 
         Returns:
             Two float32 tensors (B, 3, S, S) in [0, 1], in channels-last memory.
         """
         batch = to_unit_range(images).repeat(2, 1, 1, 1)
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
+            torch.default_generator.manual_seed(seed)
             views = self.augment(batch)
         view1, view2 = views.contiguous(memory_format=torch.channels_last).chunk(2)
         return view1, view2
