@@ -13,7 +13,7 @@ test: env  ## lint, types, tests
 	ruff check
 	ruff format --check
 	mypy
-	pytest
+	OMP_NUM_THREADS=1 pytest -n 2 --dist loadfile
 
 env: .venv/.complete
 

@@ -13,6 +13,9 @@ from ruamel.yaml import YAML
 
 from tests.workspace import ROOT, raw_params
 
+DOWNSTREAM = {"probe", "transfer", "export", "report"}
+ALL = {"check", "prepare", "targets", "pretrain"} | DOWNSTREAM
+
 
 class Project:
     """A clone that tests may change and run.

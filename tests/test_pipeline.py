@@ -11,13 +11,8 @@ import signal
 import time
 
 import pytest
-from PIL import Image
 
-from tests.project import Project
-from tests.workspace import digit_images
-
-DOWNSTREAM = {"probe", "transfer", "export", "report"}
-ALL = {"check", "prepare", "targets", "pretrain"} | DOWNSTREAM
+from tests.project import ALL, DOWNSTREAM, Project
 
 
 @pytest.fixture(scope="module")
@@ -92,12 +87,13 @@ def test_a_comment_runs_nothing(project):
     assert project.repro() == set()
 
 
-def test_a_damaged_data_file_is_made_again_and_nothing_else(project):
+def test_a_damaged_data_file_is_made_again_and_nothing_is_trained(project):
+    """The report follows, because it shows what preparation cost."""
     path = project.folder / "data/prepared/scenes/train/labels.npy"
     good = path.read_bytes()
     path.unlink()
     path.write_bytes(good[:-8] + b"\x09" + good[-7:])
-    assert project.repro() <= {"prepare"}
+    assert project.repro() <= {"prepare", "report"}
     assert path.read_bytes() == good
 
 
@@ -163,25 +159,7 @@ def test_experiments(project):
     by_name = {row["Experiment"]: row for row in table}
     assert by_name["apart"]["reg.weight"] == "0.5"
     assert by_name["reconstruct"]["reg.name"] == "rc"
-    assert all(float(by_name[name]["metrics/probe.json:accuracy"]) > 0 for name in ("apart", "reconstruct"))
+    assert all(float(by_name[name]["rankme"]) > 0 for name in ("apart", "reconstruct"))
     assert "reg.wieght" in project.dvc("exp", "run", "-S", "reg.wieght=1", code=255)
     project.dvc("plots", "show", "-o", "plots page")
     assert "Loss and its parts" in (project.folder / "plots page/index.html").read_text()
-
-
-def test_own_images_and_a_new_one_among_them(tmp_path):
-    images, labels = digit_images(80)
-    for number, (image, label) in enumerate(zip(images, labels, strict=True)):
-        path = tmp_path / f"my images/{label % 2}/{number}.png"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(image).save(path)
-    project = Project(
-        tmp_path / "own",
-        data__name="folder",
-        data__root=str(tmp_path / "my images"),
-        transfer__targets=["digits"],
-    )
-    assert project.repro() == ALL
-    assert project.repro() == set()
-    Image.fromarray(images[0]).save(tmp_path / "my images/0/new.png")
-    assert project.repro() >= {"prepare", "pretrain", "probe"}

@@ -1,0 +1,26 @@
+"""The pipeline on a folder of the user's own images."""
+
+from __future__ import annotations
+
+from PIL import Image
+
+from tests.project import ALL, Project
+from tests.workspace import digit_images
+
+
+def test_own_images_and_a_new_one_among_them(tmp_path):
+    images, labels = digit_images(80)
+    for number, (image, label) in enumerate(zip(images, labels, strict=True)):
+        path = tmp_path / f"my images/{label % 2}/{number}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(image).save(path)
+    project = Project(
+        tmp_path / "own",
+        data__name="folder",
+        data__root=str(tmp_path / "my images"),
+        transfer__targets=["digits"],
+    )
+    assert project.repro() == ALL
+    assert project.repro() == set()
+    Image.fromarray(images[0]).save(tmp_path / "my images/0/new.png")
+    assert project.repro() >= {"prepare", "pretrain", "probe"}
