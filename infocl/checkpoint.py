@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor, nn
 
 from infocl.config import Params
@@ -86,7 +86,7 @@ class Checkpoints:
         }
         with replacing(self.folder / FILE) as temporary:
             contiguous = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
-            save_file(contiguous, temporary, metadata)
+            temporary.write_bytes(save(contiguous, metadata))
 
     def load(self, model: nn.Module, optimizer: torch.optim.Optimizer) -> Progress | None:
         """Bring model and optimiser to where the run stopped; None when there is no checkpoint.

@@ -10,6 +10,7 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -94,7 +95,8 @@ def read_json(path: Path, mend: str) -> dict[str, Any]:
 def write_array(path: Path, array: npt.NDArray[Any]) -> None:
     """Write an array atomically as `.npy`, never pickled."""
     with replacing(path) as temporary, temporary.open("wb") as stream:
-        np.save(stream, array, allow_pickle=False)
+        # Only `write`, because NumPy writes to a real file in a way that hides why a disk refuses.
+        np.save(SimpleNamespace(write=stream.write), array, allow_pickle=False)
 
 
 def read_array(path: Path, mend: str, *, mmap: bool = False) -> npt.NDArray[Any]:

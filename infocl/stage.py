@@ -47,8 +47,12 @@ def guarded(work: Callable[[], object]) -> int:
     except InfoCLError as error:
         return _say(error, error.exit_code)
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            return _say(f"the disk is full{_at(error)}; free some space and run again", UserError.exit_code)
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            return _say(
+                f"the disk is full, or a limit on file sizes is reached{_at(error)}; free some space and run "
+                "again",
+                UserError.exit_code,
+            )
         if error.errno in (errno.EACCES, errno.EROFS, errno.EPERM):
             return _say(
                 f"writing or reading is not allowed{_at(error)}; mend the folder's permissions",
