@@ -15,6 +15,7 @@ ROOT = Path(__file__).parent.parent
 SHIPPED = read_yaml(ROOT / "params.yaml")
 
 TINY = {
+    "reg.name": "lbe",
     "data.scenes.train_images": 96,
     "data.scenes.test_images": 48,
     "encoder.stem": "stl",
