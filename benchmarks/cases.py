@@ -72,7 +72,7 @@ def lbe(count: int = 512, dim: int = 512) -> list[Row]:
             f"{what}: peak memory",
             f"{memory['matrix']:.0f} MiB",
             f"{memory['broadcast']:.0f} MiB",
-            memory["broadcast"] / max(memory["matrix"], 1.0),
+            memory["broadcast"] / memory["matrix"],
         ),
     ]
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import multiprocessing
-import resource
 import statistics
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -46,16 +46,22 @@ def in_fresh_process(work: Callable[..., Any], *arguments: Any) -> Any:
 
 
 def peak_memory_mib(work: Callable[[], object]) -> float:
-    """MiB that one call adds to the peak of this process, or of the CUDA device when there is one."""
+    """MiB that one call adds to the peak of this process, or of the CUDA device when there is one (Linux)."""
     if torch.cuda.is_available():
         torch.cuda.reset_peak_memory_stats()
         before = torch.cuda.memory_allocated()
         work()
         _synchronize()
         return (torch.cuda.max_memory_allocated() - before) / 2**20
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    Path("/proc/self/clear_refs").write_text("5")  # the kernel's peak starts anew from here
+    before = _memory_kib("VmRSS")
     work()
-    return (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
+    return (_memory_kib("VmHWM") - before) / 1024
+
+
+def _memory_kib(key: str) -> int:
+    status = Path("/proc/self/status").read_text()
+    return int(next(line for line in status.splitlines() if line.startswith(f"{key}:")).split()[1])
 
 
 def _synchronize() -> None:
