@@ -39,14 +39,14 @@ def loop_rows(params: Params) -> list[LoopRow]:
 def _measure(params: Params, batch: int) -> LoopRow:
     size = params.data.image_size
     pixels = np.random.default_rng(0).integers(0, 256, (4 * batch, size, size, 3), dtype=np.uint8)
-    images = ResidentImages(pixels, batch, 0, device())
+    images = ResidentImages(pixels, None, batch, 0, device())
     views = Views(params.views, size).to(device())
     learner = Learner(params, [0.5] * 3, [0.25] * 3).to(device=device(), memory_format=torch.channels_last)
     optimizer = build_optimizer(params.train.optimizer, learner.parameters())
     noise = torch.Generator(device())
 
     def data_and_views() -> tuple[torch.Tensor, torch.Tensor]:
-        return views(images.batch(0), 0)
+        return views(images.batch(0)[0], 0)
 
     def step() -> None:
         view1, view2 = data_and_views()

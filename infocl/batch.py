@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
+import torch
 from torch import Tensor
 
 from infocl.encoders import Levels
@@ -17,16 +19,40 @@ class View:
         pixels: normalised images (B, 3, H, W).
         clean: pooled features of the encoder's levels, (B, D_l) each; what a probe will see.
         levels: the same as the objective sees them, possibly with a regulariser's noise.
+        target: the representation (B, D) of these pixels by the momentum target, without gradient; None
+            for an objective that has none.
     """
 
     pixels: Tensor
     clean: Levels
     levels: Levels
+    target: Tensor | None = None
 
     @property
     def features(self) -> Tensor:
         """What the projector sees, (B, D)."""
         return self.levels.level4
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Two views of the same images, and what else an objective or a regulariser may use.
+
+    Attributes:
+        view1: one view.
+        view2: the other.
+        labels: classes int64 (B,), where the data have them.
+        embed: the objective's projector, (B, D) to (B, P).
+        encode: clean features of further normalised pixels (B, 3, H, W).
+        generator: for random draws, on the views' device; seeded by the step.
+    """
+
+    view1: View
+    view2: View
+    labels: Tensor | None = None
+    embed: Callable[[Tensor], Tensor] | None = None
+    encode: Callable[[Tensor], Levels] | None = None
+    generator: torch.Generator | None = None
 
 
 @dataclass(frozen=True)

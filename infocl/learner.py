@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import copy
+
 import torch
 from torch import Tensor, nn
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 
-from infocl.batch import Term, View
+from infocl.batch import Batch, Term, View
 from infocl.config import Params
 from infocl.encoders import Encoder, Levels
 from infocl.objectives import build_objective
@@ -14,36 +17,51 @@ from infocl.regularizers.base import Shapes
 
 
 class Learner(nn.Module):
-    """loss = objective(view 1, view 2) + weight * regulariser(view 1, view 2).
+    """loss = objective(batch) + weight * regulariser(batch).
 
-    Both views pass the encoder as one batch, so BatchNorm sees them together.
+    Both views pass the encoder as one batch, so BatchNorm sees them together. An objective with a
+    momentum target has a second encoder here, which follows the first after each step; its BatchNorm
+    layers normalise by the batch and keep running statistics of their own.
+
+    Args:
+        params: all of params.yaml.
+        mean: per-channel mean of the training images, in [0, 1].
+        std: per-channel standard deviation of the training images.
+        classes: of the labels; 0 for unlabelled data.
     """
 
-    def __init__(self, params: Params, mean: list[float], std: list[float]) -> None:
+    def __init__(self, params: Params, mean: list[float], std: list[float], classes: int = 0) -> None:
         super().__init__()
         self.weight = params.reg.weight
         self.encoder = Encoder(params.encoder, mean, std)
-        self.objective = build_objective(params.objective, self.encoder.dim)
+        self.objective = build_objective(params.objective, self.encoder.dim, classes)
         shapes = Shapes(self.encoder.level_dims, params.data.image_size)
         self.regularizer = build_regularizer(params.reg, shapes)
+        self.target: Encoder | None = None
+        if self.objective.momentum(0, 1) is not None:
+            self.target = copy.deepcopy(self.encoder).requires_grad_(False)
 
-    def forward(self, images1: Tensor, images2: Tensor, generator: torch.Generator) -> Term:
+    def forward(
+        self, images1: Tensor, images2: Tensor, generator: torch.Generator, labels: Tensor | None = None
+    ) -> Term:
         """The loss of two batches of views.
 
         Args:
             images1: views 1 in [0, 1], (B, 3, H, W).
             images2: views 2 of the same images.
             generator: of the regulariser's noise, on the views' device.
+            labels: classes int64 (B,), where the data have them.
 
         Returns:
             The loss, with parts `objective`, `regularizer` (unweighted), `feature_spread`, and each
             term's own parts behind its name.
         """
         pixels = self.encoder.normalize(torch.cat([images1, images2]))
-        clean = Levels(*(level.float() for level in self.encoder.forward_levels(pixels)))
+        clean = self._encode(pixels)
         levels = self.regularizer.perturb(clean, generator)
-        view1, view2 = _split(pixels, clean, levels)
-        objective, regularizer = self.objective(view1, view2), self.regularizer(view1, view2)
+        view1, view2 = _split(pixels, clean, levels, self._by_target(pixels))
+        batch = Batch(view1, view2, labels, self.objective.embed, self._encode, generator)
+        objective, regularizer = self.objective(batch), self.regularizer(batch)
         loss = objective.value + self.weight * regularizer.value
         parts = {"objective": objective.value.detach(), "regularizer": regularizer.value.detach()}
         parts |= {f"objective_{name}": value for name, value in objective.parts.items()}
@@ -51,11 +69,34 @@ class Learner(nn.Module):
         parts["feature_spread"] = feature_spread(clean.level4.detach())
         return Term(loss, parts)
 
+    def _encode(self, pixels: Tensor) -> Levels:
+        return Levels(*(level.float() for level in self.encoder.forward_levels(pixels)))
 
-def _split(pixels: Tensor, clean: Levels, levels: Levels) -> tuple[View, View]:
+    @torch.no_grad()
+    def _by_target(self, pixels: Tensor) -> Tensor | None:
+        return None if self.target is None else self.target.forward_levels(pixels).level4.float()
+
+    @torch.no_grad()
+    def after_step(self, step: int, total_steps: int) -> None:
+        """Let the momentum target, if there is one, follow the weights after the update of `step`."""
+        share = self.objective.momentum(step, total_steps)
+        if share is None or self.target is None:
+            return
+        pairs = [(self.encoder, self.target), *self.objective.target_modules().values()]
+        online: list[Tensor] = [weight for module, _ in pairs for weight in module.parameters()]
+        target: list[Tensor] = [weight for _, module in pairs for weight in module.parameters()]
+        get_ema_multi_avg_fn(share)(target, online, step)  # type: ignore[no-untyped-call]
+
+
+def _split(pixels: Tensor, clean: Levels, levels: Levels, target: Tensor | None) -> tuple[View, View]:
     half = len(pixels) // 2
     views = [
-        View(pixels[part], Levels(*(x[part] for x in clean)), Levels(*(x[part] for x in levels)))
+        View(
+            pixels[part],
+            Levels(*(x[part] for x in clean)),
+            Levels(*(x[part] for x in levels)),
+            None if target is None else target[part],
+        )
         for part in (slice(half), slice(half, None))
     ]
     return views[0], views[1]

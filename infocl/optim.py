@@ -12,7 +12,11 @@ from infocl.config import OptimizerParams, ScheduleParams
 
 
 def build_optimizer(params: OptimizerParams, weights: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
-    """The optimiser that `train.optimizer.name` asks for; its learning rate is set at each step."""
+    """The optimiser that `train.optimizer.name` asks for; its learning rate is set at each step.
+
+    Weights that ask for no gradient, such as a momentum target's, are left out.
+    """
+    weights = [weight for weight in weights if weight.requires_grad]
     if params.name == "sgd":
         return torch.optim.SGD(
             weights, lr=params.lr, momentum=params.momentum, weight_decay=params.weight_decay

@@ -99,7 +99,7 @@ def _set_up(params: Params, prepared: Prepared) -> Run:
     device = choose_device(params.train.device)
     split = prepared.pretrain
     torch.manual_seed(derive_seed(params.seed, WEIGHTS))
-    learner = Learner(params, prepared.mean, prepared.std)
+    learner = Learner(params, prepared.mean, prepared.std, len(prepared.classes or ()))
     learner.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     if params.train.compile:
         learner.encoder.forward_levels = torch.compile(learner.encoder.forward_levels)  # type: ignore[method-assign]
@@ -107,7 +107,7 @@ def _set_up(params: Params, prepared: Prepared) -> Run:
         params,
         learner,
         build_optimizer(params.train.optimizer, learner.parameters()),
-        ResidentImages(split.images, params.train.batch_size, params.seed, device),
+        ResidentImages(split.images, split.labels, params.train.batch_size, params.seed, device),
         Views(params.views, params.data.image_size).to(device),
         device,
         Checkpoints(CHECKPOINTS, fingerprint(params, split.images_sha256)),
@@ -155,14 +155,16 @@ def _rate(run: Run, step: int) -> float:
 def _step(run: Run, history: History, step: int) -> None:
     """One update; every random draw is a function of the seed and the step."""
     seed, device = run.params.seed, run.device
-    view1, view2 = run.views(run.images.batch(step), derive_seed(seed, VIEWS, step))
+    images, labels = run.images.batch(step)
+    view1, view2 = run.views(images, derive_seed(seed, VIEWS, step))
     noise = torch.Generator(device).manual_seed(derive_seed(seed, NOISE, step))
     set_learning_rate(run.optimizer, _rate(run, step))
     run.optimizer.zero_grad(set_to_none=True)
     with torch.autocast(device.type, torch.bfloat16, enabled=run.params.train.precision == "bf16"):
-        loss = run.learner(view1, view2, noise)
+        loss = run.learner(view1, view2, noise, labels)
     loss.value.backward()
     run.optimizer.step()
+    run.learner.after_step(step, run.total_steps)
     history.add({"loss": loss.value.detach(), **loss.parts}, len(view1))
 
 

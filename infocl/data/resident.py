@@ -17,28 +17,35 @@ class ResidentImages:
 
     Args:
         images: uint8 (N, H, W, 3), possibly memory-mapped; copied to the device once.
+        labels: classes int64 (N,), or None.
         batch_size: images per batch, at most N; the last incomplete batch of an epoch is dropped.
         seed: of the order.
         device: where the images live.
     """
 
     def __init__(
-        self, images: npt.NDArray[np.uint8], batch_size: int, seed: int, device: torch.device
+        self,
+        images: npt.NDArray[np.uint8],
+        labels: npt.NDArray[np.int64] | None,
+        batch_size: int,
+        seed: int,
+        device: torch.device,
     ) -> None:
         self.images = torch.from_numpy(np.array(images)).to(device)
+        self.labels = None if labels is None else torch.from_numpy(np.array(labels)).to(device)
         self.batch_size = batch_size
         self.seed = seed
         self.batches_per_epoch = len(images) // batch_size
         self._epoch = -1
         self._order = torch.empty(0, dtype=torch.long)
 
-    def batch(self, step: int) -> Tensor:
-        """The uint8 images (B, H, W, 3) of a step, counted from the start of training."""
+    def batch(self, step: int) -> tuple[Tensor, Tensor | None]:
+        """The uint8 images (B, H, W, 3) of a step, counted from the start of training, and their labels."""
         epoch, position = divmod(step, self.batches_per_epoch)
         if epoch != self._epoch:
             self._order, self._epoch = self._permutation(epoch), epoch
         chosen = self._order[position * self.batch_size : (position + 1) * self.batch_size]
-        return self.images[chosen]
+        return self.images[chosen], None if self.labels is None else self.labels[chosen]
 
     def _permutation(self, epoch: int) -> Tensor:
         generator = torch.Generator().manual_seed(derive_seed(self.seed, ORDER, epoch))

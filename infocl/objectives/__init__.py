@@ -8,11 +8,11 @@ from infocl.config import ObjectiveParams
 from infocl.objectives.base import Objective
 from infocl.objectives.simclr import SimCLR
 
-OBJECTIVES: dict[str, Callable[[ObjectiveParams, int], Objective]] = {
+OBJECTIVES: dict[str, Callable[[ObjectiveParams, int, int], Objective]] = {
     "simclr": SimCLR,
 }
 
 
-def build_objective(params: ObjectiveParams, dim: int) -> Objective:
-    """The objective that `objective.name` asks for, on features of width `dim`."""
-    return OBJECTIVES[params.name](params, dim)
+def build_objective(params: ObjectiveParams, dim: int, classes: int) -> Objective:
+    """The objective of `objective.name`, on features of width `dim`; 0 classes: unlabelled data."""
+    return OBJECTIVES[params.name](params, dim, classes)

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from infocl.batch import Term, View
+from infocl.batch import Batch, Term
 from infocl.config import ObjectiveParams
 from infocl.numerics import full_precision
 from infocl.objectives.base import Objective, mlp
@@ -49,20 +49,21 @@ class SimCLR(Objective):
     Args:
         params: the block `objective`.
         dim: width D of the representation.
+        classes: unused; labels play no part.
 
     Reference: Chen et al., ICML 2020; projector D-D-128 without BatchNorm and temperature 0.5 as in
     Wang et al., CVPR 2022.
     """
 
-    def __init__(self, params: ObjectiveParams, dim: int) -> None:
+    def __init__(self, params: ObjectiveParams, dim: int, classes: int) -> None:
         super().__init__()
         own = params.simclr
         hidden = dim if own.projector_hidden == "auto" else own.projector_hidden
         self.temperature = own.temperature
         self.projector = mlp(dim, hidden, own.projector_out)
 
-    def forward(self, view1: View, view2: View) -> Term:
+    def forward(self, batch: Batch) -> Term:
         """NT-Xent of a batch; part `positive_cosine` is the mean cosine between partners."""
-        z1, z2 = self.projector(torch.cat([view1.features, view2.features])).float().chunk(2)
+        z1, z2 = self.embed(torch.cat([batch.view1.features, batch.view2.features])).float().chunk(2)
         cosine = F.cosine_similarity(z1.detach(), z2.detach()).mean()
         return Term(nt_xent(z1, z2, self.temperature), {"positive_cosine": cosine})

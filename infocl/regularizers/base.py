@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from infocl.batch import Term, View
+from infocl.batch import Batch, Term
 from infocl.encoders import Levels
 
 
@@ -28,7 +28,7 @@ class Regularizer(nn.Module, ABC):
         return levels
 
     @abstractmethod
-    def forward(self, view1: View, view2: View) -> Term:
+    def forward(self, batch: Batch) -> Term:
         """The term of a batch, to be minimised, and its named parts."""
 
     def reconstruct(self, features: Tensor) -> Tensor | None:

@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-from infocl.batch import Term, View
+from infocl.batch import Batch, Term, View
 from infocl.config import RegParams
 from infocl.encoders import Levels
 from infocl.numerics import full_precision
@@ -77,8 +77,9 @@ class LBE(Regularizer):
         ]
         return Levels(*(mu + self.sigma * eps for mu, eps in zip(levels, noise, strict=True)))
 
-    def forward(self, view1: View, view2: View) -> Term:
+    def forward(self, batch: Batch) -> Term:
         """Minus the weighted bounds."""
+        view1, view2 = batch.view1, batch.view2
         value = view1.features.new_zeros(())
         parts = {"feature_norm": _mean_norm(view1, view2)}
         for index, weight in enumerate(self.level_weights):

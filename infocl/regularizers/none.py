@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from infocl.batch import Term, View
+from infocl.batch import Batch, Term
 from infocl.config import RegParams
 from infocl.regularizers.base import Regularizer, Shapes
 
@@ -13,6 +13,6 @@ class NoRegularizer(Regularizer):
     def __init__(self, params: RegParams, shapes: Shapes) -> None:
         super().__init__()
 
-    def forward(self, view1: View, view2: View) -> Term:
+    def forward(self, batch: Batch) -> Term:
         """Zero."""
-        return Term(view1.features.new_zeros(()))
+        return Term(batch.view1.features.new_zeros(()))

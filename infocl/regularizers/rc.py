@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from infocl.batch import Term, View
+from infocl.batch import Batch, Term
 from infocl.config import RegParams, decoder_start
 from infocl.numerics import full_precision
 from infocl.regularizers.base import Regularizer, Shapes
@@ -44,8 +44,9 @@ class RC(Regularizer):
             channels = 128 if 32 < shapes.image_size <= 64 else 64
         self.decoder = Decoder(shapes.level_dims[-1], channels, shapes.image_size)
 
-    def forward(self, view1: View, view2: View) -> Term:
+    def forward(self, batch: Batch) -> Term:
         """Sum of the two views' reconstruction errors."""
+        view1, view2 = batch.view1, batch.view2
         decoded = self.decoder(torch.cat([view1.clean.level4, view2.clean.level4]))
         pixels = torch.cat([view1.pixels, view2.pixels])
         error = reconstruction_error(decoded, pixels)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from infocl.batch import View
+from infocl.batch import Batch, View
 from infocl.config import RegParams
 from infocl.encoders import Levels
 from infocl.regularizers.base import Shapes
@@ -54,7 +54,7 @@ def test_the_term_is_the_sum_over_views():
         )
         for v in (view1, view2)
     )
-    assert rc(view1, view2).value.item() == pytest.approx(expected, rel=1e-5)
+    assert rc(Batch(view1, view2)).value.item() == pytest.approx(expected, rel=1e-5)
 
 
 @pytest.mark.parametrize(("size", "start"), [(8, 4), (32, 4), (64, 4), (28, 7), (224, 7)])
@@ -68,7 +68,7 @@ def test_reads_the_clean_representation_not_the_noisy_one():
     rc = build().eval()
     quiet = view()
     loud = View(quiet.pixels, quiet.clean, Levels(*(x + 100 for x in quiet.levels)))
-    assert torch.equal(rc(quiet, quiet).value, rc(loud, loud).value)
+    assert torch.equal(rc(Batch(quiet, quiet)).value, rc(Batch(loud, loud)).value)
 
 
 def test_a_decoder_learns_to_rebuild_what_its_features_hold():
@@ -76,10 +76,10 @@ def test_a_decoder_learns_to_rebuild_what_its_features_hold():
     rc = build(dim=12, size=8)
     target = view(count=8, dim=12, size=8)
     optimizer = torch.optim.Adam(rc.parameters(), 3e-3)
-    first = rc(target, target).value.item()
+    first = rc(Batch(target, target)).value.item()
     for _ in range(150):
         optimizer.zero_grad()
-        term = rc(target, target).value
+        term = rc(Batch(target, target)).value
         term.backward()
         optimizer.step()
     assert term.item() < 0.5 * first

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
+
+from infocl.config.base import Model, Probability, Seed, Share, Strength
+from infocl.config.objectives import ObjectiveParams
+from infocl.config.regularizers import RegParams
+from infocl.config.train import OptimizerParams, ScheduleParams, TrainParams
+
+__all__ = ["ObjectiveParams", "OptimizerParams", "RegParams", "ScheduleParams", "TrainParams"]
 
 DataName = Literal["scenes", "cifar10", "cifar100", "stl10", "fashionmnist", "folder"]
 TargetName = Literal[
@@ -22,19 +29,6 @@ TargetName = Literal[
 ]
 Stem = Literal["cifar", "stl", "imagenet"]
 STEM_STRIDE: dict[Stem, int] = {"cifar": 1, "stl": 2, "imagenet": 4}
-
-Share = Annotated[float, Field(gt=0, lt=1)]
-Probability = Annotated[float, Field(ge=0, le=1)]
-Strength = Annotated[float, Field(ge=0, le=1)]
-Seed = Annotated[int, Field(ge=0, le=2**31 - 1)]
-Count = Annotated[int, Field(ge=1, le=10**9)]
-Auto = Literal["auto"]
-
-
-class Model(BaseModel):
-    """Strict, frozen, and closed to unknown keys."""
-
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
 
 
 class ScenesParams(Model):
@@ -95,95 +89,6 @@ class EncoderParams(Model):
     arch: Literal["resnet18", "resnet34", "resnet50"]
     stem: Stem
     width: Annotated[float, Field(ge=0.0625, le=4)]
-
-
-class SimCLRParams(Model):
-    """NT-Xent and its projector."""
-
-    temperature: Annotated[float, Field(gt=0, le=100)]
-    projector_hidden: Count | Auto
-    projector_out: Annotated[int, Field(ge=2, le=65536)]
-
-
-class ObjectiveParams(Model):
-    """The contrastive objective: its name and one block of knobs per choice."""
-
-    name: Literal["simclr"]
-    simclr: SimCLRParams
-
-
-class NoneParams(Model):
-    """No regulariser: nothing to set."""
-
-
-class RCParams(Model):
-    """Reconstruction."""
-
-    channels: Annotated[int, Field(ge=8, le=4096)] | Auto
-
-
-class LBEParams(Model):
-    """Lower bound estimate of I(z; v)."""
-
-    sigma: Annotated[float, Field(gt=0, le=100)]
-    rho: Annotated[float, Field(gt=0, le=1e6)] | Auto
-    level_weights: Annotated[list[Annotated[float, Field(ge=0, le=100)]], Field(min_length=3, max_length=3)]
-    views: Literal["joint", "per_view"]
-
-    @field_validator("level_weights")
-    @classmethod
-    def _some_level(cls, value: list[float]) -> list[float]:
-        if not any(value):
-            raise ValueError("must have one weight above 0; to switch the term off, set reg.weight to 0")
-        return value
-
-
-class RegParams(Model):
-    """The regulariser: its name, its weight, and one block of knobs per choice."""
-
-    name: Literal["none", "rc", "lbe"]
-    weight: Annotated[float, Field(ge=0, le=1e6)]
-    none: NoneParams
-    rc: RCParams
-    lbe: LBEParams
-
-
-class OptimizerParams(Model):
-    """The optimiser."""
-
-    name: Literal["adam", "adamw", "sgd"]
-    lr: Annotated[float, Field(gt=0, le=1000)]
-    weight_decay: Annotated[float, Field(ge=0, le=10)]
-    momentum: Annotated[float, Field(ge=0, lt=1)]
-
-
-class ScheduleParams(Model):
-    """The learning rate's course."""
-
-    name: Literal["constant", "cosine"]
-    warmup_epochs: Annotated[float, Field(ge=0, le=100_000)]
-
-
-class TrainParams(Model):
-    """The pretraining loop."""
-
-    epochs: Annotated[int, Field(ge=1, le=100_000)]
-    batch_size: Annotated[int, Field(ge=2, le=10**6)]
-    optimizer: OptimizerParams
-    schedule: ScheduleParams
-    precision: Literal["bf16", "fp32"]
-    compile: bool
-    device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$")]
-    checkpoint_minutes: Annotated[float, Field(gt=0, le=10_000)]
-
-    @model_validator(mode="after")
-    def _warmup_fits(self) -> TrainParams:
-        if self.schedule.warmup_epochs > self.epochs:
-            raise ValueError(
-                f"train.schedule.warmup_epochs ({self.schedule.warmup_epochs:g}) must not exceed "
-                f"train.epochs ({self.epochs})"
-            )
-        return self
 
 
 class ProbeParams(Model):

@@ -1,0 +1,47 @@
+"""The section `train`: the pretraining loop."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from infocl.config.base import Model
+
+
+class OptimizerParams(Model):
+    """The optimiser."""
+
+    name: Literal["adam", "adamw", "sgd"]
+    lr: Annotated[float, Field(gt=0, le=1000)]
+    weight_decay: Annotated[float, Field(ge=0, le=10)]
+    momentum: Annotated[float, Field(ge=0, lt=1)]
+
+
+class ScheduleParams(Model):
+    """The learning rate's course."""
+
+    name: Literal["constant", "cosine"]
+    warmup_epochs: Annotated[float, Field(ge=0, le=100_000)]
+
+
+class TrainParams(Model):
+    """The pretraining loop."""
+
+    epochs: Annotated[int, Field(ge=1, le=100_000)]
+    batch_size: Annotated[int, Field(ge=2, le=10**6)]
+    optimizer: OptimizerParams
+    schedule: ScheduleParams
+    precision: Literal["bf16", "fp32"]
+    compile: bool
+    device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$")]
+    checkpoint_minutes: Annotated[float, Field(gt=0, le=10_000)]
+
+    @model_validator(mode="after")
+    def _warmup_fits(self) -> TrainParams:
+        if self.schedule.warmup_epochs > self.epochs:
+            raise ValueError(
+                f"train.schedule.warmup_epochs ({self.schedule.warmup_epochs:g}) must not exceed "
+                f"train.epochs ({self.epochs})"
+            )
+        return self
