@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from infocl.batch import Batch, Term, View
@@ -14,6 +17,8 @@ from infocl.encoders import Encoder, Levels
 from infocl.objectives import build_objective
 from infocl.regularizers import build_regularizer
 from infocl.regularizers.base import Shapes
+
+T = TypeVar("T")
 
 
 class Learner(nn.Module):
@@ -60,7 +65,9 @@ class Learner(nn.Module):
         clean = self._encode(pixels)
         levels = self.regularizer.perturb(clean, generator)
         view1, view2 = _split(pixels, clean, levels, self._by_target(pixels))
-        batch = Batch(view1, view2, labels, self.objective.embed, self._encode, generator)
+        embed = untracked(self.objective, self.objective.embed)
+        encode = untracked(self.encoder, self._encode)
+        batch = Batch(view1, view2, labels, embed, encode, generator)
         objective, regularizer = self.objective(batch), self.regularizer(batch)
         loss = objective.value + self.weight * regularizer.value
         parts = {"objective": objective.value.detach(), "regularizer": regularizer.value.detach()}
@@ -100,6 +107,27 @@ def _split(pixels: Tensor, clean: Levels, levels: Levels, target: Tensor | None)
         for part in (slice(half), slice(half, None))
     ]
     return views[0], views[1]
+
+
+def untracked(module: nn.Module, function: Callable[[Tensor], T]) -> Callable[[Tensor], T]:
+    """`function`, during which the BatchNorm layers of `module` keep their running statistics.
+
+    They still normalise by the batch. A regulariser's further pass must not change what the exported
+    encoder normalises by.
+    """
+
+    def wrapped(inputs: Tensor) -> T:
+        layers = [layer for layer in module.modules() if isinstance(layer, _BatchNorm)]
+        tracked = [layer.track_running_stats for layer in layers]
+        try:
+            for layer in layers:
+                layer.track_running_stats = False
+            return function(inputs)
+        finally:
+            for layer, before in zip(layers, tracked, strict=True):
+                layer.track_running_stats = before
+
+    return wrapped
 
 
 def feature_spread(features: Tensor) -> Tensor:

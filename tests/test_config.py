@@ -98,6 +98,9 @@ def test_every_key_is_needed_and_named_when_missing(key):
         ("data.image_size", 4, "data.image_size is 4, but must be at least 8"),
         ("data", None, "data is None, but must be a section"),
         ("reg.lbe.level_weights", [0, 0, 0], "reg.lbe.level_weights must have one weight above 0"),
+        ("reg.ip.distance", "squared", "reg.ip.distance is 'squared'; did you mean mean_squared?"),
+        ("reg.mib.sigma", 0.0, "reg.mib.sigma is 0.0, but must be greater than 0"),
+        ("reg.mveb.ridge", 0.0, "reg.mveb.ridge is 0.0, but must be at least 0.001"),
         ("objective.simclr.projector_hidden", "wide", "objective.simclr.projector_hidden is 'wide'"),
     ],
 )

@@ -6,14 +6,24 @@ from collections.abc import Callable
 
 from infocl.config import RegParams
 from infocl.regularizers.base import Regularizer, Shapes
+from infocl.regularizers.ip import IP
 from infocl.regularizers.lbe import LBE
+from infocl.regularizers.mib import MIB
+from infocl.regularizers.mixed import MixedSamples
+from infocl.regularizers.mveb import MVEB
+from infocl.regularizers.noise import NoiseOnly
 from infocl.regularizers.none import NoRegularizer
 from infocl.regularizers.rc import RC
 
 REGULARIZERS: dict[str, Callable[[RegParams, Shapes], Regularizer]] = {
     "none": NoRegularizer,
+    "noise": NoiseOnly,
     "rc": RC,
     "lbe": LBE,
+    "ip": IP,
+    "mib": MIB,
+    "mixed": MixedSamples,
+    "mveb": MVEB,
 }
 
 

@@ -11,7 +11,7 @@ from infocl.batch import Batch, Term, View
 from infocl.config import RegParams
 from infocl.encoders import Levels
 from infocl.numerics import full_precision
-from infocl.regularizers.base import Regularizer, Shapes
+from infocl.regularizers.base import Regularizer, Shapes, add_noise, mean_norm
 
 RHO_TIMES_WIDTH = 25.6  # rho 0.05 at D = 512 and 1/80 at D = 2048 (Wang et al. 2022) are both 25.6 / D
 
@@ -62,6 +62,8 @@ class LBE(Regularizer):
     Reference: Wang et al., CVPR 2022.
     """
 
+    changes_forward = True
+
     def __init__(self, params: RegParams, shapes: Shapes) -> None:
         super().__init__()
         own = params.lbe
@@ -72,16 +74,13 @@ class LBE(Regularizer):
 
     def perturb(self, levels: Levels, generator: torch.Generator) -> Levels:
         """mu + sigma * eps, eps ~ N(0, I), at every level."""
-        noise = [
-            torch.randn(mu.shape, generator=generator, device=mu.device, dtype=mu.dtype) for mu in levels
-        ]
-        return Levels(*(mu + self.sigma * eps for mu, eps in zip(levels, noise, strict=True)))
+        return add_noise(levels, self.sigma, generator)
 
     def forward(self, batch: Batch) -> Term:
         """Minus the weighted bounds."""
         view1, view2 = batch.view1, batch.view2
         value = view1.features.new_zeros(())
-        parts = {"feature_norm": _mean_norm(view1, view2)}
+        parts = {"feature_norm": mean_norm(batch)}
         for index, weight in enumerate(self.level_weights):
             if weight == 0:
                 continue
@@ -102,9 +101,3 @@ class LBE(Regularizer):
         return torch.stack(
             [mi_lower_bound(h, mu, self.rhos[level]) for h, mu in zip(noisy, clean, strict=True)]
         )
-
-
-def _mean_norm(view1: View, view2: View) -> Tensor:
-    features = torch.cat([view1.clean.level4, view2.clean.level4]).detach()
-    norm: Tensor = torch.linalg.vector_norm(features, dim=1).mean()
-    return norm

@@ -6,22 +6,15 @@ import pytest
 import torch
 
 from infocl.batch import Batch, View
-from infocl.config import RegParams
 from infocl.encoders import Levels
 from infocl.regularizers.base import Shapes
-from infocl.regularizers.rc import RC, Decoder, reconstruction_error
+from infocl.regularizers.rc import Decoder, reconstruction_error
 from tests import oracles
+from tests.regularizers import views as common
 
 
 def build(dim=16, size=32):
-    params = RegParams(
-        name="rc",
-        weight=1.0,
-        none={},
-        rc={"channels": "auto"},
-        lbe={"sigma": 0.1, "rho": "auto", "level_weights": [0.0, 0.0, 1.0], "views": "joint"},
-    )
-    return RC(params, Shapes((4, 8, dim), size))
+    return common.build("rc", Shapes((4, 8, dim), size))
 
 
 def view(count=6, dim=16, size=32, seed=0):

@@ -1,0 +1,92 @@
+"""Naive float64 implementations of the regularisers, written from the equations with loops."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+
+def relative_distance(h1, h2):
+    every = [*h1, *h2]
+    center = [sum(row[k] for row in every) / len(every) for k in range(len(every[0]))]
+    spread = sum(_squared_distance(row, center) for row in every) / len(every)
+    apart = sum(_squared_distance(a, b) for a, b in zip(h1, h2, strict=True)) / len(h1)
+    return apart / (2 * spread)
+
+
+def mean_squared_difference(h1, h2):
+    return sum(_squared_distance(a, b) for a, b in zip(h1, h2, strict=True)) / (len(h1) * len(h1[0]))
+
+
+def symmetrised_kl(mu1, mu2, sigma):
+    """By the general formula for Gaussians with diagonal covariance, dimension by dimension, both ways."""
+    total = 0.0
+    for a, b in zip(mu1, mu2, strict=True):
+        for p, q in ((a, b), (b, a)):
+            for mean_p, mean_q in zip(p, q, strict=True):
+                variance_p = variance_q = sigma**2
+                ratio = variance_p / variance_q
+                total += 0.25 * (ratio - 1 - math.log(ratio) + (mean_p - mean_q) ** 2 / variance_q)
+    return total / len(mu1)
+
+
+def mixed_correlation_error(z1, z2, mixed, order, share, epsilon=1e-5):
+    first, second, blend = (_standardised(z, epsilon) for z in (z1, z2, mixed))
+    count, dim = len(first), len(first[0])
+    permuted = [second[k] for k in order]
+    total = 0.0
+    for other in (first, second):
+        for i in range(dim):
+            for j in range(dim):
+                got = sum(blend[n][i] * other[n][j] for n in range(count)) / count
+                own = sum(first[n][i] * other[n][j] for n in range(count)) / count
+                foreign = sum(permuted[n][i] * other[n][j] for n in range(count)) / count
+                total += (got - share * own - (1 - share) * foreign) ** 2
+    return total
+
+
+def stein_score(z, temperature, ridge):
+    """Stein's identity on the sphere, with the kernel's gradient taken by central differences."""
+    z = np.asarray(z, dtype=np.float64)
+    count, dim = z.shape
+    kernel = np.empty((count, count))
+    right = np.zeros((count, dim))
+    for i in range(count):
+        for j in range(count):
+            kernel[i, j] = math.exp(_dot(z[i], z[j]) / temperature)
+            gradient = np.empty(dim)
+            for k in range(dim):
+                step = np.zeros(dim)
+                step[k] = 1e-6
+                above = math.exp(_dot(z[i], z[j] + step) / temperature)
+                below = math.exp(_dot(z[i], z[j] - step) / temperature)
+                gradient[k] = (above - below) / 2e-6
+            along = gradient - _dot(gradient, z[j]) * z[j]
+            right[i] += along - (dim - 1) * kernel[i, j] * z[j]
+    score = -np.linalg.solve(kernel + ridge * np.eye(count), right)
+    return np.stack([s - _dot(s, x) * x for s, x in zip(score, z, strict=True)])
+
+
+def log_potential(embedding):
+    unit = [np.asarray(row) / math.sqrt(_dot(row, row)) for row in embedding]
+    values = [math.exp(-2 * _squared_distance(unit[i], unit[j])) for i in range(len(unit)) for j in range(i)]
+    return math.log(sum(values) / len(values))
+
+
+def _standardised(z, epsilon):
+    count, dim = len(z), len(z[0])
+    columns = []
+    for k in range(dim):
+        mean = sum(row[k] for row in z) / count
+        variance = sum((row[k] - mean) ** 2 for row in z) / count
+        columns.append([(row[k] - mean) / math.sqrt(variance + epsilon) for row in z])
+    return [[columns[k][n] for k in range(dim)] for n in range(count)]
+
+
+def _squared_distance(a, b):
+    return sum((float(x) - float(y)) ** 2 for x, y in zip(a, b, strict=True))
+
+
+def _dot(a, b):
+    return sum(float(x) * float(y) for x, y in zip(a, b, strict=True))

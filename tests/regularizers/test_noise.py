@@ -1,0 +1,36 @@
+"""Noise only: the strength of the noise, and no term."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from infocl.encoders import Levels
+from tests.regularizers.views import SHAPES, batch, build
+
+NOISY = ["noise", "lbe", "mib"]
+
+
+@pytest.mark.parametrize("name", NOISY)
+def test_noise_has_the_asked_strength_at_every_level(name):
+    clean = Levels(*(torch.full((4000, d), 3.0) for d in SHAPES.level_dims))
+    noisy = build(name, sigma=0.3).perturb(clean, torch.Generator().manual_seed(0))
+    for level in noisy:
+        assert level.std().item() == pytest.approx(0.3, rel=0.01)
+        assert level.mean().item() == pytest.approx(3, abs=0.01)
+    assert not torch.equal(noisy.level2[:, :8], noisy.level3[:, :8])
+
+
+def test_regularisers_of_one_sigma_draw_the_same_noise():
+    clean = Levels(*(torch.zeros(6, d) for d in SHAPES.level_dims))
+    drawn = [build(name, sigma=0.2).perturb(clean, torch.Generator().manual_seed(5)) for name in NOISY]
+    for other in drawn[1:]:
+        assert all(torch.equal(a, b) for a, b in zip(drawn[0], other, strict=True))
+
+
+def test_there_is_no_term():
+    noise = build("noise")
+    term = noise(batch(noise))
+    assert term.value.item() == 0
+    assert not term.value.requires_grad
+    assert not list(noise.parameters())
