@@ -9,7 +9,17 @@ EMBEDDED_LIMITS = (
     "The embedded data are made of small digits and two photographs: "
     "results on them are no finding about natural images."
 )
-TITLES = {"simclr": "SimCLR", "lbe": "LBE", "rc": "RC"}
+TITLES = {
+    "simclr": "SimCLR",
+    "noise": "noise only",
+    "rc": "RC",
+    "lbe": "LBE",
+    "ip": "IP",
+    "mib": "MIB",
+    "mixed": "mixed samples",
+    "mveb": "MVEB's entropy term",
+}
+WITHOUT_TERM = ("none", "noise")  # their weight says nothing
 
 
 def method(objective: str, regularizer: str, weight: float) -> str:
@@ -17,7 +27,8 @@ def method(objective: str, regularizer: str, weight: float) -> str:
     name = TITLES.get(objective, objective)
     if regularizer == "none":
         return f"{name} without regulariser"
-    return f"{name} + {TITLES.get(regularizer, regularizer)} (λ = {weight:g})"
+    added = f"{name} + {TITLES.get(regularizer, regularizer)}"
+    return added if regularizer in WITHOUT_TERM else f"{added} (λ = {weight:g})"
 
 
 def percent(share: float) -> str:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from infocl.wording import counted, file_size, interval, limits, method, percent
+from infocl.regularizers import REGULARIZERS
+from infocl.wording import TITLES, counted, file_size, interval, limits, method, percent
 
 
 @pytest.mark.parametrize(
@@ -21,12 +22,18 @@ def test_file_sizes(size, said):
         (("simclr", "lbe", 1.0), "SimCLR + LBE (λ = 1)"),
         (("simclr", "rc", 0.05), "SimCLR + RC (λ = 0.05)"),
         (("simclr", "none", 1.0), "SimCLR without regulariser"),
+        (("simclr", "noise", 1.0), "SimCLR + noise only"),
+        (("simclr", "mib", 0.001), "SimCLR + MIB (λ = 0.001)"),
         (("simclr", "lbe", 0.0), "SimCLR + LBE (λ = 0)"),
         (("new", "newer", 2.0), "new + newer (λ = 2)"),
     ],
 )
 def test_methods(parts, said):
     assert method(*parts) == said
+
+
+def test_every_regulariser_has_a_title():
+    assert set(REGULARIZERS) - {"none"} <= set(TITLES)
 
 
 def test_shares_and_counts():

@@ -152,7 +152,22 @@ KNOWN_PARTS = {
     "regularizer_feature_norm": (
         "Length of the features",
         "mean L2 norm",
-        "The information bound also rises when features merely grow, so their length is watched.",
+        "A bound or a penalty can also be met by features that merely grow or shrink, so their length is watched.",
+    ),
+    "regularizer_relative_distance": (
+        "Distance of the two views",
+        "share of unrelated images' distance",
+        "0 when the features of both views agree, about 1 when they are as far apart as those of two images.",
+    ),
+    "regularizer_kl_nats": (
+        "Divergence of the two views",
+        "nats",
+        "How far the noisy features of one view can be told from those of the other.",
+    ),
+    "regularizer_embedding_uniformity": (
+        "Evenness of the embeddings",
+        "log of the mean potential",
+        "0 when all embeddings are equal; lower is more evenly spread. The term itself shows as 0.",
     ),
     "images_per_second": (
         "Throughput",
