@@ -152,7 +152,7 @@ KNOWN_PARTS = {
     "regularizer_feature_norm": (
         "Length of the features",
         "mean L2 norm",
-        "A bound or a penalty can also be met by features that merely grow or shrink, so their length is watched.",
+        "A bound or a penalty can be met by features that merely grow or shrink, so their length is watched.",
     ),
     "regularizer_relative_distance": (
         "Distance of the two views",
