@@ -31,10 +31,10 @@ def timed(work: Callable[[], object], *, repeats: int = 9, warm_up: int = 2) -> 
         work()
     seconds = []
     for _ in range(repeats):
-        _synchronize()
+        synchronize()
         start = time.perf_counter()
         work()
-        _synchronize()
+        synchronize()
         seconds.append(time.perf_counter() - start)
     return Timing(statistics.median(seconds), min(seconds), max(seconds))
 
@@ -51,7 +51,7 @@ def peak_memory_mib(work: Callable[[], object]) -> float:
         torch.cuda.reset_peak_memory_stats()
         before = torch.cuda.memory_allocated()
         work()
-        _synchronize()
+        synchronize()
         return (torch.cuda.max_memory_allocated() - before) / 2**20
     Path("/proc/self/clear_refs").write_text("5")  # the kernel's peak starts anew from here
     before = _memory_kib("VmRSS")
@@ -64,7 +64,8 @@ def _memory_kib(key: str) -> int:
     return int(next(line for line in status.splitlines() if line.startswith(f"{key}:")).split()[1])
 
 
-def _synchronize() -> None:
+def synchronize() -> None:
+    """Wait for the device."""
     if torch.cuda.is_available():
         torch.cuda.synchronize()
 

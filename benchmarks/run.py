@@ -14,6 +14,7 @@ import torch
 from benchmarks import cases
 from benchmarks.loop import loop_rows
 from benchmarks.measure import device
+from benchmarks.parts import part_rows, part_table, shipped_and_large
 from infocl.device import describe_device
 from infocl.files import write_text
 from infocl.params_file import load_params
@@ -27,6 +28,7 @@ def main() -> None:
     params = load_params()
     rows = [*cases.lbe(), *cases.views(params), *cases.precision(params), *cases.probe(params)]
     loops = loop_rows(params)
+    costs = part_rows(shipped_and_large(params))
     about = {
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
         "device": f"{describe_device(device())}; {processor()}",
@@ -48,9 +50,11 @@ def main() -> None:
         f"| {row.what} | {row.images_per_second:.0f} | {row.views_share:.0%} | {row.memory} |"
         for row in loops
     ]
+    lines += ["", *part_table(costs)]
     RESULTS.mkdir(parents=True, exist_ok=True)
     write_text(RESULTS / f"{device().type}.md", "\n".join(lines) + "\n")
-    record = about | {"rows": [asdict(row) for row in rows], "loops": [asdict(row) for row in loops]}
+    tables = {"rows": rows, "loops": loops, "parts": costs}
+    record = about | {name: [asdict(row) for row in table] for name, table in tables.items()}
     write_text(RESULTS / f"{device().type}.json", json.dumps(record, indent=2) + "\n")
     print("\n".join(lines))
 
