@@ -9,7 +9,23 @@ EMBEDDED_LIMITS = (
     "The embedded data are made of small digits and two photographs: "
     "results on them are no finding about natural images."
 )
-TITLES = {"simclr": "SimCLR", "lbe": "LBE", "rc": "RC"}
+TITLES = {
+    "simclr": "SimCLR",
+    "byol": "BYOL",
+    "barlow_twins": "Barlow Twins",
+    "supervised": "Supervised",
+    "vicreg": "VICReg",
+    "simsiam": "SimSiam",
+    "mocov3": "MoCo v3",
+    "dcl": "DCL",
+    "noise": "noise only",
+    "rc": "RC",
+    "lbe": "LBE",
+    "ip": "IP",
+    "mib": "MIB",
+    "mixed": "mixed samples",
+    "mveb": "MVEB entropy",
+}
 
 
 def method(objective: str, regularizer: str, weight: float) -> str:
