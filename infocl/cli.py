@@ -66,7 +66,7 @@ def recipe(
     name: Annotated[str | None, typer.Argument(help="Such as cifar10-simclr-lbe; none: list all.")] = None,
     notes: Annotated[bool, typer.Option(help="Its source and what deliberately differs instead.")] = False,
     grid: Annotated[str | None, typer.Option(help="A whole table, such as paper/cifar10.")] = None,
-    seeds: Annotated[str, typer.Option(help="Seeds of the grid.")] = "0,1,2",
+    seeds: Annotated[str | None, typer.Option(help="Seeds of the grid; 0,1,2 when left out.")] = None,
     queue: Annotated[bool, typer.Option(help="Queue the grid with DVC, not only print it.")] = False,
 ) -> None:
     """List published settings, print one as overrides for `dvc exp run`, or queue a table of them."""
@@ -75,12 +75,16 @@ def recipe(
         from infocl.recipes.grid import parse_seeds
         from infocl.recipes.listing import print_grid, print_recipe, print_recipes
 
-        if grid is not None and name is not None:
-            raise UserError("give a recipe or --grid, not both")
-        if queue and grid is None:
-            raise UserError("--queue needs --grid; run one recipe with: dvc exp run $(infocl recipe NAME)")
+        if grid is not None and (name is not None or notes):
+            raise UserError("--grid takes neither a recipe nor --notes")
+        if grid is None and (queue or seeds is not None):
+            raise UserError(
+                "--queue and --seeds need --grid; run one recipe: dvc exp run $(infocl recipe NAME)"
+            )
+        if notes and name is None:
+            raise UserError("--notes needs a recipe; infocl recipe lists them")
         if grid is not None:
-            print_grid(grid, parse_seeds(seeds), queue=queue)
+            print_grid(grid, parse_seeds("0,1,2" if seeds is None else seeds), queue=queue)
         elif name is not None:
             try:
                 print_recipe(name, notes=notes)

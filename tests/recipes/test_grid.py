@@ -110,8 +110,11 @@ def test_the_command_prints_one_line_of_overrides(monkeypatch):
     [
         (["cifar10-simclr-lb"], "there is no recipe 'cifar10-simclr-lb'; did you mean"),
         (["--grid", "paper/cifar"], "there is no grid 'paper/cifar'; did you mean paper/cifar10"),
-        (["x", "--grid", "embedded"], "give a recipe or --grid, not both"),
-        (["--queue"], "--queue needs --grid"),
+        (["x", "--grid", "embedded"], "--grid takes neither a recipe nor --notes"),
+        (["--queue"], "--queue and --seeds need --grid"),
+        (["cifar10-simclr-rc", "--seeds", "0"], "--queue and --seeds need --grid"),
+        (["--notes"], "--notes needs a recipe"),
+        (["--grid", "embedded", "--seeds", ""], "--seeds is ''"),
     ],
 )
 def test_mistakes_are_one_line_and_exit_code_2(monkeypatch, arguments, said):
