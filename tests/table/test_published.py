@@ -25,7 +25,7 @@ def test_published_figures_stand_below_ours():
 
 @pytest.mark.parametrize(
     ("name", "rows", "method", "column", "percent"),
-    [  # typed anew from the paper
+    [  # typed anew, not read from the shipped file
         ("cifar10", 15, ("simclr", "mib"), "source", 86.20),
         ("cifar10", 15, ("supervised", "lbe"), "traffic", 94.47),
         ("cifar10", 15, ("byol", "rc"), "mnist", 98.07),
