@@ -1,12 +1,15 @@
-"""The command line for people: `infocl check`, `infocl summary`, `infocl doctor`."""
+"""The command line for people: `infocl check`, `summary`, `recipe`, `table`, `doctor`."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated
 
 import typer
 
+from infocl.errors import UserError
 from infocl.stage import guarded
 
 app = typer.Typer(
@@ -54,6 +57,64 @@ def doctor() -> None:
         from infocl.doctor import print_diagnosis
 
         print_diagnosis()
+
+    _exit(work)
+
+
+@app.command()
+def recipe(
+    name: Annotated[str | None, typer.Argument(help="Such as cifar10-simclr-lbe; none: list all.")] = None,
+    notes: Annotated[bool, typer.Option(help="Its source and what deliberately differs instead.")] = False,
+    grid: Annotated[str | None, typer.Option(help="A whole table, such as paper/cifar10.")] = None,
+    seeds: Annotated[str | None, typer.Option(help="Seeds of the grid; 0,1,2 when left out.")] = None,
+    queue: Annotated[bool, typer.Option(help="Queue the grid with DVC, not only print it.")] = False,
+) -> None:
+    """List published settings, print one as overrides for `dvc exp run`, or queue a table of them."""
+
+    def work() -> None:
+        from infocl.recipes.grid import parse_seeds
+        from infocl.recipes.listing import print_grid, print_recipe, print_recipes
+
+        if grid is not None and (name is not None or notes):
+            raise UserError("--grid takes neither a recipe nor --notes")
+        if grid is None and (queue or seeds is not None):
+            raise UserError(
+                "--queue and --seeds need --grid; run one recipe: dvc exp run $(infocl recipe NAME)"
+            )
+        if notes and name is None:
+            raise UserError("--notes needs a recipe; infocl recipe lists them")
+        if grid is not None:
+            print_grid(grid, parse_seeds("0,1,2" if seeds is None else seeds), queue=queue)
+        elif name is not None:
+            try:
+                print_recipe(name, notes=notes)
+            except UserError:
+                if not sys.stdout.isatty():
+                    print("--refused-by-infocl-recipe")  # stops `dvc exp run $(infocl recipe ...)` as well
+                raise
+        else:
+            print_recipes()
+
+    _exit(work)
+
+
+@app.command()
+def table(
+    paper: Annotated[
+        str | None, typer.Option(help="Put published figures beside: cifar10, stl10 or imagenet.")
+    ] = None,
+    format: Annotated[str, typer.Option(help="terminal, markdown or csv.")] = "terminal",
+    file: Annotated[
+        Path | None, typer.Option(help="Saved output of `dvc exp show --json` to read instead; - is stdin.")
+    ] = None,
+    all_commits: Annotated[bool, typer.Option(help="Experiments of every commit.")] = False,
+) -> None:
+    """Print finished experiments as a table: accuracies, differences to plain, intervals over seeds."""
+
+    def work() -> None:
+        from infocl.table.show import print_table
+
+        print_table(paper=paper, style=format, file=file, all_commits=all_commits)
 
     _exit(work)
 

@@ -14,6 +14,7 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 from infocl.batch import Batch, Term, View
 from infocl.config import Params
 from infocl.encoders import Encoder, Levels
+from infocl.numerics import at_least_float32
 from infocl.objectives import build_objective
 from infocl.regularizers import build_regularizer
 from infocl.regularizers.base import Shapes
@@ -77,11 +78,11 @@ class Learner(nn.Module):
         return Term(loss, parts)
 
     def _encode(self, pixels: Tensor) -> Levels:
-        return Levels(*(level.float() for level in self.encoder.forward_levels(pixels)))
+        return Levels(*(at_least_float32(level) for level in self.encoder.forward_levels(pixels)))
 
     @torch.no_grad()
     def _by_target(self, pixels: Tensor) -> Tensor | None:
-        return None if self.target is None else self.target.forward_levels(pixels).level4.float()
+        return None if self.target is None else self.target.forward_levels(pixels).level4
 
     @torch.no_grad()
     def after_step(self, step: int, total_steps: int) -> None:

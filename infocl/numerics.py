@@ -19,17 +19,16 @@ def full_precision(function: Callable[P, Tensor]) -> Callable[P, Tensor]:
     @functools.wraps(function)
     def wrapped(*args: P.args, **kwargs: P.kwargs) -> Tensor:
         device = next(value.device.type for value in args if isinstance(value, Tensor))
-        raised = [_raise(value) for value in args]
+        raised = [at_least_float32(value) if isinstance(value, Tensor) else value for value in args]
         with torch.autocast(device, enabled=False):
             return function(*raised, **kwargs)  # type: ignore[arg-type]
 
     return wrapped
 
 
-def _raise(value: object) -> object:
-    if isinstance(value, Tensor) and value.dtype in (torch.bfloat16, torch.float16):
-        return value.float()
-    return value
+def at_least_float32(tensor: Tensor) -> Tensor:
+    """The tensor, raised to float32 where it is of half precision."""
+    return tensor.float() if tensor.dtype in (torch.bfloat16, torch.float16) else tensor
 
 
 def derive_seed(seed: int, *path: int) -> int:

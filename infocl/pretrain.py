@@ -24,6 +24,7 @@ from infocl.history import History
 from infocl.layout import CHECKPOINTS, PREPARED, PRETRAIN
 from infocl.learner import Learner
 from infocl.numerics import derive_seed
+from infocl.objectives import OBJECTIVES
 from infocl.optim import build_optimizer, learning_rate, set_learning_rate
 from infocl.pictures import write_reconstructions, write_view_sheet
 from infocl.progress import StepProgress
@@ -86,6 +87,11 @@ def _check_fit(params: Params, prepared: Prepared) -> None:
         raise UserError(
             f"{prepared.folder} holds images of {prepared.image_size} px but data.image_size is "
             f"{params.data.image_size}; run the prepare stage again (dvc repro prepare)"
+        )
+    if OBJECTIVES[params.objective.name].needs_labels and prepared.pretrain.labels is None:
+        raise UserError(
+            f"objective.name {params.objective.name} needs labels, but the images that {prepared.name} "
+            "pretrains on have none; choose another objective or labelled data"
         )
     count = len(prepared.pretrain)
     if count < params.train.batch_size:

@@ -11,13 +11,20 @@ EMBEDDED_LIMITS = (
 )
 TITLES = {
     "simclr": "SimCLR",
+    "byol": "BYOL",
+    "barlow_twins": "Barlow Twins",
+    "supervised": "Supervised",
+    "vicreg": "VICReg",
+    "simsiam": "SimSiam",
+    "mocov3": "MoCo v3",
+    "dcl": "DCL",
     "noise": "noise only",
     "rc": "RC",
     "lbe": "LBE",
     "ip": "IP",
     "mib": "MIB",
     "mixed": "mixed samples",
-    "mveb": "MVEB's entropy term",
+    "mveb": "MVEB entropy",
 }
 WITHOUT_TERM = ("none", "noise")  # their weight says nothing
 

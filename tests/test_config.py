@@ -72,7 +72,7 @@ def test_every_key_is_needed_and_named_when_missing(key):
         ("reg.wieght", 1.0, "reg.wieght is not a known parameter; did you mean reg.weight?"),
         ("zebra", {}, "zebra is not a known parameter; remove it"),
         ("reg.name", "lbee", "reg.name is 'lbee'; did you mean lbe?"),
-        ("objective.name", "moco9", "objective.name is 'moco9'; use one of simclr"),
+        ("objective.name", "word2vec", "objective.name is 'word2vec'; use one of simclr"),
         ("reg.weight", -0.1, "reg.weight is -0.1, but must be at least 0"),
         ("reg.weight", "much", "reg.weight is 'much', but must be a number"),
         ("reg.weight", float("nan"), "reg.weight is nan, but must be a finite number"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 from pydantic import Field, field_validator, model_validator
 
@@ -27,6 +27,9 @@ TargetName = Literal[
     "stl10",
     "fashionmnist",
 ]
+# The registries name the same; these are read without importing torch.
+OBJECTIVE_NAMES: tuple[str, ...] = get_args(ObjectiveParams.model_fields["name"].annotation)
+REGULARIZER_NAMES: tuple[str, ...] = get_args(RegParams.model_fields["name"].annotation)
 Stem = Literal["cifar", "stl", "imagenet"]
 STEM_STRIDE: dict[Stem, int] = {"cifar": 1, "stl": 2, "imagenet": 4}
 

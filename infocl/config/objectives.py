@@ -8,17 +8,77 @@ from pydantic import Field
 
 from infocl.config.base import Auto, Count, Model
 
+Temperature = Annotated[float, Field(gt=0, le=100)]
+Momentum = Annotated[float, Field(ge=0, le=1)]
+Coefficient = Annotated[float, Field(ge=0, le=1e6)]
+Width = Annotated[int, Field(ge=2, le=65536)]
 
-class SimCLRParams(Model):
+
+class ProjectorParams(Model):
+    """A projector's widths."""
+
+    projector_hidden: Count | Auto
+    projector_out: Width
+
+
+class SimCLRParams(ProjectorParams):
     """NT-Xent and its projector."""
 
-    temperature: Annotated[float, Field(gt=0, le=100)]
-    projector_hidden: Count | Auto
-    projector_out: Annotated[int, Field(ge=2, le=65536)]
+    temperature: Temperature
+
+
+class DCLParams(SimCLRParams):
+    """The decoupled contrastive loss and its projector."""
+
+
+class BYOLParams(ProjectorParams):
+    """Prediction of a momentum target."""
+
+    predictor_hidden: Width
+    momentum: Momentum
+
+
+class MoCoV3Params(BYOLParams):
+    """Contrast with a momentum target."""
+
+    temperature: Temperature
+
+
+class SimSiamParams(ProjectorParams):
+    """Prediction with a stopped gradient."""
+
+    predictor_hidden: Width
+
+
+class BarlowTwinsParams(ProjectorParams):
+    """Redundancy reduction."""
+
+    off_diagonal: Coefficient
+
+
+class VICRegParams(ProjectorParams):
+    """Invariance, variance, covariance."""
+
+    invariance: Coefficient
+    variance: Coefficient
+    covariance: Coefficient
+
+
+class SupervisedParams(Model):
+    """Cross-entropy on labels."""
+
+    label_smoothing: Annotated[float, Field(ge=0, lt=1)]
 
 
 class ObjectiveParams(Model):
-    """The contrastive objective: its name and one block of knobs per choice."""
+    """The objective: its name and one block of knobs per choice."""
 
-    name: Literal["simclr"]
+    name: Literal["simclr", "byol", "barlow_twins", "supervised", "vicreg", "simsiam", "mocov3", "dcl"]
     simclr: SimCLRParams
+    byol: BYOLParams
+    barlow_twins: BarlowTwinsParams
+    supervised: SupervisedParams
+    vicreg: VICRegParams
+    simsiam: SimSiamParams
+    mocov3: MoCoV3Params
+    dcl: DCLParams

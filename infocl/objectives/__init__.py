@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from infocl.config import ObjectiveParams
+from infocl.objectives.barlow_twins import BarlowTwins
 from infocl.objectives.base import Objective
+from infocl.objectives.byol import BYOL
+from infocl.objectives.dcl import DCL
+from infocl.objectives.mocov3 import MoCoV3
 from infocl.objectives.simclr import SimCLR
+from infocl.objectives.simsiam import SimSiam
+from infocl.objectives.supervised import Supervised
+from infocl.objectives.vicreg import VICReg
 
-OBJECTIVES: dict[str, Callable[[ObjectiveParams, int, int], Objective]] = {
+OBJECTIVES: dict[str, type[Objective]] = {
     "simclr": SimCLR,
+    "byol": BYOL,
+    "barlow_twins": BarlowTwins,
+    "supervised": Supervised,
+    "vicreg": VICReg,
+    "simsiam": SimSiam,
+    "mocov3": MoCoV3,
+    "dcl": DCL,
 }
 
 

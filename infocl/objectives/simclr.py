@@ -9,7 +9,7 @@ from torch import Tensor
 from infocl.batch import Batch, Term
 from infocl.config import ObjectiveParams
 from infocl.numerics import full_precision
-from infocl.objectives.base import Objective, mlp
+from infocl.objectives.base import Objective, hidden_width, mlp
 
 
 @full_precision
@@ -56,14 +56,13 @@ class SimCLR(Objective):
     """
 
     def __init__(self, params: ObjectiveParams, dim: int, classes: int) -> None:
-        super().__init__()
+        super().__init__(params, dim, classes)
         own = params.simclr
-        hidden = dim if own.projector_hidden == "auto" else own.projector_hidden
         self.temperature = own.temperature
-        self.projector = mlp(dim, hidden, own.projector_out)
+        self.projector = mlp(dim, hidden_width(dim, own.projector_hidden), own.projector_out)
 
     def forward(self, batch: Batch) -> Term:
         """NT-Xent of a batch; part `positive_cosine` is the mean cosine between partners."""
-        z1, z2 = self.embed(torch.cat([batch.view1.features, batch.view2.features])).float().chunk(2)
+        z1, z2 = self.embed(torch.cat([batch.view1.features, batch.view2.features])).chunk(2)
         cosine = F.cosine_similarity(z1.detach(), z2.detach()).mean()
         return Term(nt_xent(z1, z2, self.temperature), {"positive_cosine": cosine})

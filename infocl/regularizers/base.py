@@ -61,7 +61,7 @@ def embed_views(batch: Batch) -> tuple[Tensor, Tensor]:
     if batch.embed is None:
         raise ValueError("this regulariser works on embeddings, but the batch has no projector")
     both = torch.cat([batch.view1.features, batch.view2.features])
-    z1, z2 = batch.embed(both).float().chunk(2)
+    z1, z2 = batch.embed(both).chunk(2)
     return z1, z2
 
 

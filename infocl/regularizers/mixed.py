@@ -70,7 +70,7 @@ class MixedSamples(Regularizer):
         share = torch.rand((), generator=batch.generator, device=device)
         order = torch.randperm(len(pixels1), generator=batch.generator, device=device)
         mixed = share * pixels1 + (1 - share) * pixels2[order]
-        embedded = batch.embed(batch.encode(mixed).level4).float()
+        embedded = batch.embed(batch.encode(mixed).level4)
         return Term(
             self.scale * mixed_correlation_error(*embed_views(batch), embedded, order, share),
         )

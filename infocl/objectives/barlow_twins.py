@@ -1,0 +1,72 @@
+"""Barlow Twins: make the cross-correlation of two views' embeddings the identity."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from infocl.batch import Batch, Term
+from infocl.config import ObjectiveParams
+from infocl.numerics import full_precision
+from infocl.objectives.base import Objective, bn_mlp, hidden_width
+
+EPSILON = 1e-5  # added to variances, so that a dimension that never varies has no correlation at all
+
+
+@full_precision
+def cross_correlation(z1: Tensor, z2: Tensor) -> Tensor:
+    """Cross-correlation (P, P) of embeddings (N, P): standardised and multiplied with the same N."""
+    scaled = [(z - z.mean(0)) / (z.var(0, correction=0) + EPSILON).sqrt() for z in (z1, z2)]
+    return scaled[0].T @ scaled[1] / len(z1)
+
+
+@full_precision
+def barlow_twins_loss(z1: Tensor, z2: Tensor, off_diagonal: float) -> Tensor:
+    r"""With C the cross-correlation of the embeddings,
+
+    .. math:: \sum_i (1 - C_{ii})^2 + \lambda \sum_i \sum_{j \ne i} C_{ij}^2
+
+    Args:
+        z1: embeddings of view 1, (N, P), N >= 2; any scale and offset.
+        z2: embeddings of view 2, (N, P).
+        off_diagonal: lambda, at least 0.
+
+    Returns:
+        A scalar, at least 0.
+
+    Raises:
+        ValueError: the shapes differ.
+
+    Reference: Zbontar et al., "Barlow Twins", ICML 2021, equations 1 and 2.
+    """
+    if z1.shape != z2.shape or z1.ndim != 2:
+        raise ValueError(f"embeddings must share one shape (N, P), not {z1.shape} and {z2.shape}")
+    correlation = cross_correlation(z1, z2)
+    diagonal = correlation.diagonal()
+    off = correlation.square().sum() - diagonal.square().sum()
+    return (1 - diagonal).square().sum() + off_diagonal * off
+
+
+class BarlowTwins(Objective):
+    """Redundancy reduction between the embeddings of a projector with BatchNorm.
+
+    Args:
+        params: the block `objective`.
+        dim: width D of the representation.
+        classes: unused; labels play no part.
+
+    Reference: Zbontar et al., ICML 2021; off-diagonal weight 1e-2 and projector 512-BN-1024 as in
+    Wang et al., CVPR 2022.
+    """
+
+    def __init__(self, params: ObjectiveParams, dim: int, classes: int) -> None:
+        super().__init__(params, dim, classes)
+        own = params.barlow_twins
+        self.off_diagonal = own.off_diagonal
+        self.projector = bn_mlp([dim, hidden_width(dim, own.projector_hidden), own.projector_out])
+
+    def forward(self, batch: Batch) -> Term:
+        """The loss; part `positive_correlation` is the mean of the diagonal."""
+        z1, z2 = self.embed(torch.cat([batch.view1.features, batch.view2.features])).chunk(2)
+        diagonal = cross_correlation(z1.detach(), z2.detach()).diagonal().mean()
+        return Term(barlow_twins_loss(z1, z2, self.off_diagonal), {"positive_correlation": diagonal})

@@ -1,0 +1,1 @@
+"""Published settings as overrides of params.yaml, and grids of them."""

@@ -1,0 +1,1 @@
+"""Finished experiments as the table of the paper."""

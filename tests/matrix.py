@@ -1,0 +1,60 @@
+"""A few real steps of any objective beside any regulariser, on real images, with any dtype."""
+
+from __future__ import annotations
+
+import functools
+
+import torch
+
+from infocl.learner import Learner
+from infocl.objectives import OBJECTIVES
+from infocl.optim import build_optimizer
+from infocl.regularizers import REGULARIZERS
+from tests.workspace import digit_images, tiny_params
+
+PAIRS = [(objective, reg) for objective in OBJECTIVES for reg in REGULARIZERS]
+WEIGHTS = {"mib": 1e-4, "mveb": 0.01}  # of terms that at weight 1 drown the objective; others 1
+CLASSES = 10
+IMAGES = 24
+
+
+@functools.cache
+def pictures():
+    images, labels = digit_images(IMAGES, 16)
+    pixels = torch.from_numpy(images).permute(0, 3, 1, 2).double() / 255
+    brighter = (pixels * 1.2).clamp(max=1)
+    return pixels, brighter.flip(-1), torch.from_numpy(labels)
+
+
+def build(objective, reg, weight=None, seed=0):
+    """A tiny learner in float64."""
+    params = tiny_params(
+        objective__name=objective,
+        reg__name=reg,
+        reg__weight=float(WEIGHTS.get(reg, 1) if weight is None else weight),
+        data__image_size=16,
+        encoder__width=0.0625,
+        train__optimizer__lr=0.002,
+    )
+    torch.manual_seed(seed)
+    learner = Learner(params, [0.2] * 3, [0.3] * 3, CLASSES).double()
+    return learner, build_optimizer(params.train.optimizer, learner.parameters())
+
+
+def loss_of(learner, step):
+    """The loss of the fixed batch with the noise of a step."""
+    view1, view2, labels = pictures()
+    return learner(view1, view2, torch.Generator().manual_seed(step), labels)
+
+
+def train(learner, optimizer, steps, total=40):
+    """Losses of these steps on the fixed batch."""
+    losses = []
+    for step in steps:
+        optimizer.zero_grad(set_to_none=True)
+        loss = loss_of(learner, step).value
+        loss.backward()
+        optimizer.step()
+        learner.after_step(step, total)
+        losses.append(loss.item())
+    return losses

@@ -1,0 +1,99 @@
+"""Every objective beside every regulariser: learns, resumes, and is the plain objective at weight 0."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import onnxruntime
+import pytest
+import torch
+
+from infocl.checkpoint import Checkpoints, Progress
+from infocl.export import to_onnx
+from infocl.objectives import OBJECTIVES
+from infocl.regularizers import REGULARIZERS
+from tests.golden import curves
+from tests.matrix import PAIRS, build, loss_of, train
+
+PLAIN = [(objective, "none") for objective in OBJECTIVES]
+
+
+@pytest.mark.parametrize(("objective", "reg"), PAIRS)
+def test_a_few_steps_are_finite_and_learn(objective, reg):
+    learner, optimizer = build(objective, reg)
+    before = {name: weight.clone() for name, weight in learner.encoder.named_parameters()}
+    losses = train(learner, optimizer, range(12))
+    assert all(math.isfinite(loss) for loss in losses)
+    plain = [loss_of(learner, 0).parts["objective"].item(), losses[0]]
+    assert plain[0] < plain[1] or min(losses[6:]) < losses[0], "neither the objective nor the loss went down"
+    assert all(not torch.equal(before[name], w) for name, w in learner.encoder.named_parameters())
+
+
+@pytest.mark.parametrize(("objective", "reg"), PAIRS)
+def test_a_resumed_run_is_the_same_bit_for_bit(objective, reg, tmp_path):
+    whole, optimizer = build(objective, reg)
+    train(whole, optimizer, range(3))
+    checkpoints = Checkpoints(tmp_path, "0" * 64)
+    checkpoints.save(whole, optimizer, Progress(3, []))
+    expected = train(whole, optimizer, range(3, 5))
+    again, other = build(objective, reg, seed=7)
+    assert checkpoints.load(again, other) == Progress(3, [])
+    assert train(again, other, range(3, 5)) == expected
+    state = again.state_dict()
+    assert all(torch.equal(value, state[name]) for name, value in whole.state_dict().items())
+
+
+@pytest.mark.parametrize(("objective", "reg"), [pair for pair in PAIRS if pair[1] != "none"])
+def test_weight_zero_is_the_plain_objective_where_the_forward_pass_is_the_same(objective, reg):
+    plain = train(*build(objective, "none", 0), range(2))
+    given = train(*build(objective, reg, 0), range(2))
+    assert (given == plain) != REGULARIZERS[reg].changes_forward
+
+
+@pytest.mark.parametrize(("objective", "reg"), PLAIN)
+def test_a_momentum_target_follows_by_the_schedule_and_gets_no_gradient(objective, reg):
+    learner, optimizer = build(objective, reg)
+    if learner.target is None:
+        assert learner.objective.momentum(0, 10) is None
+        return
+    train(learner, optimizer, [4], total=10)
+    share = learner.objective.momentum(4, 10)
+    start, end = learner.objective.momentum(0, 10), learner.objective.momentum(10, 10)
+    assert (end, share) == pytest.approx((1, 1 - (1 - start) * (math.cos(math.pi * 0.4) + 1) / 2))
+    fresh, _ = build(objective, reg)
+    pairs = [("encoder", "target"), ("objective.projector", "objective.target_projector")]
+    now, then = dict(learner.named_parameters()), dict(fresh.named_parameters())
+    for online, target in pairs:
+        for name in [name for name in now if name.startswith(f"{target}.")]:
+            source = online + name.removeprefix(target)
+            expected = share * then[source] + (1 - share) * now[source]
+            torch.testing.assert_close(now[name], expected, rtol=1e-10, atol=1e-12)
+            assert now[name].grad is None
+    assert not torch.equal(
+        learner.target.stem[1].running_mean, torch.zeros_like(learner.target.stem[1].running_mean)
+    )
+
+
+@pytest.mark.parametrize(("objective", "reg"), PLAIN)
+def test_the_encoder_can_be_exported(objective, reg):
+    learner, optimizer = build(objective, reg)
+    train(learner, optimizer, range(2))
+    encoder = learner.encoder.float().eval()
+    session = onnxruntime.InferenceSession(to_onnx(encoder, 16, 18).SerializeToString())
+    images = np.random.default_rng(0).integers(0, 256, (3, 16, 16, 3), dtype=np.uint8)
+    with torch.inference_mode():
+        expected = encoder(torch.from_numpy(images).permute(0, 3, 1, 2) / 255).numpy()
+    np.testing.assert_allclose(session.run(None, {"image": images})[0], expected, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", curves.NAMES)
+def test_the_first_twenty_losses_are_the_kept_ones(name):
+    """In float64 machines agree far below 1e-6; a changed loss, view of the batch or update does not."""
+    kept = curves.read()
+    assert name in kept, f"no curve of {name}: run `python -m tests.golden.curves`, look at the change"
+    assert curves.compute(name) == pytest.approx(kept[name], rel=1e-6)
+
+
+def test_no_kept_curve_is_left_over():
+    assert set(curves.read()) == set(curves.NAMES)
