@@ -26,8 +26,9 @@ def print_diagnosis() -> None:
     print(f"Precision    {params.train.precision}; {_bf16_note(device)}")
     free = shutil.disk_usage(Path.cwd()).free / 2**30
     print(f"Disk         {free:.1f} GiB free in {Path.cwd()}")
-    raw = raw_folder()
-    print(f"Raw data     {raw} ({'present' if raw.exists() else 'not there yet; scenes needs none'})")
+    for what, root in (("data.root", params.data.root), ("transfer.root", params.transfer.root)):
+        raw = raw_folder(root)
+        print(f"Raw data     {raw} ({what}; {'present' if raw.exists() else 'not there; scenes needs none'})")
     print("params.yaml  valid")
 
 

@@ -19,6 +19,6 @@ REPORT = Path("report/index.html")
 RAW = Path("data/raw")
 
 
-def raw_folder(root: str | Path = RAW) -> Path:
+def raw_folder(root: str | Path) -> Path:
     """The folder of raw files: $INFOCL_DATA when set, otherwise `root`."""
     return Path(os.environ.get("INFOCL_DATA") or root)

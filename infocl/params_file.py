@@ -55,8 +55,9 @@ def parse_params(raw: Mapping[str, Any], source: str = PARAMS_FILE.name) -> Para
         return Params.model_validate(raw)
     except ValidationError as error:
         problems = error.errors()
+        first = min(problems, key=lambda problem: problem["type"] == "missing")  # a typo makes both
         more = f" ({len(problems) - 1} more to mend after that)" if len(problems) > 1 else ""
-        raise UserError(f"{source}: {_explain(problems[0], raw)}{more}") from None
+        raise UserError(f"{source}: {_explain(first, raw)}{more}") from None
 
 
 WANTED = {

@@ -8,6 +8,7 @@ import os
 import resource
 import subprocess
 import sys
+import venv
 
 import numpy as np
 import pytest
@@ -122,3 +123,13 @@ def test_a_failed_folder_leaves_the_old_folder(tmp_path):
         (temporary / "b").write_text("new")
     assert [path.name for path in folder.iterdir()] == ["b"]
     assert list(tmp_path.iterdir()) == [folder]
+
+
+def test_another_python_is_one_line_that_names_the_mend(tmp_path):
+    venv.create(tmp_path / "bare", with_pip=False)
+    done = subprocess.run(
+        [tmp_path / "bare/bin/python", "-m", "stages.check"], cwd=ROOT, capture_output=True, text=True
+    )
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1
+    assert "source .venv/bin/activate" in done.stderr

@@ -13,10 +13,10 @@ from sklearn.datasets import load_digits
 
 from infocl.config import Params
 from infocl.encoders import Encoder, save_encoder
-from infocl.files import read_json, sha256_array, write_array, write_json, write_text
-from infocl.params_file import parse_params, read_yaml
+from infocl.files import read_json, write_array, write_json, write_text
+from infocl.params_file import parse_params
+from tests.workspace import SHIPPED, write_set
 
-SHIPPED = read_yaml(Path(__file__).parent.parent / "params.yaml")
 SIZE = 16
 CLASSES = ["zero", "one", "two"]
 TARGETS = ["hue", "scale", "photos"]
@@ -39,29 +39,14 @@ def digit_images(first: int, count: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def write_prepared(*, labelled=True, classes=CLASSES, splits=("train", "test")) -> dict:
-    folder = Path("data/prepared/scenes")
-    about = {}
-    for index, name in enumerate(splits):
-        images, labels = digit_images(index * 60, 60)
-        write_array(folder / name / "images.npy", images)
-        if labelled:
-            write_array(folder / name / "labels.npy", labels)
-        about[name] = {"images": 60, "labelled": labelled, "images_sha256": sha256_array(images)}
-    meta = {
-        "format": 1,
-        "name": "scenes",
-        "classes": classes if labelled else None,
-        "image_size": SIZE,
-        "mean": [0.3, 0.6, 0.1],
-        "std": [0.2, 0.3, 0.1],
-        "source": "scikit-learn",
-        "licence": "BSD-3-Clause",
-        "source_sha256": "ab" * 32,
-        "splits": about,
-        "images_in": None,
-    }
-    write_json(folder / "meta.json", meta)
-    return meta
+    return write_set(
+        Path("data/prepared/scenes"),
+        {name: digit_images(60 * index, 60) for index, name in enumerate(splits)},
+        name="scenes",
+        classes=classes if labelled else None,
+        mean=[0.3, 0.6, 0.1],
+        std=[0.2, 0.3, 0.1],
+    )
 
 
 def write_encoder(meta: dict, *, regularizer="lbe", **about) -> dict:

@@ -56,26 +56,36 @@ def digit_images(count, size=32, offset=0):
 
 
 def write_prepared(folder, *, name="scenes", train=96, test=48, size=32, labelled=True):
-    """A prepared data set as stage prepare writes it."""
-    splits = {}
-    for split, count, offset in (("train", train, 0), ("test", test, train)):
-        images, labels = digit_images(count, size, offset)
+    """A prepared data set of ten classes as stage prepare writes it."""
+    splits = {"train": digit_images(train, size), "test": digit_images(test, size, train)}
+    classes = [str(digit) for digit in range(10)]
+    write_set(folder, splits, name=name, classes=classes if labelled else None, mean=[0.2] * 3, std=[0.3] * 3)
+    return folder
+
+
+def write_set(folder, splits, *, name, classes, **about):
+    """Write arrays and meta.json of `splits`, (images, labels) by name, unlabelled without `classes`."""
+    said = {}
+    for split, (images, labels) in splits.items():
         write_array(folder / split / "images.npy", images)
-        if labelled:
+        if classes:
             write_array(folder / split / "labels.npy", labels)
-        splits[split] = {"images": count, "labelled": labelled, "images_sha256": sha256_array(images)}
+        said[split] = {
+            "images": len(images),
+            "labelled": bool(classes),
+            "images_sha256": sha256_array(images),
+        }
     meta = {
         "format": 1,
         "name": name,
-        "classes": [str(digit) for digit in range(10)] if labelled else None,
-        "image_size": size,
-        "mean": [0.2, 0.2, 0.2],
-        "std": [0.3, 0.3, 0.3],
-        "source": "scikit-learn load_digits",
+        "classes": classes,
+        "image_size": splits[next(iter(splits))][0].shape[1],
+        "source": "scikit-learn",
         "licence": "BSD-3-Clause",
-        "source_sha256": "0" * 64,
-        "splits": splits,
+        "source_sha256": "ab" * 32,
+        "splits": said,
         "images_in": None,
+        **about,
     }
     write_json(folder / "meta.json", meta)
-    return folder
+    return meta

@@ -107,6 +107,7 @@ class ProbeParams(Model):
 class TransferParams(Model):
     """Which targets the encoder is tried on."""
 
+    root: Annotated[str, Field(min_length=1)]
     targets: Annotated[list[TargetName], Field(min_length=1)]
 
     @field_validator("targets")

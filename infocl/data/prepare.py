@@ -41,7 +41,7 @@ def prepare_targets(params: Params) -> dict[str, Any]:
     Raises:
         UserError: the data of a target are missing or damaged; what was prepared before stays.
     """
-    request = Request(params.data, raw_folder())
+    request = Request(params.data, raw_folder(params.transfer.root))
     waiting, done = list(params.transfer.targets), dict[str, int]()
     with replacing_folder(TARGETS) as parent:
         names: list[str] = list(waiting)

@@ -81,7 +81,7 @@ def missing(name: str, folder: Path, files: Iterable[str], reason: object) -> Us
     why = " ".join(str(reason).split()) or type(reason).__name__
     return UserError(
         f"data set {name} is not in {folder} and could not be downloaded ({why}); put {', '.join(files)} "
-        f"there, or set INFOCL_DATA to the folder that holds them"
+        f"there, or set data.root (of a target: transfer.root) or INFOCL_DATA to the folder that holds them"
     )
 
 

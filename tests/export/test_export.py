@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -15,12 +13,10 @@ import onnx
 import onnxruntime
 import pytest
 import torch
-from ruamel.yaml import YAML
 
 from infocl.encoders import load_encoder
 from infocl.errors import InfoCLError, UserError
 from infocl.export import export_encoder, to_onnx
-from infocl.model_card import hub_licence, plain, render_card
 from infocl.parity import compare
 from tests.tiny_run import (
     CLASSES,
@@ -33,28 +29,7 @@ from tests.tiny_run import (
 )
 
 EXPORT = Path("exports/encoder")
-ROOT = Path(__file__).parent.parent
-
-
-@pytest.fixture(scope="module")
-def exported(tmp_path_factory):
-    """A project folder with a finished export, and the stage's metrics."""
-    root = tmp_path_factory.mktemp("project")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(root)
-        write_encoder(write_prepared())
-        write_metrics()
-        metrics = export_encoder(tiny_params())
-    return root, metrics
-
-
-@pytest.fixture
-def project(exported, tmp_path, monkeypatch):
-    """The current folder is a copy of that project."""
-    copy = tmp_path / "project"
-    shutil.copytree(exported[0], copy)
-    monkeypatch.chdir(copy)
-    return copy
+ROOT = Path(__file__).parents[2]
 
 
 def session(path=EXPORT / "encoder.onnx"):
@@ -208,73 +183,6 @@ def test_sha256sum_agrees_and_notices_damage(project):
     with (EXPORT / "encoder.onnx").open("ab") as stream:
         stream.write(b"\0")
     assert subprocess.run(command, cwd=EXPORT, capture_output=True).returncode == 1
-
-
-def test_the_cards_example_runs_in_five_lines(project):
-    card = (EXPORT / "README.md").read_text()
-    (code,) = re.findall(r"```python\n(.*?)```", card, re.DOTALL)
-    assert sum(bool(line) for line in code.splitlines()) == 5
-    done = subprocess.run([sys.executable, "-c", code], cwd=EXPORT, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    assert done.stdout == "(4, 64) float32\n"
-
-
-def test_the_card_is_read_by_hubs_and_says_the_figures(project):
-    card = (EXPORT / "README.md").read_text()
-    _, header, body = card.split("---\n", 2)
-    assert YAML(typ="safe").load(header) == {
-        "license": "bsd-3-clause",
-        "library_name": "onnx",
-        "pipeline_tag": "image-feature-extraction",
-        "tags": [
-            "infocl",
-            "contrastive-learning",
-            "representation-learning",
-            "onnxruntime",
-            "simclr",
-            "lbe",
-            "resnet18",
-            "scenes",
-        ],
-    }
-    assert "| scenes (source) | 81.2 % | 76.9 to 84.7 % | 71.2 % | 35.0 % | 60 |" in body
-    assert "| hue | 50.0 % | 45.7 to 53.5 % |" in body
-    assert "small digits and two photographs" in body
-    assert "no finding about natural images" in body
-    assert about()["git_revision"] in body
-
-
-def test_a_card_without_labels_and_with_hostile_words(project):
-    said = about()
-    said["metrics"]["source"] = None
-    said["data_licence"] = "mine | `x` <script>\n# all"
-    card = render_card(said)
-    assert "has no labels" in card
-    assert "(source)" not in card
-    assert "<script>" not in card
-    assert "license:" not in card
-    assert "| data's licence | mine    x   script  # all |" in card
-
-
-@pytest.mark.parametrize(
-    ("licence", "hub"),
-    [
-        ("BSD-3-Clause", "bsd-3-clause"),
-        ("CC BY 4.0", "cc-by-4.0"),
-        ("MIT", "mit"),
-        ("unknown", None),
-        ("BSD-3-Clause (digits), CC BY 2.0 (photographs)", None),
-        ("", None),
-        (None, None),
-    ],
-)
-def test_only_a_known_licence_is_claimed(licence, hub):
-    assert hub_licence(licence) == hub
-
-
-def test_plain_text_stays_in_its_table_cell():
-    assert "\n" not in plain("a\nb|c")
-    assert "|" not in plain("a\nb|c")
 
 
 def test_an_intolerable_error_touches_nothing(project):

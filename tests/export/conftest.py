@@ -1,0 +1,31 @@
+"""A finished export to look at."""
+
+from __future__ import annotations
+
+import shutil
+
+import pytest
+
+from infocl.export import export_encoder
+from tests.tiny_run import tiny_params, write_encoder, write_metrics, write_prepared
+
+
+@pytest.fixture(scope="package")
+def exported(tmp_path_factory):
+    """A project folder with a finished export, and the stage's metrics."""
+    root = tmp_path_factory.mktemp("project")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(root)
+        write_encoder(write_prepared())
+        write_metrics()
+        metrics = export_encoder(tiny_params())
+    return root, metrics
+
+
+@pytest.fixture
+def project(exported, tmp_path, monkeypatch):
+    """The current folder is a copy of that project."""
+    copy = tmp_path / "project"
+    shutil.copytree(exported[0], copy)
+    monkeypatch.chdir(copy)
+    return copy

@@ -1,0 +1,61 @@
+"""The commands for people: check and doctor (summary has a file of its own)."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from tests.workspace import ROOT
+
+SHIPPED = (ROOT / "params.yaml").read_text()
+
+
+@pytest.fixture
+def infocl(tmp_path):
+    """Run `infocl` in a folder with this params.yaml."""
+
+    def run(command, params=SHIPPED):
+        (tmp_path / "params.yaml").write_text(params)
+        return subprocess.run(
+            [sys.executable, "-m", "infocl", command],
+            cwd=tmp_path,
+            env=os.environ | {"PYTHONPATH": str(ROOT)},
+            capture_output=True,
+            text=True,
+        )
+
+    return run
+
+
+def test_doctor_says_what_the_machine_offers(infocl):
+    done = infocl("doctor")
+    assert done.returncode == 0, done.stderr
+    topics = [line[:13].strip() for line in done.stdout.splitlines()]
+    assert topics == [
+        "Python",
+        "Packages",
+        "Device",
+        "Precision",
+        "Disk",
+        "Raw data",
+        "Raw data",
+        "params.yaml",
+    ]
+    assert "data/raw (transfer.root; not there" in done.stdout
+
+
+@pytest.mark.parametrize("command", ["check", "doctor"])
+def test_a_typo_is_one_line(infocl, command):
+    done = infocl(command, SHIPPED.replace("  weight: 1.0", "  wieght: 1.0"))
+    assert done.returncode == 2
+    assert done.stderr.splitlines() == [
+        "infocl: params.yaml: reg.wieght is not a known parameter; did you mean reg.weight? "
+        "(1 more to mend after that)"
+    ]
+
+
+def test_check_accepts_the_shipped_file(infocl):
+    assert infocl("check").returncode == 0

@@ -1,0 +1,48 @@
+"""dvc.yaml names the code that each stage runs: a change of code never leaves a stale result."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+from ruamel.yaml import YAML
+
+from tests.workspace import ROOT
+
+STAGES = YAML(typ="safe").load((ROOT / "dvc.yaml").read_text())["stages"]
+# These change how a stage is run, checked, shown or stored, not what comes out.
+NEUTRAL_NAMES = "__init__ checkpoint config device errors files layout params_file progress stage"
+NEUTRAL = {f"infocl/{name}.py" for name in NEUTRAL_NAMES.split()}
+
+
+def imported(file: Path) -> set[Path]:
+    """The library's modules that a file imports."""
+    found = set()
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] == "infocl":
+            for module in [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]:
+                place = ROOT / module.replace(".", "/")
+                found |= {f for f in (place.with_suffix(".py"), place / "__init__.py") if f.exists()}
+    return found
+
+
+def code_of(stage: str) -> set[Path]:
+    """Every module that a stage's script imports, directly or not, relative to the project."""
+    waiting, seen = [ROOT / "stages" / f"{stage}.py"], set()
+    while waiting:
+        new = imported(waiting.pop()) - seen
+        seen |= new
+        waiting += new
+    return {file.relative_to(ROOT) for file in seen}
+
+
+@pytest.mark.parametrize("stage", [name for name in STAGES if name != "check"])
+def test_a_stage_depends_on_the_code_it_runs_and_on_no_other(stage):
+    listed = [Path(dep) for dep in STAGES[stage]["deps"] if dep.startswith("infocl/")]
+    used = code_of(stage)
+    shaping = [file for file in used if str(file) not in NEUTRAL]
+    unlisted = [str(file) for file in shaping if not any(file.is_relative_to(dep) for dep in listed)]
+    assert not unlisted, f"stage {stage} runs code that dvc.yaml does not list"
+    unused = [str(d) for d in listed if d.suffix != ".md" and not any(f.is_relative_to(d) for f in used)]
+    assert not unused, f"stage {stage} lists code that it does not run"
