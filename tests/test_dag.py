@@ -12,18 +12,10 @@ from tests.workspace import ROOT
 
 STAGES = YAML(typ="safe").load((ROOT / "dvc.yaml").read_text())["stages"]
 # These change how a stage is run, checked, shown or stored, not what comes out.
-NEUTRAL = [
-    "__init__",
-    "checkpoint",
-    "config",
-    "device",
-    "errors",
-    "files",
-    "layout",
-    "params_file",
-    "progress",
-    "stage",
-]
+NEUTRAL = {
+    *("__init__", "checkpoint", "config", "device", "errors", "files"),
+    *("layout", "params_file", "progress", "stage"),
+}
 
 
 def imported(file: Path) -> set[Path]:
