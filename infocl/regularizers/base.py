@@ -53,7 +53,7 @@ def add_noise(levels: Levels, sigma: float, generator: torch.Generator) -> Level
 
 
 def embed_views(batch: Batch) -> tuple[Tensor, Tensor]:
-    """The embeddings of both views by the objective's projector, float32 (B, P) each.
+    """The embeddings of both views by the objective's projector, (B, P) each, in float32 at least.
 
     Raises:
         ValueError: the batch comes without a projector.
