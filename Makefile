@@ -6,6 +6,7 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 .PHONY: repro test env benchmarks clean
 
 repro: env  ## the environment if missing, then the whole pipeline on the embedded data
+	infocl check
 	dvc repro
 	infocl summary
 

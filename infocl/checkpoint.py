@@ -6,6 +6,7 @@ import hashlib
 import json
 import shutil
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,10 @@ from infocl.config import Params
 from infocl.files import replacing
 
 FILE = "checkpoint.safetensors"
+CODE = (
+    *("batch.py", "data/resident.py", "encoders.py", "history.py", "learner.py", "numerics.py"),
+    *("objectives", "optim.py", "pretrain.py", "regularizers", "views.py"),
+)
 
 
 @dataclass(frozen=True)
@@ -29,8 +34,8 @@ class Progress:
     rows: list[dict[str, float]]
 
 
-def fingerprint(params: Params, images_sha256: str) -> str:
-    """A hash of everything that shapes the weights: the pretraining params in force and the images.
+def fingerprint(params: Params, data: Mapping[str, Any]) -> str:
+    """A hash of everything that shapes the weights: the pretraining params in force, the code, the data.
 
     Knobs of parts that are not chosen, and those that only say where or how often, are left out.
     """
@@ -41,7 +46,9 @@ def fingerprint(params: Params, images_sha256: str) -> str:
         if key not in ("device", "compile", "checkpoint_minutes")
     }
     shaping = {
-        "images": images_sha256,
+        "data": dict(data),
+        "code": code_sha256(),
+        "torch": torch.__version__,
         "seed": chosen["seed"],
         "views": chosen["views"],
         "encoder": chosen["encoder"],
@@ -50,6 +57,18 @@ def fingerprint(params: Params, images_sha256: str) -> str:
         "train": train,
     }
     return hashlib.sha256(json.dumps(shaping, sort_keys=True).encode()).hexdigest()
+
+
+def code_sha256() -> str:
+    """One hash over the sources that a training step runs."""
+    folder = Path(__file__).parent
+    sources = [folder / name for name in CODE]
+    files = [file for source in sources for file in (source.glob("*.py") if source.is_dir() else [source])]
+    digest = hashlib.sha256()
+    for file in sorted(files):
+        digest.update(f"{file.relative_to(folder).as_posix()}\n".encode())
+        digest.update(file.read_bytes())
+    return digest.hexdigest()
 
 
 def _chosen_part(block: dict[str, Any]) -> dict[str, Any]:
@@ -105,6 +124,7 @@ class Checkpoints:
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
             progress = Progress(int(metadata["step"]), json.loads(metadata["rows"]))
             scalars = json.loads(metadata["scalars"])
+            _require_fit(model, tensors)
         except (SafetensorError, ValueError, KeyError, OSError) as error:
             path.replace(path.with_suffix(".unusable"))
             reason = str(error).splitlines()[0]
@@ -138,3 +158,12 @@ class Checkpoints:
     def remove(self) -> None:
         """Forget the checkpoint of a run that is complete."""
         shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def _require_fit(model: nn.Module, tensors: Mapping[str, Tensor]) -> None:
+    """Refuse weights of other names or shapes before any is loaded."""
+    ours = {f"model.{name}": value.shape for name, value in model.state_dict().items()}
+    stored = {name: value.shape for name, value in tensors.items() if name.startswith("model.")}
+    if ours != stored:
+        unlike = sorted(name for name in ours | stored if ours.get(name) != stored.get(name))
+        raise ValueError(f"{unlike[0].removeprefix('model.')} does not fit the model")

@@ -166,7 +166,7 @@ def load_encoder(folder: Path, device: torch.device | str = "cpu") -> tuple[Enco
     try:
         encoder = Encoder(EncoderParams(**config["encoder"]), config["mean"], config["std"])
         encoder.load_state_dict(load_file(weights_file))
-    except (SafetensorError, RuntimeError, KeyError, ValueError) as error:
+    except (SafetensorError, RuntimeError, KeyError, ValueError, TypeError) as error:
         reason = str(error).splitlines()[0]
         raise UserError(f"{weights_file} does not fit {CONFIG_FILE} ({reason}); {RERUN}") from None
     return encoder.to(device).eval(), config

@@ -10,6 +10,7 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from tokenize import TokenError
 from types import SimpleNamespace
 from typing import Any
 
@@ -41,9 +42,10 @@ def replacing(path: Path) -> Iterator[Path]:
 def replacing_folder(path: Path) -> Iterator[Path]:
     """Yield an empty temporary folder that replaces the folder `path` once the block has succeeded.
 
-    A block that raises leaves the old folder as it was.
+    A block that raises leaves the old folder as it was; what a killed run left is put right first.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
+    _tidy(path)
     temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp"))
     try:
         temporary.chmod(0o755)
@@ -57,6 +59,15 @@ def replacing_folder(path: Path) -> Iterator[Path]:
             temporary.replace(path)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _tidy(path: Path) -> None:
+    """Put back a folder that a kill left between its two names, and remove other leftovers."""
+    olds = sorted(path.parent.glob(f".{path.name}.*.old"))
+    if olds and not path.exists():
+        olds.pop().replace(path)
+    for leftover in (*olds, *path.parent.glob(f".{path.name}.*.tmp")):
+        shutil.rmtree(leftover, ignore_errors=True)
 
 
 def _flush(path: Path) -> None:
@@ -109,7 +120,7 @@ def read_array(path: Path, mend: str, *, mmap: bool = False) -> npt.NDArray[Any]
         array = np.load(path, allow_pickle=False, mmap_mode="r" if mmap else None)
     except FileNotFoundError:
         raise UserError(f"{path} is missing; {mend}") from None
-    except (ValueError, OSError, EOFError) as error:
+    except (ValueError, OSError, EOFError, SyntaxError, TokenError) as error:
         raise UserError(f"{path} cannot be read ({error}); {mend}") from None
     if not isinstance(array, np.ndarray):
         array.close()

@@ -11,7 +11,6 @@ PRETRAIN = Path("models/pretrain")
 CHECKPOINTS = Path("models/checkpoints")
 FEATURES = Path("models/features")
 METRICS = Path("metrics")
-PLOTS = Path("plots")
 EXPORT = Path("exports/encoder")
 REPORT = Path("report/index.html")
 

@@ -42,7 +42,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
         where = f" line {mark.line + 1}, column {mark.column + 1}" if mark else ""
         problem = " ".join(str(error.problem or error.context).split())
         raise UserError(f"{path}{where}: not valid YAML ({problem}); mend that line") from None
-    except (YAMLError, ValueError, OSError) as error:
+    except (YAMLError, ValueError, OSError, RecursionError, LookupError, TypeError) as error:
         raise UserError(f"{path} cannot be read ({' '.join(str(error).split())})") from None
     if not isinstance(value, dict):
         raise UserError(f"{path} must hold a mapping of sections such as `seed: 0`")
@@ -128,5 +128,8 @@ def _nearest(given: Any, names: list[str], otherwise: str) -> str:
 
 
 def _show(value: Any) -> str:
-    text = " ".join(repr(value).split())
+    try:
+        text = " ".join(repr(value).split())
+    except ValueError:
+        return "a number of thousands of digits"
     return text if len(text) <= 60 else text[:57] + "..."

@@ -19,6 +19,7 @@ from infocl.data.resident import ResidentImages
 from infocl.device import choose_device, describe_device
 from infocl.encoders import save_encoder
 from infocl.errors import InfoCLError, UserError
+from infocl.evaluate.feasible import check_source
 from infocl.files import replacing_folder
 from infocl.history import History
 from infocl.layout import CHECKPOINTS, PREPARED, PRETRAIN
@@ -93,6 +94,9 @@ def _check_fit(params: Params, prepared: Prepared) -> None:
             f"objective.name {params.objective.name} needs labels, but the images that {prepared.name} "
             "pretrains on have none; choose another objective or labelled data"
         )
+    train, test = prepared.split("train"), prepared.split("test")
+    share = params.probe.validation_share
+    check_source(train.labels, test.labels, len(test), share, str(prepared.folder))
     count = len(prepared.pretrain)
     if count < params.train.batch_size:
         raise UserError(
@@ -104,6 +108,7 @@ def _check_fit(params: Params, prepared: Prepared) -> None:
 def _set_up(params: Params, prepared: Prepared) -> Run:
     device = choose_device(params.train.device)
     split = prepared.pretrain
+    about = {"images": split.images_sha256, "mean": prepared.mean, "std": prepared.std}
     torch.manual_seed(derive_seed(params.seed, WEIGHTS))
     learner = Learner(params, prepared.mean, prepared.std, len(prepared.classes or ()))
     learner.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -116,7 +121,7 @@ def _set_up(params: Params, prepared: Prepared) -> Run:
         ResidentImages(split.images, split.labels, params.train.batch_size, params.seed, device),
         Views(params.views, params.data.image_size).to(device),
         device,
-        Checkpoints(CHECKPOINTS, fingerprint(params, split.images_sha256)),
+        Checkpoints(CHECKPOINTS, fingerprint(params, about)),
     )
 
 
@@ -134,12 +139,12 @@ def _train(run: Run) -> History:
             _step(run, history, step)
             bar.advance()
             done = step + 1
-            if done % per_epoch % window and done % per_epoch:
+            due = time.monotonic() - saved_at > 60 * run.params.train.checkpoint_minutes
+            if done % per_epoch % window and done % per_epoch and not due:
                 continue
             row = history.close(step=done, epoch=done / per_epoch, lr=_rate(run, step))
             _check_health(row)
             bar.figures(_figures(row))
-            due = time.monotonic() - saved_at > 60 * run.params.train.checkpoint_minutes
             if done % per_epoch == 0 or due:
                 run.checkpoints.save(run.learner, run.optimizer, Progress(done, history.rows))
                 saved_at = time.monotonic()

@@ -58,6 +58,12 @@ def guarded(work: Callable[[], object]) -> int:
                 f"writing or reading is not allowed{_at(error)}; mend the folder's permissions",
                 UserError.exit_code,
             )
+        if error.errno in (errno.EEXIST, errno.ENOTDIR, errno.EISDIR):
+            return _say(
+                f"a file lies where a folder must be, or a folder where a file must be{_at(error)}; move it "
+                "away",
+                UserError.exit_code,
+            )
         traceback.print_exc()
         return 1
     except KeyboardInterrupt:

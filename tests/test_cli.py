@@ -59,3 +59,10 @@ def test_a_typo_is_one_line(infocl, command):
 
 def test_check_accepts_the_shipped_file(infocl):
     assert infocl("check").returncode == 0
+
+
+@pytest.mark.parametrize("nonsense", ["[" * 3000, "!!int ''", "!!bool maybe", "0x" + "F" * 6000])
+def test_yaml_nonsense_is_one_line(infocl, nonsense):
+    done = infocl("check", SHIPPED.replace("seed: 0 ", f"seed: {nonsense} ", 1))
+    assert done.returncode == 2, done.stderr
+    assert done.stderr.count("\n") == 1

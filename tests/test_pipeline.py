@@ -72,6 +72,7 @@ def test_the_summary_names_what_was_made(project):
         ("export.parity_images", 8, {"check", "export", "report"}),
         ("reg.weight", 0.25, {"check", "pretrain"} | DOWNSTREAM),
         ("reg.rc.channels", 32, {"check", "report"}),
+        ("train.checkpoint_minutes", 6.0, {"check", "report"}),
     ],
 )
 def test_only_what_depends_on_a_change_runs_again(project, key, value, reruns):

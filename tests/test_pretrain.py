@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import load_file
 
 import infocl.pretrain as loop
-from infocl.checkpoint import fingerprint
+from infocl.checkpoint import CODE, Checkpoints, Progress, fingerprint
 from infocl.errors import InfoCLError, UserError
 from infocl.history import History
 from infocl.layout import CHECKPOINTS, PREPARED, PRETRAIN
@@ -170,6 +170,29 @@ def test_a_corrupt_checkpoint_is_set_aside(workspace, monkeypatch, capsys):
     assert same(weights(), whole)
 
 
+def test_a_checkpoint_that_does_not_fit_the_model_is_set_aside(tmp_path, capsys):
+    small, large = torch.nn.Linear(2, 2), torch.nn.Linear(2, 3)
+    before = {name: value.clone() for name, value in large.state_dict().items()}
+    checkpoints = Checkpoints(tmp_path, "0" * 64)
+    checkpoints.save(small, torch.optim.SGD(small.parameters()), Progress(1, []))
+    assert checkpoints.load(large, torch.optim.SGD(large.parameters())) is None
+    assert "bias does not fit the model" in capsys.readouterr().err
+    assert same(large.state_dict(), before)
+
+
+def test_the_code_is_part_of_the_fingerprint(monkeypatch):
+    base = fingerprint(tiny_params(), {})
+    assert fingerprint(tiny_params(), {}) == base
+    monkeypatch.setattr("infocl.checkpoint.CODE", CODE[:-1])
+    assert fingerprint(tiny_params(), {}) != base
+
+
+def test_data_that_no_probe_can_judge_are_refused_before_training(workspace):
+    write_prepared(PREPARED / "scenes", train=96, test=7)
+    with pytest.raises(UserError, match="7 test images, but the diagnostics need at least 8"):
+        loop.pretrain(tiny_params())
+
+
 def test_a_checkpoint_of_other_params_is_neither_used_nor_lost(workspace, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(loop, "_write", lambda *_: (_ for _ in ()).throw(KilledError))
@@ -185,7 +208,7 @@ def test_a_checkpoint_of_other_params_is_neither_used_nor_lost(workspace, monkey
 
 
 def test_the_fingerprint_sees_what_shapes_the_weights_and_nothing_else():
-    base = fingerprint(tiny_params(), "x")
+    base = fingerprint(tiny_params(), {"images": "x"})
     for change in (
         {"seed": 1},
         {"views__hue": 0.1},
@@ -196,7 +219,7 @@ def test_the_fingerprint_sees_what_shapes_the_weights_and_nothing_else():
         {"train__epochs": 3},
         {"train__precision": "fp32"},
     ):
-        assert fingerprint(tiny_params(**change), "x") != base, change
+        assert fingerprint(tiny_params(**change), {"images": "x"}) != base, change
     for change in (
         {"reg__rc__channels": 32},
         {"transfer__targets": ["hue"]},
@@ -204,8 +227,8 @@ def test_the_fingerprint_sees_what_shapes_the_weights_and_nothing_else():
         {"train__device": "cpu"},
         {"train__checkpoint_minutes": 1.0},
     ):
-        assert fingerprint(tiny_params(**change), "x") == base, change
-    assert fingerprint(tiny_params(), "y") != base
+        assert fingerprint(tiny_params(**change), {"images": "x"}) == base, change
+    assert fingerprint(tiny_params(), {"images": "y"}) != base
 
 
 def test_wrong_inputs_are_named(workspace):

@@ -17,7 +17,7 @@ import torch
 from infocl.checkpoint import Checkpoints, Progress
 from infocl.encoders import Encoder, save_encoder
 from infocl.errors import InfoCLError, UserError
-from infocl.files import replacing, replacing_folder, write_array, write_text
+from infocl.files import replacing, replacing_folder, write_array, write_json, write_text
 from infocl.stage import guarded
 from tests.workspace import ROOT, raw_params, tiny_params
 
@@ -133,3 +133,21 @@ def test_another_python_is_one_line_that_names_the_mend(tmp_path):
     assert done.returncode == 2
     assert done.stderr.count("\n") == 1
     assert "source .venv/bin/activate" in done.stderr
+
+
+def test_what_a_kill_left_of_a_folder_is_put_right(tmp_path):
+    folder = tmp_path / "features"
+    with replacing_folder(folder) as temporary:
+        (temporary / "kept").write_text("1")
+    folder.rename(tmp_path / ".features.abc.old")  # where a kill between two renames leaves it
+    (tmp_path / ".features.def.tmp").mkdir()
+    with pytest.raises(RuntimeError), replacing_folder(folder):
+        raise RuntimeError
+    assert (folder / "kept").read_text() == "1"
+    assert [path.name for path in tmp_path.iterdir()] == ["features"]
+
+
+def test_a_file_in_the_way_of_a_folder_is_one_line(tmp_path, capsys):
+    (tmp_path / "metrics").write_text("")
+    assert guarded(lambda: write_json(tmp_path / "metrics/x.json", {})) == 2
+    assert capsys.readouterr().err.startswith("infocl: a file lies where a folder must be")

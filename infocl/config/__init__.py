@@ -37,7 +37,7 @@ STEM_STRIDE: dict[Stem, int] = {"cifar": 1, "stl": 2, "imagenet": 4}
 class ScenesParams(Model):
     """The embedded data set's size and seed."""
 
-    train_images: Annotated[int, Field(ge=20, le=1_000_000)]
+    train_images: Annotated[int, Field(ge=60, le=1_000_000)]
     test_images: Annotated[int, Field(ge=20, le=1_000_000)]
     seed: Seed
 

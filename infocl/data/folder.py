@@ -90,8 +90,13 @@ def _is_image(path: Path) -> bool:
     return path.suffix.lower() in SUFFIXES and not path.name.startswith(".") and path.is_file()
 
 
+def _visible(path: Path, folder: Path) -> bool:
+    """Not below a hidden folder, where other programs keep copies such as thumbnails."""
+    return not any(part.startswith(".") for part in path.relative_to(folder).parts)
+
+
 def _images_below(folder: Path) -> list[Path]:
-    found = sorted(path for path in folder.rglob("*") if _is_image(path))
+    found = sorted(path for path in folder.rglob("*") if _is_image(path) and _visible(path, folder))
     if not found:
         raise UserError(f"{folder} holds no images; put some there or remove the folder")
     return found
@@ -120,7 +125,7 @@ def _held_out(root: Path, found: Found, classes: list[str], share: float) -> dic
 def _sha256_named(root: Path, files: list[Path]) -> str:
     """One hash over the files' names, which hold their classes, and contents."""
     lines = [f"{path.relative_to(root).as_posix()} {sha256_file(path)}\n" for path in files]
-    return sha256("".join(lines).encode()).hexdigest()
+    return sha256(os.fsencode("".join(lines))).hexdigest()
 
 
 def read_images(files: list[Path], size: int) -> Images:

@@ -55,8 +55,13 @@ class Prepared:
             self.std: list[float] = meta["std"]
             self.splits: dict[str, dict[str, Any]] = meta["splits"]
             images_in: str | None = meta["images_in"]
+            complete = all({"images", "labelled", "images_sha256"} <= set(s) for s in self.splits.values())
+            if not complete or len(self.mean) != 3 or len(self.std) != 3:
+                raise KeyError("a complete entry of splits, mean or std")
         except KeyError as error:
             raise UserError(f"{folder / META_FILE} lacks {error}; {RERUN}") from None
+        except (TypeError, AttributeError):
+            raise UserError(f"{folder / META_FILE} holds values of wrong types; {RERUN}") from None
         self._images_folder = folder.parent / images_in if images_in else folder
 
     def split(self, name: str) -> Split:

@@ -13,7 +13,7 @@ from scipy.stats import binomtest
 from torch import Tensor
 
 from infocl.config import ProbeParams
-from infocl.errors import UserError
+from infocl.evaluate.feasible import check_labels, check_test_labels
 from infocl.evaluate.features import Features, require_finite
 from infocl.evaluate.knn import knn_predict
 from infocl.evaluate.linear import LinearProbe, fit_probe
@@ -119,48 +119,3 @@ def mean_accuracy(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         "mean_accuracy_ci95": [mean - below, mean + above],
         "mean_knn_accuracy": float(np.mean([row["knn_accuracy"] for row in rows])),
     }
-
-
-def check_labels(known: Labels, codes: Labels, validation_share: float, name: str) -> None:
-    """Refuse training labels that cannot be split into a fit and a validation part.
-
-    Args:
-        known: the classes, (C,).
-        codes: index into `known` of every training image, (N,).
-        validation_share: of the training images.
-        name: of the data set, for the message.
-
-    Raises:
-        UserError: fewer than two classes, a class with one image, or parts with fewer images than classes.
-    """
-    if len(known) < 2:
-        raise UserError(
-            f"{name} has {len(codes)} training images of {len(known)} class; "
-            "a probe needs at least two classes, so check the labels"
-        )
-    counts = np.bincount(codes)
-    if counts.min() < 2:
-        raise UserError(
-            f"{name} has a single training image of class {known[counts.argmin()]}; "
-            "a probe needs at least two of each class, so add images or drop the class"
-        )
-    validation = math.ceil(validation_share * len(codes))
-    if min(validation, len(codes) - validation) < len(known):
-        raise UserError(
-            f"{name} has {len(codes)} training images of {len(known)} classes, too few for "
-            f"probe.validation_share {validation_share:g}; raise it (0.5 at most) or add images"
-        )
-
-
-def check_test_labels(known: Labels, test_labels: Labels, name: str) -> None:
-    """Refuse test images of classes that the training split lacks.
-
-    Raises:
-        UserError: there is such a class.
-    """
-    unknown = np.setdiff1d(test_labels, known)
-    if len(unknown):
-        raise UserError(
-            f"{name} has test images of class {unknown[0]}, of which there is no training image; "
-            "prepare the data set with the same classes in both splits"
-        )

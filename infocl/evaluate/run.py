@@ -19,6 +19,7 @@ from infocl.evaluate.diagnostics import (
     describe_views,
     encode_views,
 )
+from infocl.evaluate.feasible import check_source
 from infocl.evaluate.features import (
     RERUN,
     Features,
@@ -31,8 +32,6 @@ from infocl.evaluate.features import (
 from infocl.evaluate.protocol import evaluate_task, mean_accuracy
 from infocl.evaluate.scaling import fit_scaling
 from infocl.layout import FEATURES, PREPARED, PRETRAIN, TARGETS
-
-LEAST_TEST_IMAGES = 8
 
 
 def run_probe(params: Params) -> dict[str, Any]:
@@ -50,11 +49,7 @@ def run_probe(params: Params) -> dict[str, Any]:
     data = load_prepared(PREPARED / params.data.name)
     check_image_size(data, config)
     train, test = data.split("train"), data.split("test")
-    if len(test) < LEAST_TEST_IMAGES:
-        raise UserError(
-            f"{data.folder} has {len(test)} test images, but the diagnostics need at least "
-            f"{LEAST_TEST_IMAGES}; hold out more"
-        )
+    check_source(train.labels, test.labels, len(test), params.probe.validation_share, str(data.folder))
     stored = {name: _extract_split(encoder, data.split(name), device) for name in ("train", "test")}
     save_features(FEATURES, StoredFeatures(config["weights_sha256"], stored))
     metrics = describe(params, encoder, test, stored["train"].features, device)

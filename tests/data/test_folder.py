@@ -60,6 +60,17 @@ def test_what_is_no_image_is_left_out(tmp_path):
     assert sum(len(split.images) for split in load(tmp_path).splits.values()) == 20
 
 
+def test_copies_in_hidden_folders_are_no_images(tmp_path):
+    fill(tmp_path, ["a", "b"])
+    before = load(tmp_path)
+    (tmp_path / "a/.thumbs").mkdir()
+    for path in list((tmp_path / "a").glob("*.png")):
+        (tmp_path / "a/.thumbs" / path.name).write_bytes(path.read_bytes())
+    after = load(tmp_path)
+    assert after.source_sha256 == before.source_sha256
+    assert [len(split.images) for split in after.splits.values()] == [16, 4]
+
+
 def test_given_splits_are_kept(tmp_path):
     fill(tmp_path / "train", ["a", "b"])
     fill(tmp_path / "test", ["a", "b"], per_class=3)
