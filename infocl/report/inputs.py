@@ -35,6 +35,17 @@ from infocl.results import (
 )
 
 STAGES = ("prepare", "targets", "pretrain", "probe", "transfer", "export")
+CONFIG_KEYS: dict[str, type | tuple[type, ...]] = {
+    **dict.fromkeys(("objective", "regularizer", "version", "params_sha256", "weights_sha256"), str),
+    **dict.fromkeys(("epochs", "seed"), int),
+    "reg_weight": (int, float),
+    "encoder": dict,
+}
+ABOUT_KEYS: dict[str, type | tuple[type, ...]] = {
+    **dict.fromkeys(("input", "output", "parity"), dict),
+    **dict.fromkeys(("onnx_sha256", "weights_sha256"), str),
+    "opset": int,
+}
 NEEDED_COLUMNS = ("step", "epoch", "loss", "objective", "regularizer")
 
 History = dict[str, npt.NDArray[np.float64]]
@@ -75,9 +86,9 @@ def read_inputs(params: Params) -> Inputs:
         UserError: a file is missing, damaged, or of another run; the message names the file and the
             stage to run again.
     """
-    config = read_json(PRETRAIN / CONFIG_FILE, RERUN_PRETRAIN)
+    config = _read_complete(PRETRAIN / CONFIG_FILE, CONFIG_KEYS, RERUN_PRETRAIN)
     data = load_prepared(PREPARED / params.data.name)
-    about = read_json(EXPORT / ABOUT_FILE, rerun("export"))
+    about = _read_complete(EXPORT / ABOUT_FILE, ABOUT_KEYS, rerun("export"))
     if about.get("weights_sha256") != config.get("weights_sha256"):
         raise UserError(f"{EXPORT / ABOUT_FILE} describes another encoder than {PRETRAIN}; {rerun('export')}")
     features, labels = _test_features(config, data)
@@ -146,3 +157,12 @@ def read_picture(path: Path) -> Picture:
         raise UserError(f"{path} is missing; {RERUN_PRETRAIN}") from None
     except (UnidentifiedImageError, OSError, ValueError, SyntaxError):
         raise UserError(f"{path} is not a whole PNG file; {RERUN_PRETRAIN}") from None
+
+
+def _read_complete(path: Path, keys: Mapping[str, type | tuple[type, ...]], mend: str) -> dict[str, Any]:
+    """A JSON object that has these keys, with values of these types."""
+    value = read_json(path, mend)
+    for key, kind in keys.items():
+        if not isinstance(value.get(key), kind):
+            raise UserError(f"{path} lacks a usable {key}; {mend}")
+    return value

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from infocl.errors import UserError
-from infocl.report.inputs import read_history, read_picture
+from infocl.report.inputs import read_history, read_inputs, read_picture
+from tests.tiny_run import tiny_params
 
 GOOD = "step,epoch,loss,objective,regularizer,lr\n3,0.5,2.5,2,0.5,1e-3\n6,1,2.25,2,0.25,1e-3\n"
 
@@ -57,3 +61,21 @@ def test_what_is_no_png_is_refused(tmp_path, content):
     path.write_bytes(content)
     with pytest.raises(UserError, match=r"views\.png is not a whole PNG file.*dvc repro pretrain"):
         read_picture(path)
+
+
+@pytest.mark.parametrize(
+    ("file", "key", "stage"),
+    [
+        ("models/pretrain/config.json", "objective", "pretrain"),
+        ("models/pretrain/config.json", "reg_weight", "pretrain"),
+        ("exports/encoder/encoder.json", "parity", "export"),
+        ("exports/encoder/encoder.json", "onnx_sha256", "export"),
+    ],
+)
+def test_incomplete_descriptions_are_named_with_their_mend(project, file, key, stage):
+    path = Path(file)
+    content = json.loads(path.read_text())
+    for damage in ({k: v for k, v in content.items() if k != key}, content | {key: None}):
+        path.write_text(json.dumps(damage))
+        with pytest.raises(UserError, match=rf"{path.name} lacks a usable {key}; .*dvc repro {stage}"):
+            read_inputs(tiny_params())
