@@ -21,8 +21,8 @@ from infocl.files import replacing
 
 FILE = "checkpoint.safetensors"
 CODE = (
-    *("batch.py", "data/resident.py", "encoders.py", "history.py", "learner.py", "numerics.py"),
-    *("objectives", "optim.py", "pretrain.py", "regularizers", "views.py"),
+    *("batch.py", "data/resident.py", "encoders.py", "history.py", "learner.py", "loop.py"),
+    *("numerics.py", "objectives", "optim.py", "parallel", "pretrain.py", "regularizers", "views.py"),
 )
 
 
@@ -43,7 +43,7 @@ def fingerprint(params: Params, data: Mapping[str, Any]) -> str:
     train = {
         key: value
         for key, value in chosen["train"].items()
-        if key not in ("device", "compile", "checkpoint_minutes")
+        if key not in ("device", "devices", "compile", "checkpoint_minutes")
     }
     shaping = {
         "data": dict(data),

@@ -35,7 +35,21 @@ class TrainParams(Model):
     precision: Literal["bf16", "fp32"]
     compile: bool
     device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$")]
+    devices: Annotated[int, Field(ge=1, le=1024)]
     checkpoint_minutes: Annotated[float, Field(gt=0, le=10_000)]
+
+    @model_validator(mode="after")
+    def _batch_divides(self) -> TrainParams:
+        if self.batch_size % self.devices:
+            raise ValueError(
+                f"train.batch_size ({self.batch_size}) must be a multiple of train.devices ({self.devices}), "
+                "which share each batch"
+            )
+        if self.devices > 1 and self.device not in ("auto", "cpu", "cuda"):
+            raise ValueError(
+                f"train.device {self.device} names one device but train.devices is {self.devices}; use cuda"
+            )
+        return self
 
     @model_validator(mode="after")
     def _warmup_fits(self) -> TrainParams:

@@ -9,7 +9,7 @@ from typing import Any
 from infocl.mappings import flat
 
 # Of no influence on the figures: where it ran, how often it was saved, what was exported.
-NEUTRAL = ("seed", "export", "train.device", "train.checkpoint_minutes", "train.compile")
+NEUTRAL = ("seed", "export", "train.device", "train.devices", "train.checkpoint_minutes", "train.compile")
 
 
 def setting_of(params: Mapping[str, Any]) -> str:
