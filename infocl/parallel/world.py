@@ -141,6 +141,8 @@ def joined(device: torch.device) -> Iterator[World]:
         yield ALONE
         return
     cuda = device.type == "cuda"
+    if cuda:
+        torch.cuda.set_device(device)
     dist.init_process_group("nccl" if cuda else "gloo", device_id=device if cuda else None)
     try:
         yield World(dist.get_rank(), dist.get_world_size())
