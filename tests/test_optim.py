@@ -13,7 +13,7 @@ from infocl.config import OptimizerParams, ScheduleParams
 from infocl.optim import build_optimizer, learning_rate, set_learning_rate
 from tests.matrix import build, train
 
-RATE, DECAY, MOMENTUM, TRUST = 0.1, 0.2, 0.9, 0.05
+RATE, DECAY, MOMENTUM, TRUST = 0.1, 0.2, 0.8, 0.05
 OPTIMIZERS = get_args(OptimizerParams.model_fields["name"].annotation)
 SCHEDULES = get_args(ScheduleParams.model_fields["name"].annotation)
 
@@ -65,7 +65,7 @@ def test_three_updates_are_those_worked_by_hand(name):
     weight = torch.nn.Parameter(torch.tensor([[1.5]], dtype=torch.float64))
     params = optimizer_params(name, lr=5.0)
     optimizer = build_optimizer(params, [weight, torch.nn.Parameter(torch.ones(2), requires_grad=False)])
-    gradients = [0.3, -0.7, 0.2]
+    gradients = [0.3, -0.2, 0.2]  # the second points the other way before decay
     for gradient in gradients:
         set_learning_rate(optimizer, RATE)
         weight.grad = torch.tensor([[gradient]], dtype=torch.float64)
