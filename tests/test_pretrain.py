@@ -115,7 +115,7 @@ def test_it_learns(workspace, reg):
         assert all(row["regularizer_mi_bound_nats"] <= row["regularizer_mi_ceiling_nats"] for row in history)
 
 
-@pytest.mark.parametrize("optimizer", ["adam", "adamw", "sgd"])
+@pytest.mark.parametrize("optimizer", ["adam", "adamw", "sgd", "lars"])
 def test_optimisers_resume_in_lockstep(workspace, monkeypatch, optimizer):
     params = tiny_params(train__optimizer__name=optimizer, train__optimizer__weight_decay=1e-4)
     stage.pretrain(params)
@@ -219,6 +219,8 @@ def test_the_fingerprint_sees_what_shapes_the_weights_and_nothing_else():
         {"reg__lbe__sigma": 0.2},
         {"train__epochs": 3},
         {"train__precision": "fp32"},
+        {"train__optimizer__weight_decay": 0.1},
+        {"train__optimizer__name": "lars"},
     ):
         assert fingerprint(tiny_params(**change), {"images": "x"}) != base, change
     for change in (
@@ -228,9 +230,15 @@ def test_the_fingerprint_sees_what_shapes_the_weights_and_nothing_else():
         {"train__device": "cpu"},
         {"train__devices": 2},
         {"train__checkpoint_minutes": 1.0},
+        {"train__optimizer__momentum": 0.5},
+        {"train__optimizer__trust_coefficient": 0.5},
     ):
         assert fingerprint(tiny_params(**change), {"images": "x"}) == base, change
     assert fingerprint(tiny_params(), {"images": "y"}) != base
+    lars = {"train__optimizer__name": "lars"}
+    for knob in ("momentum", "trust_coefficient"):
+        change = lars | {f"train__optimizer__{knob}": 0.5}
+        assert fingerprint(tiny_params(**change), {}) != fingerprint(tiny_params(**lars), {}), knob
 
 
 def test_wrong_inputs_are_named(workspace):
