@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from infocl.console import ending_with_its_pipe
 from infocl.errors import UserError
 from infocl.stage import guarded
 
@@ -120,7 +121,9 @@ def table(
 
 
 def _exit(work: Callable[[], object]) -> None:
-    sys.exit(guarded(work))
+    code = guarded(lambda: ending_with_its_pipe(work))
+    ending_with_its_pipe(sys.stdout.flush)
+    sys.exit(code)
 
 
 def main() -> None:

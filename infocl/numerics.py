@@ -12,16 +12,19 @@ from torch import Tensor
 
 P = ParamSpec("P")
 
+VARIANCE_FLOOR = 1e-5  # added to variances, so that a dimension that never varies counts as zero
+
 
 def full_precision(function: Callable[P, Tensor]) -> Callable[P, Tensor]:
     """Run a loss outside autocast, with half-precision tensors raised to float32."""
 
     @functools.wraps(function)
     def wrapped(*args: P.args, **kwargs: P.kwargs) -> Tensor:
-        device = next(value.device.type for value in args if isinstance(value, Tensor))
+        given = [value for value in (*args, *kwargs.values()) if isinstance(value, Tensor)]
         raised = [at_least_float32(value) if isinstance(value, Tensor) else value for value in args]
-        with torch.autocast(device, enabled=False):
-            return function(*raised, **kwargs)  # type: ignore[arg-type]
+        named = {k: at_least_float32(v) if isinstance(v, Tensor) else v for k, v in kwargs.items()}
+        with torch.autocast(given[0].device.type, enabled=False):
+            return function(*raised, **named)  # type: ignore[arg-type]
 
     return wrapped
 
@@ -29,6 +32,16 @@ def full_precision(function: Callable[P, Tensor]) -> Callable[P, Tensor]:
 def at_least_float32(tensor: Tensor) -> Tensor:
     """The tensor, raised to float32 where it is of half precision."""
     return tensor.float() if tensor.dtype in (torch.bfloat16, torch.float16) else tensor
+
+
+@full_precision
+def standardised(z: Tensor) -> Tensor:
+    """Columns of (N, P) with mean 0 and variance 1 over the batch, both with the divisor N.
+
+    A column that never varies becomes zero; one of standard deviation s keeps
+    s / sqrt(s^2 + 1e-5) of its unit.
+    """
+    return (z - z.mean(0)) / (z.var(0, correction=0) + VARIANCE_FLOOR).sqrt()
 
 
 def derive_seed(seed: int, *path: int) -> int:

@@ -65,6 +65,7 @@ WANTED = {
     "float_type": "a number",
     "bool_type": "true or false",
     "string_type": "text",
+    "string_unicode": "text without halves of surrogate pairs such as \\ud800",
     "string_too_short": "text that is not empty",
     "list_type": "a list such as [a, b]",
     "model_type": "a section with its keys indented below it",

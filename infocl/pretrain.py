@@ -98,7 +98,7 @@ def _check_fit(params: Params, prepared: Prepared) -> None:
         )
     train, test = prepared.split("train"), prepared.split("test")
     share = params.probe.validation_share
-    check_source(train.labels, test.labels, len(test), share, str(prepared.folder))
+    check_source(train.labels, test.labels, len(test), share, str(prepared.folder), prepared.classes)
     count = len(prepared.pretrain)
     if count < params.train.batch_size:
         raise UserError(

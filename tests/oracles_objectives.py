@@ -74,3 +74,13 @@ def covariance_penalty(z):
             if i != j:
                 total += (sum((z[:, i] - means[i]) * (z[:, j] - means[j])) / (count - 1)) ** 2
     return total / dim
+
+
+def cross_entropy(logits, labels, smoothing):
+    total, classes = 0.0, len(logits[0])
+    for row, label in zip(logits, labels, strict=True):
+        normaliser = math.log(sum(math.exp(value) for value in row))
+        for k in range(classes):
+            wanted = smoothing / classes + (1 - smoothing if k == label else 0)
+            total += wanted * (normaliser - row[k])
+    return total / len(labels)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 
@@ -66,3 +67,44 @@ def test_yaml_nonsense_is_one_line(infocl, nonsense):
     done = infocl("check", SHIPPED.replace("seed: 0 ", f"seed: {nonsense} ", 1))
     assert done.returncode == 2, done.stderr
     assert done.stderr.count("\n") == 1
+
+
+def into_a_closed_pipe(command, folder):
+    """Run `infocl` with nobody reading what it prints."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    try:
+        return subprocess.run(
+            [sys.executable, "-m", "infocl", *command.split()],
+            cwd=folder,
+            env=os.environ | {"PYTHONPATH": str(ROOT)},
+            stdout=writer,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+    finally:
+        os.close(writer)
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "check",
+        "doctor",
+        "recipe",
+        "recipe cifar10-simclr-lbe",
+        "recipe cifar10-simclr-lbe --notes",
+        "recipe --grid embedded",
+        "table --paper cifar10 --file none.json",
+        "table --paper cifar10 --file none.json --format markdown",
+        "table --paper cifar10 --file none.json --format csv",
+    ],
+)
+def test_a_closed_pipe_ends_a_command_like_other_tools(command, tmp_path):
+    """By SIGPIPE, so that a shell reports 141, and without a traceback."""
+    (tmp_path / "params.yaml").write_text(SHIPPED)
+    (tmp_path / "none.json").write_text("[]")
+    done = into_a_closed_pipe(command, tmp_path)
+    assert done.returncode == -signal.SIGPIPE
+    assert not done.stderr or command.endswith("csv"), "only a table's notes go to standard error"
+    assert "Error" not in done.stderr

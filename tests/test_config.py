@@ -95,12 +95,14 @@ def test_every_key_is_needed_and_named_when_missing(key):
         ("views.crop_scale", [0.5, 0.1], "views.crop_scale must be [smallest, largest]"),
         ("views.crop_scale", [0.5, 1.5], "views.crop_scale must be [smallest, largest]"),
         ("views.crop_scale", [0.5], "views.crop_scale is [0.5], but must be a list of at least 2 values"),
+        ("views.crop_scale", [0.0007, 1.0], "views.crop_scale from 0.0007 makes crops of 0.73 px at"),
         ("views.flip_p", 1.01, "views.flip_p is 1.01, but must be at most 1"),
         ("transfer.targets", ["hue", "hu"], "transfer.targets.1 is 'hu'; did you mean hue?"),
         ("transfer.targets", ["hue", "hue"], "transfer.targets names hue twice"),
         ("transfer.targets", [], "transfer.targets is [], but must be a list of at least 1 values"),
         ("data.root", None, "data.root is None, but must be text"),
         ("data.root", "", "data.root is '', but must be text that is not empty"),
+        ("data.root", "\ud800", r"data.root is '\ud800', but must be text without halves of surrogate pairs"),
         ("data.image_size", 4, "data.image_size is 4, but must be at least 8"),
         ("data", None, "data is None, but must be a section"),
         ("reg.lbe.level_weights", [0, 0, 0], "reg.lbe.level_weights must have one weight above 0"),
@@ -112,6 +114,15 @@ def test_every_key_is_needed_and_named_when_missing(key):
 )
 def test_mistakes_are_named_with_their_mend(key, value, said):
     assert said in refusal(changed(key, value))
+
+
+def test_the_smallest_crop_has_a_pixel_in_both_directions():
+    for ratio, least in (([1.0, 1.0], 1 / 32**2), ([0.1, 1.0], 10 / 32**2), ([1.0, 10.0], 10 / 32**2)):
+        raw = changed("views.crop_ratio", ratio)
+        raw["views"]["crop_scale"] = [1.01 * least, 1.0]
+        parse_params(raw)
+        raw["views"]["crop_scale"] = [0.99 * least, 1.0]
+        assert "makes crops of" in refusal(raw)
 
 
 def test_parts_that_do_not_fit_each_other():
@@ -177,6 +188,7 @@ def test_any_mutation_is_accepted_as_valid_or_refused_in_one_line(edits):
     except UserError as error:
         assert str(error).startswith("params.yaml: ")
         assert "\n" not in str(error)
+        assert "Input should" not in str(error)
     else:
         assert Params.model_validate(raw) == params
         assert set(leaves(params.model_dump())) == set(KEYS), "nothing unknown slipped in"

@@ -31,6 +31,29 @@ def test_a_few_steps_are_finite_and_learn(objective, reg):
     assert all(not torch.equal(before[name], w) for name, w in learner.encoder.named_parameters())
 
 
+NOT_A_SLOPE = ("simsiam+none", "simclr+mveb")  # their gradient is by design not that of the value
+
+
+@pytest.mark.parametrize("name", [name for name in curves.NAMES if name not in NOT_A_SLOPE])
+def test_the_gradient_is_the_slope_of_the_loss(name):
+    """From the pixels through encoder, noise, heads and term, along a random direction of all weights."""
+    learner, _ = build(*name.split("+"))
+    weights = [weight for weight in learner.parameters() if weight.requires_grad]
+    generator = torch.Generator().manual_seed(0)
+    direction = [
+        torch.randn(weight.shape, generator=generator, dtype=weight.dtype) * (1e-3 + weight.detach().abs())
+        for weight in weights
+    ]
+    gradient = torch.autograd.grad(loss_of(learner, 0).value, weights, allow_unused=True)
+    expected = sum((g * d).sum() for g, d in zip(gradient, direction, strict=True) if g is not None)
+    values = []
+    with torch.no_grad():
+        for step in (1e-8, -2e-8):
+            torch._foreach_add_(weights, direction, alpha=step)
+            values.append(loss_of(learner, 0).value)
+    assert ((values[0] - values[1]) / 2e-8).item() == pytest.approx(expected.item(), rel=1e-3)
+
+
 @pytest.mark.parametrize(("objective", "reg"), PAIRS)
 def test_a_resumed_run_is_the_same_bit_for_bit(objective, reg, tmp_path):
     whole, optimizer = build(objective, reg)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import math
 
 import pytest
 import torch
@@ -112,7 +113,11 @@ def test_it_learns(workspace, reg):
     assert (PRETRAIN / "views.png").exists()
     assert (PRETRAIN / "reconstructions.png").exists() == (reg == "rc")
     if reg == "lbe":
-        assert all(row["regularizer_mi_bound_nats"] <= row["regularizer_mi_ceiling_nats"] for row in history)
+        for row in history:
+            assert row["regularizer_mi_ceiling_nats"] == pytest.approx(math.log(2 * params.train.batch_size))
+            assert 0 < row["regularizer_mi_bound_nats"] <= row["regularizer_mi_ceiling_nats"]
+            assert row["regularizer_mi_bound_nats"] == pytest.approx(-row["regularizer"])
+            assert row["regularizer_feature_norm"] > 0
 
 
 @pytest.mark.parametrize("optimizer", ["adam", "adamw", "sgd", "lars"])

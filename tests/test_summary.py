@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from infocl.errors import UserError
 from infocl.files import read_json, write_json, write_text
 from infocl.summary import print_summary, summary_lines
+from tests.test_cli import into_a_closed_pipe
 from tests.tiny_run import task, write_metrics
 
 ABOUT = {"data": "scenes", "objective": "simclr", "regularizer": "lbe", "reg_weight": 0.1}
@@ -91,3 +93,8 @@ def test_what_is_damaged_is_named(project, path, values, said):
     with pytest.raises(UserError, match=rf"{said}.*dvc repro") as caught:
         summary_lines()
     assert "\n" not in str(caught.value)
+
+
+def test_a_closed_pipe_ends_it_like_other_tools(project, tmp_path):
+    done = into_a_closed_pipe("summary", tmp_path)
+    assert (done.returncode, done.stderr) == (-signal.SIGPIPE, "")

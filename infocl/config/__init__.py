@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, Literal, get_args
 
 from pydantic import Field, field_validator, model_validator
@@ -140,6 +141,18 @@ class Params(Model):
     probe: ProbeParams
     transfer: TransferParams
     export: ExportParams
+
+    @model_validator(mode="after")
+    def _crops_have_a_pixel(self) -> Params:
+        views, size = self.views, self.data.image_size
+        side = size * math.sqrt(views.crop_scale[0] * min(views.crop_ratio[0], 1 / views.crop_ratio[1]))
+        if side < 1:
+            raise ValueError(
+                f"views.crop_scale from {views.crop_scale[0]:g} makes crops of {side:.2g} px at "
+                f"data.image_size {size} and views.crop_ratio {views.crop_ratio}; make the smallest share "
+                "larger"
+            )
+        return self
 
     @model_validator(mode="after")
     def _parts_fit(self) -> Params:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -15,7 +16,12 @@ LEAST_TEST_IMAGES = 8
 
 
 def check_source(
-    train_labels: Labels | None, test_labels: Labels | None, test_images: int, share: float, name: str
+    train_labels: Labels | None,
+    test_labels: Labels | None,
+    test_images: int,
+    share: float,
+    name: str,
+    classes: Sequence[str] | None,
 ) -> None:
     """Refuse a source data set that the probe stage could not judge.
 
@@ -25,6 +31,7 @@ def check_source(
         test_images: M.
         share: probe.validation_share.
         name: of the data set, for the message.
+        classes: their names, for the message; None where the data have none.
 
     Raises:
         UserError: too few test images, or labels that do not make a task.
@@ -37,11 +44,13 @@ def check_source(
     if train_labels is None or test_labels is None:
         return
     known, codes = np.unique(train_labels, return_inverse=True)
-    check_labels(known, codes, share, name)
-    check_test_labels(known, test_labels, name)
+    check_labels(known, codes, share, name, classes)
+    check_test_labels(known, test_labels, name, classes)
 
 
-def check_labels(known: Labels, codes: Labels, validation_share: float, name: str) -> None:
+def check_labels(
+    known: Labels, codes: Labels, validation_share: float, name: str, classes: Sequence[str] | None = None
+) -> None:
     """Refuse training labels that cannot be split into a fit and a validation part.
 
     Args:
@@ -49,6 +58,7 @@ def check_labels(known: Labels, codes: Labels, validation_share: float, name: st
         codes: index into `known` of every training image, (N,).
         validation_share: of the training images.
         name: of the data set, for the message.
+        classes: names of the classes by label, for the message.
 
     Raises:
         UserError: fewer than two classes, a class with one image, or parts with fewer images than classes.
@@ -61,7 +71,7 @@ def check_labels(known: Labels, codes: Labels, validation_share: float, name: st
     counts = np.bincount(codes)
     if counts.min() < 2:
         raise UserError(
-            f"{name} has a single training image of class {known[counts.argmin()]}; "
+            f"{name} has a single training image of class {_called(int(known[counts.argmin()]), classes)}; "
             "a probe needs at least two of each class, so add images or drop the class"
         )
     validation = math.ceil(validation_share * len(codes))
@@ -72,7 +82,9 @@ def check_labels(known: Labels, codes: Labels, validation_share: float, name: st
         )
 
 
-def check_test_labels(known: Labels, test_labels: Labels, name: str) -> None:
+def check_test_labels(
+    known: Labels, test_labels: Labels, name: str, classes: Sequence[str] | None = None
+) -> None:
     """Refuse test images of classes that the training split lacks.
 
     Raises:
@@ -80,7 +92,12 @@ def check_test_labels(known: Labels, test_labels: Labels, name: str) -> None:
     """
     unknown = np.setdiff1d(test_labels, known)
     if len(unknown):
+        called = _called(int(unknown[0]), classes)
         raise UserError(
-            f"{name} has test images of class {unknown[0]}, of which there is no training image; "
-            "prepare the data set with the same classes in both splits"
+            f"{name} has test images of class {called}, of which there is no training image; prepare the "
+            "data set with the same classes in both splits"
         )
+
+
+def _called(label: int, classes: Sequence[str] | None) -> str:
+    return str(label if classes is None else classes[label])

@@ -30,6 +30,7 @@ def evaluate_task(
     seed: int,
     device: torch.device,
     name: str = "the data set",
+    classes: Sequence[str] | None = None,
 ) -> dict[str, Any]:
     """Judge features by one labelled task.
 
@@ -42,6 +43,7 @@ def evaluate_task(
         seed: of the validation split.
         device: where to compute.
         name: of the data set, for messages.
+        classes: names of the classes by label, for messages.
 
     Returns:
         `accuracy` of the linear probe, `accuracy_ci95` (Wilson), `knn_accuracy`, `majority` (accuracy
@@ -56,12 +58,12 @@ def evaluate_task(
     require_finite(train_features, f"the encoder on {name}")
     require_finite(test_features, f"the encoder on {name}")
     known, train_codes = np.unique(train_labels, return_inverse=True)
-    check_labels(known, train_codes, params.validation_share, name)
+    check_labels(known, train_codes, params.validation_share, name, classes)
     train, test = (torch.from_numpy(part).to(device) for part in (train_features, test_features))
     probe = fit_probe(train, train_codes, len(known), params, seed)
     predicted = known[probe.predict(test).cpu().numpy()]
     neighbours = known[_nearest(probe, train, train_codes, test, params).cpu().numpy()]
-    check_test_labels(known, test_labels, name)
+    check_test_labels(known, test_labels, name, classes)
     right = int((predicted == test_labels).sum())
     return {
         "accuracy": right / len(test_labels),

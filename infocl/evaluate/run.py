@@ -49,7 +49,8 @@ def run_probe(params: Params) -> dict[str, Any]:
     data = load_prepared(PREPARED / params.data.name)
     check_image_size(data, config)
     train, test = data.split("train"), data.split("test")
-    check_source(train.labels, test.labels, len(test), params.probe.validation_share, str(data.folder))
+    share = params.probe.validation_share
+    check_source(train.labels, test.labels, len(test), share, str(data.folder), data.classes)
     stored = {name: _extract_split(encoder, data.split(name), device) for name in ("train", "test")}
     save_features(FEATURES, StoredFeatures(config["weights_sha256"], stored))
     metrics = describe(params, encoder, test, stored["train"].features, device)
@@ -147,6 +148,7 @@ def evaluate_data(
         params.seed,
         device,
         name=str(data.folder),
+        classes=data.classes,
     )
     print(describe_row(data.name, row), flush=True)
     return row

@@ -7,17 +7,8 @@ from torch import Tensor
 
 from infocl.batch import Batch, Term
 from infocl.config import ObjectiveParams
-from infocl.numerics import full_precision
-from infocl.objectives.base import Objective, bn_mlp, hidden_width
-
-EPSILON = 1e-5  # added to variances, so that a dimension that never varies has no correlation at all
-
-
-@full_precision
-def cross_correlation(z1: Tensor, z2: Tensor) -> Tensor:
-    """Cross-correlation (P, P) of embeddings (N, P): standardised and multiplied with the same N."""
-    scaled = [(z - z.mean(0)) / (z.var(0, correction=0) + EPSILON).sqrt() for z in (z1, z2)]
-    return scaled[0].T @ scaled[1] / len(z1)
+from infocl.numerics import full_precision, standardised
+from infocl.objectives.base import Objective, bn_mlp, hidden_width, off_diagonal_squares
 
 
 @full_precision
@@ -32,7 +23,7 @@ def barlow_twins_loss(z1: Tensor, z2: Tensor, off_diagonal: float) -> Tensor:
         off_diagonal: lambda, at least 0.
 
     Returns:
-        A scalar, at least 0.
+        A scalar without a unit, at least 0: a sum over pairs of dimensions. Memory O(N P + P^2).
 
     Raises:
         ValueError: the shapes differ.
@@ -41,10 +32,8 @@ def barlow_twins_loss(z1: Tensor, z2: Tensor, off_diagonal: float) -> Tensor:
     """
     if z1.shape != z2.shape or z1.ndim != 2:
         raise ValueError(f"embeddings must share one shape (N, P), not {z1.shape} and {z2.shape}")
-    correlation = cross_correlation(z1, z2)
-    diagonal = correlation.diagonal()
-    off = correlation.square().sum() - diagonal.square().sum()
-    return (1 - diagonal).square().sum() + off_diagonal * off
+    correlation = standardised(z1).T @ standardised(z2) / len(z1)  # (P, P)
+    return (1 - correlation.diagonal()).square().sum() + off_diagonal * off_diagonal_squares(correlation)
 
 
 class BarlowTwins(Objective):
@@ -68,5 +57,5 @@ class BarlowTwins(Objective):
     def forward(self, batch: Batch) -> Term:
         """The loss; part `positive_correlation` is the mean of the diagonal."""
         z1, z2 = self.embed(torch.cat([batch.view1.features, batch.view2.features])).chunk(2)
-        diagonal = cross_correlation(z1.detach(), z2.detach()).diagonal().mean()
+        diagonal = (standardised(z1.detach()) * standardised(z2.detach())).mean()
         return Term(barlow_twins_loss(z1, z2, self.off_diagonal), {"positive_correlation": diagonal})

@@ -73,6 +73,14 @@ def target_features(batch: Batch) -> Tensor:
     return torch.cat([batch.view1.target, batch.view2.target])
 
 
+def off_diagonal_squares(matrix: Tensor) -> Tensor:
+    """Sum of the squares beside the diagonal of (P, P), at least 0.
+
+    Taking the diagonal's squares from the sum of all would leave its rounding error, of either sign.
+    """
+    return matrix.square().fill_diagonal_(0).sum()
+
+
 def bn_mlp(dims: Sequence[int], *, last_bn: bool = False) -> nn.Sequential:
     """Linear, BatchNorm, ReLU, ..., linear: from width dims[0] to dims[-1].
 

@@ -46,8 +46,8 @@ class MoCoV3(Objective):
         dim: width D of the representation.
         classes: unused; labels play no part.
 
-    Reference: Chen, Xie and He, ICCV 2021: two-layer projector and predictor for ResNets, their last
-    BatchNorm without scale and offset, momentum 0.99 to 1 along half a cosine.
+    Reference: Chen, Xie and He, ICCV 2021, and their code's builder for ResNets: two layers each, a last
+    BatchNorm without scale and offset on the projector only, momentum 0.99 to 1 along half a cosine.
     """
 
     def __init__(self, params: ObjectiveParams, dim: int, classes: int) -> None:
@@ -56,7 +56,7 @@ class MoCoV3(Objective):
         self.start, self.temperature = own.momentum, own.temperature
         hidden, out = hidden_width(dim, own.projector_hidden), own.projector_out
         self.projector = bn_mlp([dim, hidden, out], last_bn=True)
-        self.predictor = bn_mlp([out, own.predictor_hidden, out], last_bn=True)
+        self.predictor = bn_mlp([out, own.predictor_hidden, out])
         self.target_projector = target_of(self.projector)
 
     def forward(self, batch: Batch) -> Term:

@@ -42,7 +42,8 @@ class SimSiam(Objective):
         classes: unused; labels play no part.
 
     Reference: Chen and He, CVPR 2021: projector of three layers (two in their CIFAR runs), BatchNorm
-    also on its output, predictor with a bottleneck of a quarter.
+    also on its output, predictor with a bottleneck of a quarter. Deviation: the predictor's learning rate
+    follows the schedule like all others (their released code keeps it constant).
     """
 
     def __init__(self, params: ObjectiveParams, dim: int, classes: int) -> None:

@@ -9,7 +9,7 @@ from torch import Tensor
 from infocl.batch import Batch, Term
 from infocl.config import ObjectiveParams
 from infocl.numerics import full_precision
-from infocl.objectives.base import Objective, bn_mlp, hidden_width
+from infocl.objectives.base import Objective, bn_mlp, hidden_width, off_diagonal_squares
 
 EPSILON = 1e-4  # Bardes et al. 2022, equation 2
 
@@ -25,8 +25,7 @@ def covariance_penalty(z: Tensor) -> Tensor:
     """Sum of the squared covariances of different dimensions, divided by P, of embeddings (N, P), N >= 2."""
     centred = z - z.mean(0)
     covariance = centred.T @ centred / (len(z) - 1)
-    off = covariance.square().sum() - covariance.diagonal().square().sum()
-    return off / z.shape[1]
+    return off_diagonal_squares(covariance) / z.shape[1]
 
 
 class VICReg(Objective):

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import shlex
-import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from rich.console import Console
 from rich.table import Column, Table
 
 from infocl.config import OBJECTIVE_NAMES, REGULARIZER_NAMES
+from infocl.console import Output
 from infocl.dvc_command import run_dvc
 from infocl.params_file import PARAMS_FILE, read_yaml
 from infocl.recipes.compose import (
@@ -29,11 +28,6 @@ LIST_WIDTH = 140  # columns, where the output is no terminal
 COLUMNS = ("network", "px", "epochs", "batch", "optimiser", "λ")
 
 
-def console() -> Console:
-    """Standard output; wide enough for a table when it is no terminal."""
-    return Console(width=None if sys.stdout.isatty() else LIST_WIDTH, highlight=False, markup=False)
-
-
 def print_recipes() -> None:
     """Print every published setting, what differs from it here, and the grids."""
     recipes = [find_recipe(name) for name in names_of(read_yaml(CONF / "published.yaml"))]
@@ -43,7 +37,7 @@ def print_recipes() -> None:
     for recipe in recipes:
         numbers = sorted(notes.index(note) + 1 for note in recipe.differs)
         table.add_row(recipe.name, *_cells(recipe.settings), recipe.projector, " ".join(map(str, numbers)))
-    out = console()
+    out = Output(LIST_WIDTH)
     out.print(table)
     out.print(
         f"\n{EMBEDDED}-OBJECTIVE-REGULARISER: any pair on the embedded data, otherwise as params.yaml has it"

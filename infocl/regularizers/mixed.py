@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from infocl.batch import Batch, Term
 from infocl.config import RegParams
-from infocl.numerics import full_precision
+from infocl.numerics import full_precision, standardised
 from infocl.regularizers.base import Regularizer, Shapes, embed_views
 
 
@@ -41,7 +40,7 @@ def mixed_correlation_error(z1: Tensor, z2: Tensor, mixed: Tensor, order: Tensor
     """
     if not z1.shape == z2.shape == mixed.shape or z1.ndim != 2:
         raise ValueError(f"embeddings must share one shape (N, P), not {z1.shape}, {z2.shape}, {mixed.shape}")
-    z1, z2, mixed = (F.batch_norm(z, None, None, training=True, eps=1e-5) for z in (z1, z2, mixed))
+    z1, z2, mixed = (standardised(z) for z in (z1, z2, mixed))
     excess = mixed - share * z1 - (1 - share) * z2[order]  # what both correlations are linear in
     errors = [(excess.T @ z / len(z)).square().sum() for z in (z1, z2)]
     return errors[0] + errors[1]

@@ -91,8 +91,8 @@ def training_panels(history: History, weight: float) -> list[Panel]:
     if history["regularizer"].any():
         term = f"{weight:g} × regulariser" if weight != 1 else "regulariser"
         loss.append(Curve(term, weight * history["regularizer"], SECOND))
-    words = "What was minimised, and what it is made of; the objective is in nats."
-    panels = [Panel("loss", "Loss and its parts", "value (objective: nats)", words, loss)]
+    words = "What was minimised, and its parts; which unit they have, if any, depends on the objective."
+    panels = [Panel("loss", "Loss and its parts", "value", words, loss)]
     bounds = [name for name in history if name.startswith("regularizer_mi_bound_nats")]
     if bounds:
         panels.append(_information(history, bounds))

@@ -102,7 +102,21 @@ def verdict(inputs: Inputs) -> list[str]:
             f"{interval(source.accuracy_ci95)}; always naming the most frequent class: "
             f"{percent(source.majority)})."
         )
-    return [*said, *_forgotten(_targets(inputs, destroyed=True))]
+    cues = _targets(inputs, destroyed=True)
+    return [*said, *(_surpassed(source, cues) if source else []), *_forgotten(cues)]
+
+
+def _surpassed(source: TaskResult, cues: Sequence[Task]) -> list[str]:
+    """Which cues are read better than the source task; only where the 95 % intervals leave no doubt."""
+    best = source.accuracy_ci95[1] - source.majority
+    better = [cue.name for cue in cues if cue.result.accuracy_ci95[0] - cue.result.majority > best]
+    if not better:
+        return []
+    names = " and ".join([", ".join(better[:-1]), better[-1]] if better[1:] else better)
+    return [
+        f"That is worse ({100 * (source.accuracy - source.majority):.1f} points above the most frequent "
+        f"class) than it reads {names}, which augmentation changes from view to view."
+    ]
 
 
 def _forgotten(tasks: Sequence[Task]) -> list[str]:

@@ -8,9 +8,9 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from rich.console import Console
 from rich.table import Table
 
+from infocl.console import Output
 from infocl.dvc_command import run_dvc
 from infocl.errors import UserError
 from infocl.table.build import Row, Section, build_sections
@@ -161,7 +161,7 @@ def _numbers(found: Estimate | None) -> tuple[str, str]:
 
 
 def _to_terminal(sections: list[Section], notes: list[str]) -> None:
-    out = Console(width=None if sys.stdout.isatty() else PIPED_WIDTH, highlight=False, markup=False)
+    out = Output(PIPED_WIDTH)
     for section in sections:
         table = Table(title=section.title, title_justify="left")
         for name in _header(section):

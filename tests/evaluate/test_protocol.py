@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from infocl.errors import InfoCLError, UserError
+from infocl.evaluate.feasible import check_source
 from infocl.evaluate.protocol import evaluate_task, mean_accuracy, wilson95
 from tests.evaluate.planted import blobs, probe_params, two_gaussians
 
@@ -130,6 +131,19 @@ def test_labels_that_make_no_task_are_named(train_labels, test_labels, message):
     train, _, test, _ = task(train=10, test=4)
     with pytest.raises(UserError, match=message):
         evaluate(train, train_labels.astype(int), test, test_labels.astype(int))
+
+
+def test_classes_are_named_where_their_names_are_known():
+    single, known = np.array([0] * 9 + [2]), np.array([0, 1])
+    names = ["ant", "bee", "cat"]
+    with pytest.raises(UserError, match="a single training image of class cat;"):
+        check_source(single, single, 10, 0.5, "planted", names)
+    with pytest.raises(UserError, match="test images of class cat, of which"):
+        check_source(np.arange(10) % 2, np.append(known, 2), 10, 0.5, "planted", names)
+    train, _, test, _ = task(train=10, test=4)
+    for labels, test_labels in ((single, np.zeros(4, int)), (np.arange(10) % 2, np.array([0, 1, 1, 2]))):
+        with pytest.raises(UserError, match="of class cat"):
+            evaluate_task(train, labels, test, test_labels, probe_params(), 0, CPU, "planted", names)
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])

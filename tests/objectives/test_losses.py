@@ -30,8 +30,8 @@ LOSSES = {  # ours, the oracle, how many inputs
     "byol": (byol.byol_loss, oracles.byol, 4),
     "simsiam": (simsiam.simsiam_loss, oracles.simsiam, 4),
     "mocov3": (lambda q, k: mocov3.moco_loss(q, k, 0.2), lambda q, k: oracles.moco(q, k, 0.2), 2),
-    "barlow_twins": (bt, lambda a, b: oracles.barlow_twins(a, b, 0.01, barlow_twins.EPSILON), 2),
-    "variance": (vicreg.variance_hinge, lambda z: oracles.variance_hinge(z, vicreg.EPSILON), 1),
+    "barlow_twins": (bt, lambda a, b: oracles.barlow_twins(a, b, 0.01, 1e-5), 2),
+    "variance": (vicreg.variance_hinge, lambda z: oracles.variance_hinge(z, 1e-4), 1),
     "covariance": (vicreg.covariance_penalty, oracles.covariance_penalty, 1),
 }
 

@@ -31,6 +31,11 @@ def test_the_loss_is_drawn_with_the_weighted_term_where_there_is_one():
     np.testing.assert_allclose(panel.curves[2].values, -0.3)
 
 
+def test_no_unit_is_claimed_for_a_loss_that_has_none():
+    (panel,) = training_panels(history(), 1.0)
+    assert "nats" not in panel.unit + panel.words
+
+
 def test_information_is_drawn_below_its_ceiling_in_nats():
     columns = history(
         regularizer_mi_bound_nats=4.0, regularizer_mi_bound_nats_level2=2.0, regularizer_mi_ceiling_nats=6.2

@@ -56,6 +56,18 @@ def test_forgetting_is_judged_above_the_most_frequent_class(inputs):
     )
 
 
+def test_a_source_task_read_worse_than_changed_cues_is_said(inputs):
+    """It is read 46.2 points above the most frequent class; intervals that touch leave doubt."""
+    cues = {"hue": task(0.95), "tilt": task(0.99), "scale": task(0.86), "digits": task(0.99)}
+    said = " ".join(verdict(with_targets(inputs, **cues)))
+    assert (
+        "That is worse (46.2 points above the most frequent class) than it reads hue and tilt, which "
+        "augmentation changes from view to view."
+    ) in said
+    easy = {"hue": task(0.95) | {"majority": 0.6}, "tilt": task(0.85)}
+    assert "worse" not in " ".join(verdict(with_targets(inputs, **easy)))
+
+
 @pytest.mark.parametrize(
     ("seconds", "said"),
     [
