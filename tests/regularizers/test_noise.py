@@ -34,3 +34,11 @@ def test_there_is_no_term():
     assert term.value.item() == 0
     assert not term.value.requires_grad
     assert not list(noise.parameters())
+
+
+@pytest.mark.parametrize("name", ["lbe", "mib"])
+def test_the_logged_length_is_that_of_the_features_without_noise(name):
+    regularizer = build(name, sigma=5.0)
+    views = batch(regularizer)
+    clean = torch.cat([views.view1.clean.level4, views.view2.clean.level4])
+    assert regularizer(views).parts["feature_norm"].item() == pytest.approx(clean.norm(dim=1).mean().item())

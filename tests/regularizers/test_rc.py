@@ -76,3 +76,9 @@ def test_a_decoder_learns_to_rebuild_what_its_features_hold():
         term.backward()
         optimizer.step()
     assert term.item() < 0.5 * first
+
+
+@pytest.mark.parametrize(("size", "channels"), [(28, 64), (32, 64), (56, 128), (64, 128), (224, 64)])
+def test_the_decoder_starts_as_wide_as_the_released_one(size, channels):
+    assert build(size=size).decoder.upward[0].in_channels == channels
+    assert common.build("rc", Shapes((4, 8, 16), size), channels=24).decoder.upward[0].in_channels == 24

@@ -22,10 +22,10 @@ def params(name, **block):
     return tiny_params(reg__name=name, **{f"reg__{name}__{key}": value for key, value in block.items()}).reg
 
 
-def view(regularizer, count=12, seed=0, shapes=SHAPES):
+def view(regularizer, count=12, seed=0, shapes=SHAPES, scale=1.0):
     """Float64 features of every level and pixels, perturbed as the regulariser does."""
     generator = torch.Generator().manual_seed(seed)
-    clean = Levels(*(torch.randn(count, d, generator=generator).double() for d in shapes.level_dims))
+    clean = Levels(*(scale * torch.randn(count, d, generator=generator).double() for d in shapes.level_dims))
     pixels = torch.randn(count, 3, 32, 32, generator=generator)
     return View(pixels, clean, regularizer.perturb(clean, generator))
 
