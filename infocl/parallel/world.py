@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from torch.autograd import Function
 
 from infocl.errors import InfoCLError
 
+PATIENCE = 5.0  # seconds in which the process that ended can be the one that says why
 FROM_LAUNCHER = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 
 
@@ -148,6 +150,7 @@ def joined(device: torch.device) -> Iterator[World]:
         yield World(dist.get_rank(), dist.get_world_size())
     except RuntimeError as error:
         if isinstance(error, dist.DistError) or "/gloo/" in str(error):
+            time.sleep(PATIENCE)
             raise InfoCLError(
                 f"process {dist.get_rank()} no longer reaches the others: one of them ended"
             ) from None

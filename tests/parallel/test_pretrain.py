@@ -136,7 +136,9 @@ def test_when_one_process_dies_all_end_with_one_line(workspace, killed, said):
     os.kill(children[killed], signal.SIGKILL)
     _, stderr = launcher.communicate(timeout=60)
     assert launcher.returncode == 1
-    assert said in stderr
+    lines = [line for line in stderr.splitlines() if line.startswith("infocl:")]
+    assert len(lines) == 1
+    assert said in lines[0]
     assert "Traceback" not in stderr
     assert all(gone(pid) for pid in children)
 
