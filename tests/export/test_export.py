@@ -16,8 +16,9 @@ import torch
 
 from infocl.encoders import load_encoder
 from infocl.errors import InfoCLError, UserError
-from infocl.export import export_encoder, to_onnx
-from infocl.parity import compare
+from infocl.export.compare import compare
+from infocl.export.graph import to_onnx
+from infocl.export.run import export_encoder
 from tests.tiny_run import (
     CLASSES,
     SIZE,
