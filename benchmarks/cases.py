@@ -17,6 +17,7 @@ from infocl.encoders import Encoder
 from infocl.evaluate.features import extract
 from infocl.evaluate.protocol import evaluate_task
 from infocl.learner import Learner
+from infocl.optim import build_optimizer
 from infocl.regularizers.lbe import mi_lower_bound
 from infocl.views import Views
 
@@ -129,6 +130,26 @@ def precision(params: Params, batch: int = 256) -> list[Row]:
             f"bf16 {times[True]}",
             f"float32 {times[False]}",
             times[False].median / times[True].median,
+        )
+    ]
+
+
+def optimizer(params: Params) -> list[Row]:
+    """One update of all weights, gradients given, by LARS against SGD with momentum."""
+    weights = list(Learner(params, MEAN, STD).to(device()).parameters())
+    for weight in weights:
+        weight.grad = torch.randn_like(weight)
+    times = {}
+    for name in ("lars", "sgd"):
+        chosen = params.train.optimizer.model_copy(update={"name": name, "weight_decay": 1e-6})
+        times[name] = timed(build_optimizer(chosen, weights).step, repeats=31)
+    count = sum(weight.numel() for weight in weights)
+    return [
+        Row(
+            f"Update of {len(weights)} weight tensors, {count / 1e6:.1f} million values",
+            f"LARS {times['lars']}",
+            f"SGD with momentum {times['sgd']}",
+            times["sgd"].median / times["lars"].median,
         )
     ]
 

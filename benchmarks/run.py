@@ -26,7 +26,8 @@ RESULTS = Path("benchmarks/results")
 def main() -> None:
     """Run all comparisons and write them as Markdown and JSON, named after the device's kind."""
     params = load_params()
-    rows = [*cases.lbe(), *cases.views(params), *cases.precision(params), *cases.probe(params)]
+    rows = [*cases.lbe(), *cases.views(params), *cases.precision(params)]
+    rows += [*cases.optimizer(params), *cases.probe(params)]
     loops = loop_rows(params)
     costs = part_rows(shipped_and_large(params))
     about = {

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from infocl.encoders import Levels
+from infocl.parallel.world import ALONE, World
 
 
 @dataclass(frozen=True)
@@ -16,7 +17,7 @@ class View:
     """One view of a batch, as the encoder saw it.
 
     Attributes:
-        pixels: normalised images (B, 3, H, W).
+        pixels: normalised images (B, 3, H, W); of several processes, each has only its share of them.
         clean: pooled features of the encoder's levels, (B, D_l) each; what a probe will see.
         levels: the same as the objective sees them, possibly with a regulariser's noise.
         target: the representation (B, D) of these pixels by the momentum target, without gradient; None
@@ -43,8 +44,10 @@ class Batch:
         view2: the other.
         labels: classes int64 (B,), where the data have them.
         embed: the objective's projector, (B, D) to (B, P).
-        encode: clean features of further normalised pixels (B, 3, H, W).
-        generator: for random draws, on the views' device; seeded by the step.
+        encode: clean features of further normalised pixels (B, 3, H, W), each process giving its share of
+            the pixels and getting the features of all.
+        generator: for random draws, on the views' device; seeded by the step, alike in every process.
+        world: the processes that share the batch.
     """
 
     view1: View
@@ -53,6 +56,7 @@ class Batch:
     embed: Callable[[Tensor], Tensor] | None = None
     encode: Callable[[Tensor], Levels] | None = None
     generator: torch.Generator | None = None
+    world: World = ALONE
 
 
 @dataclass(frozen=True)

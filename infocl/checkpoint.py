@@ -17,12 +17,13 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from infocl.config import Params
+from infocl.config.train import optimizer_in_force
 from infocl.files import replacing
 
 FILE = "checkpoint.safetensors"
 CODE = (
-    *("batch.py", "data/resident.py", "encoders.py", "history.py", "learner.py", "numerics.py"),
-    *("objectives", "optim.py", "pretrain.py", "regularizers", "views.py"),
+    *("batch.py", "data/resident.py", "encoders.py", "history.py", "lars.py", "learner.py", "loop.py"),
+    *("numerics.py", "objectives", "optim.py", "parallel", "pretrain.py", "regularizers", "views.py"),
 )
 
 
@@ -43,8 +44,9 @@ def fingerprint(params: Params, data: Mapping[str, Any]) -> str:
     train = {
         key: value
         for key, value in chosen["train"].items()
-        if key not in ("device", "compile", "checkpoint_minutes")
+        if key not in ("device", "devices", "compile", "checkpoint_minutes")
     }
+    train["optimizer"] = optimizer_in_force(train["optimizer"])
     shaping = {
         "data": dict(data),
         "code": code_sha256(),

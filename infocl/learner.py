@@ -16,6 +16,8 @@ from infocl.config import Params
 from infocl.encoders import Encoder, Levels
 from infocl.numerics import at_least_float32
 from infocl.objectives import build_objective
+from infocl.parallel.batchnorm import synchronize
+from infocl.parallel.world import ALONE, World
 from infocl.regularizers import build_regularizer
 from infocl.regularizers.base import Shapes
 
@@ -39,6 +41,7 @@ class Learner(nn.Module):
     def __init__(self, params: Params, mean: list[float], std: list[float], classes: int = 0) -> None:
         super().__init__()
         self.weight = params.reg.weight
+        self.world = ALONE
         self.encoder = Encoder(params.encoder, mean, std)
         self.objective = build_objective(params.objective, self.encoder.dim, classes)
         shapes = Shapes(self.encoder.level_dims, params.data.image_size)
@@ -47,28 +50,39 @@ class Learner(nn.Module):
         if self.objective.momentum(0, 1) is not None:
             self.target = copy.deepcopy(self.encoder).requires_grad_(False)
 
+    def distribute(self, world: World, device: torch.device) -> None:
+        """From here on, take each batch as one process's share of the batch of `world`.
+
+        The BatchNorm layers that see only a share are synchronised: those of the encoder, of its
+        target and of the regulariser. The objective works on all features in every process.
+        """
+        self.world = world
+        for module in (self.encoder, self.target, self.regularizer):
+            if module is not None:
+                synchronize(module, world, device)
+
     def forward(
         self, images1: Tensor, images2: Tensor, generator: torch.Generator, labels: Tensor | None = None
     ) -> Term:
         """The loss of two batches of views.
 
         Args:
-            images1: views 1 in [0, 1], (B, 3, H, W).
+            images1: views 1 in [0, 1], (B, 3, H, W), or this process's share of them.
             images2: views 2 of the same images.
-            generator: of the regulariser's noise, on the views' device.
-            labels: classes int64 (B,), where the data have them.
+            generator: of the regulariser's noise, on the views' device; alike in every process.
+            labels: classes int64 (B,) of the whole batch, where the data have them.
 
         Returns:
             The loss, with parts `objective`, `regularizer` (unweighted), `feature_spread`, and each
             term's own parts behind its name.
         """
         pixels = self.encoder.normalize(torch.cat([images1, images2]))
-        clean = self._encode(pixels)
+        clean = Levels(*self.world.gather_views(self._encode(pixels)))
         levels = self.regularizer.perturb(clean, generator)
         view1, view2 = _split(pixels, clean, levels, self._by_target(pixels))
         embed = untracked(self.objective, self.objective.embed)
-        encode = untracked(self.encoder, self._encode)
-        batch = Batch(view1, view2, labels, embed, encode, generator)
+        encode = untracked(self.encoder, self._encode_share)
+        batch = Batch(view1, view2, labels, embed, encode, generator, self.world)
         objective, regularizer = self.objective(batch), self.regularizer(batch)
         loss = objective.value + self.weight * regularizer.value
         parts = {"objective": objective.value.detach(), "regularizer": regularizer.value.detach()}
@@ -80,9 +94,14 @@ class Learner(nn.Module):
     def _encode(self, pixels: Tensor) -> Levels:
         return Levels(*(at_least_float32(level) for level in self.encoder.forward_levels(pixels)))
 
+    def _encode_share(self, pixels: Tensor) -> Levels:
+        return Levels(*(self.world.gather(level) for level in self._encode(pixels)))
+
     @torch.no_grad()
     def _by_target(self, pixels: Tensor) -> Tensor | None:
-        return None if self.target is None else self.target.forward_levels(pixels).level4
+        if self.target is None:
+            return None
+        return self.world.gather_views([self.target.forward_levels(pixels).level4])[0]
 
     @torch.no_grad()
     def after_step(self, step: int, total_steps: int) -> None:
@@ -97,17 +116,13 @@ class Learner(nn.Module):
 
 
 def _split(pixels: Tensor, clean: Levels, levels: Levels, target: Tensor | None) -> tuple[View, View]:
-    half = len(pixels) // 2
-    views = [
-        View(
-            pixels[part],
-            Levels(*(x[part] for x in clean)),
-            Levels(*(x[part] for x in levels)),
-            None if target is None else target[part],
-        )
-        for part in (slice(half), slice(half, None))
-    ]
-    return views[0], views[1]
+    seen = [pixels.chunk(2), *(level.chunk(2) for level in (*clean, *levels))]
+    targets = (None, None) if target is None else target.chunk(2)
+    first, second = (
+        View(part[0], Levels(*part[1:4]), Levels(*part[4:]), of_target)
+        for part, of_target in zip(zip(*seen, strict=True), targets, strict=True)
+    )
+    return first, second
 
 
 def untracked(module: nn.Module, function: Callable[[Tensor], T]) -> Callable[[Tensor], T]:

@@ -9,17 +9,27 @@ import torch
 from torch import nn
 
 from infocl.config import OptimizerParams, ScheduleParams
+from infocl.lars import LARS
 
 
 def build_optimizer(params: OptimizerParams, weights: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
     """The optimiser that `train.optimizer.name` asks for; its learning rate is set at each step.
 
-    Weights that ask for no gradient, such as a momentum target's, are left out.
+    Weights that ask for no gradient, such as a momentum target's, are left out. LARS does not decay
+    biases and BatchNorm (SimCLR, BYOL, Barlow Twins); the others decay all weights (SimSiam).
     """
     weights = [weight for weight in weights if weight.requires_grad]
     if params.name == "sgd":
         return torch.optim.SGD(
             weights, lr=params.lr, momentum=params.momentum, weight_decay=params.weight_decay
+        )
+    if params.name == "lars":
+        return LARS(
+            weights,
+            lr=params.lr,
+            momentum=params.momentum,
+            weight_decay=params.weight_decay,
+            trust_coefficient=params.trust_coefficient,
         )
     kind = torch.optim.AdamW if params.name == "adamw" else torch.optim.Adam
     return kind(weights, lr=params.lr, weight_decay=params.weight_decay)
@@ -36,6 +46,9 @@ def learning_rate(
         schedule: the course.
         steps_per_epoch: to turn the warm-up's epochs into steps.
         total_steps: where the cosine reaches zero.
+
+    Reference: warm-up and cosine as in SimCLR (Chen et al. 2020), apart from its first step, whose
+    rate is zero there; constant as in Wang et al., CVPR 2022.
     """
     warmup = round(schedule.warmup_epochs * steps_per_epoch)
     if step < warmup:

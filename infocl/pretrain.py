@@ -2,67 +2,46 @@
 
 from __future__ import annotations
 
-import math
 import subprocess
-import sys
-import time
-from dataclasses import dataclass
 from typing import Any
 
 import torch
+from torch.nn.parallel import DistributedDataParallel
 
 from infocl import __version__
-from infocl.checkpoint import Checkpoints, Progress, fingerprint
+from infocl.checkpoint import Checkpoints, fingerprint
 from infocl.config import Params
 from infocl.data.prepared import Prepared, load_prepared
 from infocl.data.resident import ResidentImages
-from infocl.device import choose_device, describe_device
+from infocl.device import choose_device, describe_device, own_device
 from infocl.encoders import save_encoder
-from infocl.errors import InfoCLError, UserError
+from infocl.errors import UserError
 from infocl.evaluate.feasible import check_source
 from infocl.files import replacing_folder
 from infocl.history import History
 from infocl.layout import CHECKPOINTS, PREPARED, PRETRAIN
 from infocl.learner import Learner
+from infocl.loop import VIEWS, Run, train
 from infocl.numerics import derive_seed
 from infocl.objectives import OBJECTIVES
-from infocl.optim import build_optimizer, learning_rate, set_learning_rate
+from infocl.optim import build_optimizer
+from infocl.parallel.world import World, joined, launched
 from infocl.pictures import write_reconstructions, write_view_sheet
-from infocl.progress import StepProgress
 from infocl.views import Views
 
-WEIGHTS, VIEWS, NOISE = 0, 2, 3  # purposes of derived seeds; 1 is the batch order
-WINDOWS_PER_EPOCH = 8  # rows of history per epoch
-COLLAPSED = 0.005  # feature spread under which an encoder says the same of every image
-GRACE_STEPS = 50  # steps before a small spread counts as collapse
+WEIGHTS = 0  # purpose of the derived seed of the initial weights
 
 
-@dataclass
-class Run:
-    """Everything that one pretraining run works with."""
-
-    params: Params
-    learner: Learner
-    optimizer: torch.optim.Optimizer
-    images: ResidentImages
-    views: Views
-    device: torch.device
-    checkpoints: Checkpoints
-
-    @property
-    def total_steps(self) -> int:
-        """Steps of the whole run."""
-        return self.params.train.epochs * self.images.batches_per_epoch
-
-
-def pretrain(params: Params) -> dict[str, Any]:
+def pretrain(params: Params) -> dict[str, Any] | None:
     """Train an encoder on the prepared source data and write `models/pretrain/`.
 
-    A run that was stopped continues from its checkpoint; on the CPU it ends with the same weights,
-    bit for bit, as one that was not.
+    A run that was stopped continues from its checkpoint, on any number of devices; on the CPU, with the
+    same number, it ends with the same weights, bit for bit, as one that was not. With `train.devices`
+    above 1 the work is done by that many processes of this machine; a process that a launcher such as
+    `torchrun` started is one of those that the launcher counts.
 
     Returns:
-        The metrics of the stage.
+        The metrics of the stage; None in a process that is not the one to report them.
 
     Raises:
         UserError: the data do not fit the params, or the device's memory does not suffice.
@@ -70,14 +49,37 @@ def pretrain(params: Params) -> dict[str, Any]:
     """
     prepared = load_prepared(PREPARED / params.data.name)
     _check_fit(params, prepared)
+    if params.train.devices > 1 and not launched():
+        from infocl.parallel.launch import launch  # takes long to import and is seldom needed
+
+        choose_device(params.train.device, params.train.devices)
+        launch(params.train.devices)
+        return None
+    device = own_device(params.train.device)
+    with joined(device) as world:
+        return _pretrain(params, prepared, world, device)
+
+
+def _pretrain(
+    params: Params, prepared: Prepared, world: World, device: torch.device
+) -> dict[str, Any] | None:
+    if params.train.batch_size % world.size:
+        raise world.once(
+            UserError(
+                f"train.batch_size {params.train.batch_size} is no multiple of the {world.size} processes "
+                "that share it; change one of them"
+            )
+        )
     try:
-        run = _set_up(params, prepared)
-        history = _train(run)
+        run = _set_up(params, prepared, world, device)
+        history = train(run)
     except torch.OutOfMemoryError:
         raise UserError(
-            f"the memory of {params.train.device} does not hold a batch of train.batch_size "
+            f"the memory of {device} does not hold its share of a batch of train.batch_size "
             f"{params.train.batch_size}; make it smaller"
         ) from None
+    if not world.first:
+        return None
     _write(run, history)
     run.checkpoints.remove()
     return _metrics(run, history)
@@ -105,99 +107,25 @@ def _check_fit(params: Params, prepared: Prepared) -> None:
         )
 
 
-def _set_up(params: Params, prepared: Prepared) -> Run:
-    device = choose_device(params.train.device)
+def _set_up(params: Params, prepared: Prepared, world: World, device: torch.device) -> Run:
     split = prepared.pretrain
     about = {"images": split.images_sha256, "mean": prepared.mean, "std": prepared.std}
     torch.manual_seed(derive_seed(params.seed, WEIGHTS))
     learner = Learner(params, prepared.mean, prepared.std, len(prepared.classes or ()))
     learner.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    learner.distribute(world, device)
     if params.train.compile:
         learner.encoder.forward_levels = torch.compile(learner.encoder.forward_levels)  # type: ignore[method-assign]
     return Run(
         params,
+        world,
         learner,
+        learner if world.size == 1 else DistributedDataParallel(learner),
         build_optimizer(params.train.optimizer, learner.parameters()),
-        ResidentImages(split.images, split.labels, params.train.batch_size, params.seed, device),
+        ResidentImages(split.images, split.labels, params.train.batch_size, params.seed, device, world),
         Views(params.views, params.data.image_size).to(device),
         device,
         Checkpoints(CHECKPOINTS, fingerprint(params, about)),
-    )
-
-
-def _train(run: Run) -> History:
-    progress = run.checkpoints.load(run.learner, run.optimizer) or Progress(0, [])
-    if progress.step:
-        print(f"Continuing from step {progress.step} of {run.total_steps}.", file=sys.stderr)
-    history = History(progress.rows)
-    per_epoch = run.images.batches_per_epoch
-    window = max(1, per_epoch // WINDOWS_PER_EPOCH)
-    saved_at = time.monotonic()
-    run.learner.train()
-    with StepProgress("pretrain", run.total_steps, done=progress.step, line_every=per_epoch) as bar:
-        for step in range(progress.step, run.total_steps):
-            _step(run, history, step)
-            bar.advance()
-            done = step + 1
-            due = time.monotonic() - saved_at > 60 * run.params.train.checkpoint_minutes
-            if done % per_epoch % window and done % per_epoch and not due:
-                continue
-            row = history.close(step=done, epoch=done / per_epoch, lr=_rate(run, step))
-            _check_health(row)
-            bar.figures(_figures(row))
-            if done % per_epoch == 0 or due:
-                run.checkpoints.save(run.learner, run.optimizer, Progress(done, history.rows))
-                saved_at = time.monotonic()
-                history.skip_time()
-    return history
-
-
-def _rate(run: Run, step: int) -> float:
-    train = run.params.train
-    return learning_rate(
-        step,
-        peak=train.optimizer.lr,
-        schedule=train.schedule,
-        steps_per_epoch=run.images.batches_per_epoch,
-        total_steps=run.total_steps,
-    )
-
-
-def _step(run: Run, history: History, step: int) -> None:
-    """One update; every random draw is a function of the seed and the step."""
-    seed, device = run.params.seed, run.device
-    images, labels = run.images.batch(step)
-    view1, view2 = run.views(images, derive_seed(seed, VIEWS, step))
-    noise = torch.Generator(device).manual_seed(derive_seed(seed, NOISE, step))
-    set_learning_rate(run.optimizer, _rate(run, step))
-    run.optimizer.zero_grad(set_to_none=True)
-    with torch.autocast(device.type, torch.bfloat16, enabled=run.params.train.precision == "bf16"):
-        loss = run.learner(view1, view2, noise, labels)
-    loss.value.backward()
-    run.optimizer.step()
-    run.learner.after_step(step, run.total_steps)
-    history.add({"loss": loss.value.detach(), **loss.parts}, len(view1))
-
-
-def _check_health(row: dict[str, float]) -> None:
-    kept = "the last good checkpoint was kept"
-    bad = [name for name, value in row.items() if not math.isfinite(value)]
-    if bad:
-        raise InfoCLError(
-            f"{', '.join(bad)} stopped being finite by step {row['step']:.0f}; {kept}. "
-            "Lower train.optimizer.lr or reg.weight, or set train.precision to fp32"
-        )
-    if row["feature_spread"] < COLLAPSED and row["step"] > GRACE_STEPS:
-        raise InfoCLError(
-            f"the features collapsed by step {row['step']:.0f} (spread {row['feature_spread']:.4f}): the "
-            f"encoder says the same of every image; {kept}. Lower train.optimizer.lr or reg.weight"
-        )
-
-
-def _figures(row: dict[str, float]) -> str:
-    return (
-        f"epoch {row['epoch']:.1f} loss {row['loss']:.4f} objective {row['objective']:.4f} "
-        f"regularizer {row['regularizer']:.4f} {row['images_per_second']:.0f} images/s"
     )
 
 
@@ -243,6 +171,7 @@ def _metrics(run: Run, history: History) -> dict[str, Any]:
         "epochs": run.params.train.epochs,
         "steps": run.total_steps,
         "device": describe_device(run.device),
+        "processes": run.world.size,
     }
     if run.device.type == "cuda":
         metrics["peak_device_memory_mib"] = round(torch.cuda.max_memory_allocated(run.device) / 2**20, 1)

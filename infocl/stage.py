@@ -17,16 +17,20 @@ from infocl.layout import METRICS
 from infocl.params_file import load_params
 
 
-def run_stage(name: str, work: Callable[[Params], Mapping[str, Any]]) -> None:
+def run_stage(name: str, work: Callable[[Params], Mapping[str, Any] | None]) -> None:
     """Run one stage on the validated params.yaml and write its metrics; exit by the contract.
 
-    `work` returns the stage's metrics; wall time (`seconds`) and peak resident memory
-    (`peak_memory_mib`) are added. Exit codes: 0 done, 2 the user's input is wrong, 1 anything else.
+    `work` returns the stage's metrics, or None where another process writes them; wall time
+    (`seconds`) and peak resident memory (`peak_memory_mib`) are added. Exit codes: 0 done, 2 the user's
+    input is wrong, 1 anything else.
     """
     start = time.perf_counter()
 
     def measured() -> None:
-        metrics = dict(work(load_params()))
+        result = work(load_params())
+        if result is None:
+            return
+        metrics = dict(result)
         metrics["seconds"] = round(time.perf_counter() - start, 2)
         metrics["peak_memory_mib"] = round(peak_memory_mib(), 1)
         write_json(METRICS / f"{name}.json", metrics)

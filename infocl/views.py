@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import kornia.augmentation as K
 import torch
+from kornia.augmentation.container.params import ParamItem
 from torch import Tensor, nn
 
 from infocl.config import ViewParams
+from infocl.parallel.world import ALONE, World
+
+PER_CALL = ("order", "forward_input_shape")  # what Kornia draws once for all images
 
 
 class Views(nn.Module):
@@ -44,13 +48,15 @@ class Views(nn.Module):
         )
 
     @torch.no_grad()
-    def forward(self, images: Tensor, seed: int) -> tuple[Tensor, Tensor]:
+    def forward(self, images: Tensor, seed: int, world: World = ALONE) -> tuple[Tensor, Tensor]:
         """Draw both views.
 
         Args:
-            images: uint8 (B, H, W, 3), on any device.
+            images: uint8 (B, H, W, 3), on any device; of several processes, this one's share of the batch.
             seed: of this batch's draws; the same seed gives the same views. The global random
                 state is left as it was. Kornia draws on the CPU, so a seed means the same on every device.
+            world: the processes that share the batch; each draws for all and uses what is its own, so
+                that an image's views do not depend on how many there are.
 
         Returns:
             Two float32 tensors (B, 3, S, S) in [0, 1], in channels-last memory.
@@ -58,9 +64,23 @@ class Views(nn.Module):
         batch = to_unit_range(images).repeat(2, 1, 1, 1)
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(seed)
-            views = self.augment(batch)
+            drawn = self.augment.forward_parameters(torch.Size((len(batch) * world.size, *batch.shape[1:])))
+            views = self.augment(batch, params=[_own(item, len(images), world) for item in drawn])
         view1, view2 = views.contiguous(memory_format=torch.channels_last).chunk(2)
         return view1, view2
+
+
+def _own(drawn: ParamItem, count: int, world: World) -> ParamItem:
+    """Of what was drawn for both views of all images, the part of this process's `count` images."""
+    if world.size == 1:
+        return drawn
+    whole = count * world.size
+    own = torch.arange(whole)[world.share(whole)]
+    rows = torch.cat([own, whole + own])
+    if not isinstance(drawn.data, dict):
+        raise TypeError(f"{drawn.name} draws no tensors of its own")
+    kept = {name: value if name in PER_CALL else value[rows] for name, value in drawn.data.items()}
+    return ParamItem(drawn.name, kept)
 
 
 def to_unit_range(images: Tensor) -> Tensor:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from benchmarks import cases
 from benchmarks.parts import PLAIN, PartRow, Setting, _interleaved, _step, part_table, parts
 from infocl.objectives import OBJECTIVES
 from infocl.regularizers import REGULARIZERS
@@ -26,3 +27,10 @@ def test_every_part_takes_a_step(part):
 def test_ratios_are_printed_beside_the_plain_encoder():
     row = PartRow("here", PLAIN, "1.0 ms", 1.0, 20.4, 1.5)
     assert part_table([row])[-1] == "| here | plain encoder | 1.0 ms | 1.00 | 20 MiB | 1.50 |"
+
+
+def test_an_update_by_lars_is_measured_beside_one_by_sgd():
+    (row,) = cases.optimizer(tiny_params())
+    assert row.ours.startswith("LARS ")
+    assert row.alternative.startswith("SGD ")
+    assert row.ratio > 0

@@ -86,6 +86,12 @@ def test_every_key_is_needed_and_named_when_missing(key):
             1000,
             "train.schedule.warmup_epochs (1000) must not exceed train.epochs",
         ),
+        (
+            "train.optimizer.trust_coefficient",
+            0.0,
+            "train.optimizer.trust_coefficient is 0.0, but must be greater than 0",
+        ),
+        ("train.optimizer.name", "larz", "train.optimizer.name is 'larz'; did you mean lars?"),
         ("views.crop_scale", [0.5, 0.1], "views.crop_scale must be [smallest, largest]"),
         ("views.crop_scale", [0.5, 1.5], "views.crop_scale must be [smallest, largest]"),
         ("views.crop_scale", [0.5], "views.crop_scale is [0.5], but must be a list of at least 2 values"),

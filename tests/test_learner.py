@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-import infocl.pretrain as loop
+from infocl import loop
+from infocl import pretrain as stage
 from infocl.batch import Term
 from infocl.layout import CHECKPOINTS, PREPARED
 from infocl.learner import Learner
@@ -31,16 +32,16 @@ def test_the_objective_sees_the_noise_and_the_probe_does_not():
 def test_convolutions_compute_in_the_asked_precision(tmp_path, monkeypatch, precision, dtype):
     monkeypatch.chdir(tmp_path)
     write_prepared(PREPARED / "scenes")
-    seen, build = set(), loop.Learner
+    seen, build = set(), stage.Learner
 
     def hooked(*args):
         learner = build(*args)
         learner.encoder.stem[0].register_forward_hook(lambda _m, _i, output: seen.add(output.dtype))
         return learner
 
-    monkeypatch.setattr(loop, "Learner", hooked)
-    monkeypatch.setattr(loop, "_write", lambda run, history: None)
-    loop.pretrain(tiny_params(train__precision=precision, train__epochs=1))
+    monkeypatch.setattr(stage, "Learner", hooked)
+    monkeypatch.setattr(stage, "_write", lambda run, history: None)
+    stage.pretrain(tiny_params(train__precision=precision, train__epochs=1))
     assert seen == {dtype}
 
 
@@ -51,7 +52,9 @@ def test_every_step_has_draws_of_its_own_and_the_rate_it_logs(tmp_path, monkeypa
 
     def recording(run, history, number):
         forward, given = run.views.forward, run.learner.forward
-        monkeypatch.setattr(run.views, "forward", lambda i, seed: views.append(seed) or forward(i, seed))
+        monkeypatch.setattr(
+            run.views, "forward", lambda i, seed, world: views.append(seed) or forward(i, seed)
+        )
         monkeypatch.setattr(
             run.learner,
             "forward",
@@ -64,7 +67,7 @@ def test_every_step_has_draws_of_its_own_and_the_rate_it_logs(tmp_path, monkeypa
         rates.append((run.optimizer.param_groups[0]["lr"], loop._rate(run, number)))
 
     monkeypatch.setattr(loop, "_step", recording)
-    loop.pretrain(tiny_params(train__epochs=2))
+    stage.pretrain(tiny_params(train__epochs=2))
     assert len(set(views)) == len(set(noises)) == len(views) == 6
     assert not set(views) & set(noises)
     assert all(used == planned for used, planned in rates)
@@ -81,6 +84,6 @@ def test_a_checkpoint_is_written_when_it_is_due_not_only_at_an_epochs_end(tmp_pa
         save(self, model, optimizer, progress)
 
     monkeypatch.setattr(loop.Checkpoints, "save", recording)
-    loop.pretrain(tiny_params(train__epochs=1, train__checkpoint_minutes=1e-9))
+    stage.pretrain(tiny_params(train__epochs=1, train__checkpoint_minutes=1e-9))
     assert saved == [1, 2, 3]
     assert not any((tmp_path / CHECKPOINTS).iterdir())

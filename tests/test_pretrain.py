@@ -8,7 +8,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-import infocl.pretrain as loop
+from infocl import loop
+from infocl import pretrain as stage
 from infocl.checkpoint import CODE, Checkpoints, Progress, fingerprint
 from infocl.errors import InfoCLError, UserError
 from infocl.history import History
@@ -46,7 +47,7 @@ class KilledError(BaseException):
 @pytest.mark.parametrize("reg", REGULARIZERS)
 def test_a_killed_run_ends_with_the_same_weights(workspace, monkeypatch, reg):
     params = tiny_params(reg__name=reg, train__epochs=3)
-    loop.pretrain(params)
+    stage.pretrain(params)
     whole, whole_rows = weights(), rows()
     (PRETRAIN / "encoder.safetensors").unlink()
 
@@ -60,7 +61,7 @@ def test_a_killed_run_ends_with_the_same_weights(workspace, monkeypatch, reg):
     with monkeypatch.context() as patch:
         patch.setattr(loop, "_step", killed_at_step_seven)
         with pytest.raises(KilledError):
-            loop.pretrain(params)
+            stage.pretrain(params)
     assert list(CHECKPOINTS.glob("*/checkpoint.safetensors"))
 
     steps = []
@@ -68,7 +69,7 @@ def test_a_killed_run_ends_with_the_same_weights(workspace, monkeypatch, reg):
         patch.setattr(
             loop, "_step", lambda run, history, number: (steps.append(number), step(run, history, number))
         )
-        loop.pretrain(params)
+        stage.pretrain(params)
     assert steps == [6, 7, 8], "it continues from the last checkpoint, at the end of epoch 2"
     assert same(weights(), whole)
     unchanged = [name for name in whole_rows[0] if name != "images_per_second"]
@@ -79,18 +80,18 @@ def test_a_killed_run_ends_with_the_same_weights(workspace, monkeypatch, reg):
 
 
 def test_the_seed_decides(workspace):
-    loop.pretrain(tiny_params())
+    stage.pretrain(tiny_params())
     first = weights()
-    loop.pretrain(tiny_params())
+    stage.pretrain(tiny_params())
     assert same(weights(), first)
-    loop.pretrain(tiny_params(seed=1))
+    stage.pretrain(tiny_params(seed=1))
     assert not same(weights(), first)
 
 
 def test_weight_zero_is_the_plain_objective_where_no_noise_is_added(workspace):
-    loop.pretrain(tiny_params(reg__name="none"))
+    stage.pretrain(tiny_params(reg__name="none"))
     plain = weights()
-    loop.pretrain(tiny_params(reg__name="rc", reg__weight=0.0))
+    stage.pretrain(tiny_params(reg__name="rc", reg__weight=0.0))
     assert same(weights(), plain)
 
 
@@ -98,7 +99,7 @@ def test_weight_zero_is_the_plain_objective_where_no_noise_is_added(workspace):
 def test_it_learns(workspace, reg):
     gentle = {"views__crop_scale": [0.6, 1.0], "views__jitter_p": 0.0, "views__grayscale_p": 0.0}
     params = tiny_params(reg__name=reg, train__epochs=12, train__optimizer__lr=0.003, **gentle)
-    metrics = loop.pretrain(params)
+    metrics = stage.pretrain(params)
     history = rows()
     assert history[-1]["loss"] < history[0]["loss"]
     assert history[-1]["objective"] < history[0]["objective"] - 0.05
@@ -114,10 +115,10 @@ def test_it_learns(workspace, reg):
         assert all(row["regularizer_mi_bound_nats"] <= row["regularizer_mi_ceiling_nats"] for row in history)
 
 
-@pytest.mark.parametrize("optimizer", ["adam", "adamw", "sgd"])
+@pytest.mark.parametrize("optimizer", ["adam", "adamw", "sgd", "lars"])
 def test_optimisers_resume_in_lockstep(workspace, monkeypatch, optimizer):
     params = tiny_params(train__optimizer__name=optimizer, train__optimizer__weight_decay=1e-4)
-    loop.pretrain(params)
+    stage.pretrain(params)
     whole = weights()
     check, calls = loop._check_health, []
 
@@ -130,19 +131,19 @@ def test_optimisers_resume_in_lockstep(workspace, monkeypatch, optimizer):
     with monkeypatch.context() as patch:
         patch.setattr(loop, "_check_health", killed_after_first_epoch)
         with pytest.raises(KilledError):
-            loop.pretrain(params)
-    loop.pretrain(params)
+            stage.pretrain(params)
+    stage.pretrain(params)
     assert same(weights(), whole)
 
 
 def test_divergence_stops_the_run_and_keeps_the_last_checkpoint_and_result(workspace):
-    loop.pretrain(tiny_params())
+    stage.pretrain(tiny_params())
     before = weights()
     wild = tiny_params(
         reg__name="rc", train__optimizer__lr=1000.0, train__optimizer__name="sgd", train__epochs=30
     )
     with pytest.raises(InfoCLError, match=r"loss.* stopped being finite by step .* kept"):
-        loop.pretrain(wild)
+        stage.pretrain(wild)
     assert same(weights(), before)
 
 
@@ -157,15 +158,15 @@ def test_collapse_is_seen():
 
 def test_a_corrupt_checkpoint_is_set_aside(workspace, monkeypatch, capsys):
     params = tiny_params()
-    loop.pretrain(params)
+    stage.pretrain(params)
     whole = weights()
     with monkeypatch.context() as patch:
-        patch.setattr(loop, "_write", lambda *_: (_ for _ in ()).throw(KilledError))
+        patch.setattr(stage, "_write", lambda *_: (_ for _ in ()).throw(KilledError))
         with pytest.raises(KilledError):
-            loop.pretrain(params)
+            stage.pretrain(params)
     (path,) = CHECKPOINTS.glob("*/checkpoint.safetensors")
     path.write_bytes(path.read_bytes()[:1000])
-    loop.pretrain(params)
+    stage.pretrain(params)
     assert "cannot be used" in capsys.readouterr().err
     assert same(weights(), whole)
 
@@ -190,20 +191,20 @@ def test_the_code_is_part_of_the_fingerprint(monkeypatch):
 def test_data_that_no_probe_can_judge_are_refused_before_training(workspace):
     write_prepared(PREPARED / "scenes", train=96, test=7)
     with pytest.raises(UserError, match="7 test images, but the diagnostics need at least 8"):
-        loop.pretrain(tiny_params())
+        stage.pretrain(tiny_params())
 
 
 def test_a_checkpoint_of_other_params_is_neither_used_nor_lost(workspace, monkeypatch):
     with monkeypatch.context() as patch:
-        patch.setattr(loop, "_write", lambda *_: (_ for _ in ()).throw(KilledError))
+        patch.setattr(stage, "_write", lambda *_: (_ for _ in ()).throw(KilledError))
         with pytest.raises(KilledError):
-            loop.pretrain(tiny_params())
+            stage.pretrain(tiny_params())
     (kept,) = CHECKPOINTS.glob("*/checkpoint.safetensors")
-    loop.pretrain(tiny_params(reg__weight=0.5))
+    stage.pretrain(tiny_params(reg__weight=0.5))
     other = weights()
     assert kept.exists()
     kept.parent.rename(workspace / "aside")
-    loop.pretrain(tiny_params(reg__weight=0.5))
+    stage.pretrain(tiny_params(reg__weight=0.5))
     assert same(weights(), other)
 
 
@@ -218,6 +219,8 @@ def test_the_fingerprint_sees_what_shapes_the_weights_and_nothing_else():
         {"reg__lbe__sigma": 0.2},
         {"train__epochs": 3},
         {"train__precision": "fp32"},
+        {"train__optimizer__weight_decay": 0.1},
+        {"train__optimizer__name": "lars"},
     ):
         assert fingerprint(tiny_params(**change), {"images": "x"}) != base, change
     for change in (
@@ -225,24 +228,31 @@ def test_the_fingerprint_sees_what_shapes_the_weights_and_nothing_else():
         {"transfer__targets": ["hue"]},
         {"probe__knn_k": 3},
         {"train__device": "cpu"},
+        {"train__devices": 2},
         {"train__checkpoint_minutes": 1.0},
+        {"train__optimizer__momentum": 0.5},
+        {"train__optimizer__trust_coefficient": 0.5},
     ):
         assert fingerprint(tiny_params(**change), {"images": "x"}) == base, change
     assert fingerprint(tiny_params(), {"images": "y"}) != base
+    lars = {"train__optimizer__name": "lars"}
+    for knob in ("momentum", "trust_coefficient"):
+        change = lars | {f"train__optimizer__{knob}": 0.5}
+        assert fingerprint(tiny_params(**change), {}) != fingerprint(tiny_params(**lars), {}), knob
 
 
 def test_wrong_inputs_are_named(workspace):
-    with pytest.raises(UserError, match=r"train\.device is cuda:9.*use auto or cpu"):
-        loop.pretrain(tiny_params(train__device="cuda:9"))
+    with pytest.raises(UserError, match=r"train\.device is cuda:9.*set train.device to auto or cpu"):
+        stage.pretrain(tiny_params(train__device="cuda:9"))
     with pytest.raises(UserError, match=r"holds images of 32 px but data\.image_size is 16"):
-        loop.pretrain(tiny_params(data__image_size=16))
+        stage.pretrain(tiny_params(data__image_size=16))
     with pytest.raises(
         UserError, match=r"train\.batch_size 200 is larger than the data set scenes \(96 images\)"
     ):
-        loop.pretrain(tiny_params(train__batch_size=200, data__scenes__train_images=300))
+        stage.pretrain(tiny_params(train__batch_size=200, data__scenes__train_images=300))
     (PREPARED / "scenes/train/images.npy").unlink()
     with pytest.raises(UserError, match=r"images\.npy.*dvc repro prepare"):
-        loop.pretrain(tiny_params())
+        stage.pretrain(tiny_params())
 
 
 def test_history_averages_over_its_window():

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
@@ -12,10 +13,21 @@ from infocl.config.base import Model
 class OptimizerParams(Model):
     """The optimiser."""
 
-    name: Literal["adam", "adamw", "sgd"]
+    name: Literal["adam", "adamw", "sgd", "lars"]
     lr: Annotated[float, Field(gt=0, le=1000)]
     weight_decay: Annotated[float, Field(ge=0, le=10)]
     momentum: Annotated[float, Field(ge=0, lt=1)]
+    trust_coefficient: Annotated[float, Field(gt=0, le=1)]
+
+
+# Knobs that only these optimisers read.
+READ_BY = {"momentum": ("sgd", "lars"), "trust_coefficient": ("lars",)}
+
+
+def optimizer_in_force(optimizer: Mapping[str, Any]) -> dict[str, Any]:
+    """The section `train.optimizer` without the knobs that the chosen optimiser does not read."""
+    name = optimizer["name"]
+    return {key: value for key, value in optimizer.items() if name in READ_BY.get(key, (name,))}
 
 
 class ScheduleParams(Model):
@@ -35,7 +47,21 @@ class TrainParams(Model):
     precision: Literal["bf16", "fp32"]
     compile: bool
     device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$")]
+    devices: Annotated[int, Field(ge=1, le=1024)]
     checkpoint_minutes: Annotated[float, Field(gt=0, le=10_000)]
+
+    @model_validator(mode="after")
+    def _batch_divides(self) -> TrainParams:
+        if self.batch_size % self.devices:
+            raise ValueError(
+                f"train.batch_size ({self.batch_size}) must be a multiple of train.devices ({self.devices}), "
+                "which share each batch"
+            )
+        if self.devices > 1 and self.device not in ("auto", "cpu", "cuda"):
+            raise ValueError(
+                f"train.device {self.device} names one device but train.devices is {self.devices}; use cuda"
+            )
+        return self
 
     @model_validator(mode="after")
     def _warmup_fits(self) -> TrainParams:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from infocl.numerics import derive_seed
+from infocl.parallel.world import ALONE, World
 
 ORDER = 1
 
@@ -21,6 +22,7 @@ class ResidentImages:
         batch_size: images per batch, at most N; the last incomplete batch of an epoch is dropped.
         seed: of the order.
         device: where the images live.
+        world: the processes that share each batch.
     """
 
     def __init__(
@@ -30,22 +32,28 @@ class ResidentImages:
         batch_size: int,
         seed: int,
         device: torch.device,
+        world: World = ALONE,
     ) -> None:
         self.images = torch.from_numpy(np.array(images)).to(device)
         self.labels = None if labels is None else torch.from_numpy(np.array(labels)).to(device)
         self.batch_size = batch_size
         self.seed = seed
+        self.world = world
         self.batches_per_epoch = len(images) // batch_size
         self._epoch = -1
         self._order = torch.empty(0, dtype=torch.long)
 
     def batch(self, step: int) -> tuple[Tensor, Tensor | None]:
-        """The uint8 images (B, H, W, 3) of a step, counted from the start of training, and their labels."""
+        """This process's uint8 images (b, H, W, 3) of a step, and the labels (B,) of the whole batch.
+
+        Steps are counted from the start of training.
+        """
         epoch, position = divmod(step, self.batches_per_epoch)
         if epoch != self._epoch:
             self._order, self._epoch = self._permutation(epoch), epoch
         chosen = self._order[position * self.batch_size : (position + 1) * self.batch_size]
-        return self.images[chosen], None if self.labels is None else self.labels[chosen]
+        own = chosen[self.world.share(self.batch_size)]
+        return self.images[own], None if self.labels is None else self.labels[chosen]
 
     def _permutation(self, epoch: int) -> Tensor:
         generator = torch.Generator().manual_seed(derive_seed(self.seed, ORDER, epoch))

@@ -65,11 +65,12 @@ class MixedSamples(Regularizer):
         """The scaled error of both views' correlations."""
         if batch.encode is None or batch.embed is None:
             raise ValueError("mixed samples need the encoder and a projector, but the batch has none")
-        pixels1, pixels2 = batch.view1.pixels, batch.view2.pixels
-        device = pixels1.device
+        pixels1, pixels2 = batch.view1.pixels, batch.world.gather(batch.view2.pixels)
+        device, count = pixels1.device, len(pixels2)
         share = torch.rand((), generator=batch.generator, device=device)
-        order = torch.randperm(len(pixels1), generator=batch.generator, device=device)
-        mixed = share * pixels1 + (1 - share) * pixels2[order]
+        order = torch.randperm(count, generator=batch.generator, device=device)
+        own = batch.world.share(count)
+        mixed = share * pixels1 + (1 - share) * pixels2[order[own]]
         embedded = batch.embed(batch.encode(mixed).level4)
         return Term(
             self.scale * mixed_correlation_error(*embed_views(batch), embedded, order, share),

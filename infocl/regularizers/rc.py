@@ -46,10 +46,11 @@ class RC(Regularizer):
 
     def forward(self, batch: Batch) -> Term:
         """Sum of the two views' reconstruction errors."""
-        view1, view2 = batch.view1, batch.view2
-        decoded = self.decoder(torch.cat([view1.clean.level4, view2.clean.level4]))
-        pixels = torch.cat([view1.pixels, view2.pixels])
-        error = reconstruction_error(decoded, pixels)
+        views = (batch.view1, batch.view2)
+        own = batch.world.share(len(batch.view1.clean.level4))
+        decoded = self.decoder(torch.cat([view.clean.level4[own] for view in views]))
+        pixels = torch.cat([view.pixels for view in views])
+        error = batch.world.mean(reconstruction_error(decoded, pixels))
         return Term(2 * error, {"reconstruction_mse": error.detach()})
 
     def reconstruct(self, features: Tensor) -> Tensor:

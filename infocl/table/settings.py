@@ -6,15 +6,20 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from infocl.config.train import optimizer_in_force
 from infocl.mappings import flat
 
 # Of no influence on the figures: where it ran, how often it was saved, what was exported.
-NEUTRAL = ("seed", "export", "train.device", "train.checkpoint_minutes", "train.compile")
+NEUTRAL = ("seed", "export", "train.device", "train.devices", "train.checkpoint_minutes", "train.compile")
 
 
 def setting_of(params: Mapping[str, Any]) -> str:
-    """Everything but objective, regulariser and seed, in a canonical form; equal if and only if alike."""
+    """Everything but objective, regulariser and seed, in a canonical form; equal if and only if alike.
+
+    Knobs that only another optimiser reads are left out.
+    """
     rest = {key: value for key, value in params.items() if key not in ("objective", "reg")}
+    rest["train"] = rest["train"] | {"optimizer": optimizer_in_force(rest["train"]["optimizer"])}
     return canonical({key: value for key, value in flat(rest) if not _neutral(key)})
 
 

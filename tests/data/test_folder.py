@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from infocl.data.folder import load_folder, read_image
+from infocl.data.decoding import read_image
+from infocl.data.folder import load_folder
 from infocl.data.raw import Request
 from infocl.errors import UserError
 from infocl.layout import RAW

@@ -40,7 +40,7 @@ def is_valid(recipe):
 def test_exactly_the_recipes_whose_parts_exist_are_valid():
     valid = {name for name, recipe in RECIPES.items() if is_valid(recipe)}
     assert valid == {name for name, recipe in RECIPES.items() if parts_exist(recipe)}
-    assert {"cifar10-simclr-none", "cifar10-simclr-lbe", "stl10-simclr-rc"} <= valid
+    assert {"cifar10-simclr-none", "cifar10-simclr-lbe", "stl10-simclr-rc", "imagenet-simclr-lbe"} <= valid
 
 
 def test_the_schema_and_the_registries_name_the_same_parts():
@@ -89,6 +89,10 @@ def test_every_config_is_used_by_some_recipe():
         (
             "imagenet-simclr-none",
             {"train.optimizer.lr": 0.3 * 1024 / 256, "train.optimizer.weight_decay": 1e-6},
+        ),
+        (
+            "imagenet-simclr-none",
+            {"train.optimizer.name": "lars", "train.optimizer.trust_coefficient": 1e-3},
         ),
     ],
 )

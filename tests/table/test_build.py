@@ -94,6 +94,24 @@ def test_knobs_of_other_methods_do_not_matter():
     assert row.mean.seeds == 2
 
 
+def test_knobs_of_other_optimisers_do_not_matter():
+    before_there_was_lars = {"name": "adam", "lr": 0.001, "weight_decay": 0.0, "momentum": 0.0}
+    (section,) = sections(
+        *runs_of("none", [0.5]),
+        *runs_of("rc", [0.6], train__optimizer=before_there_was_lars),
+        *runs_of("lbe", [0.6], train__optimizer__trust_coefficient=0.1),
+    )
+    assert not section.settings
+    lars = {"train__optimizer__name": "lars"}
+    (section,) = sections(
+        *runs_of("none", [0.5], **lars), *runs_of("rc", [0.6], **lars, train__optimizer__momentum=0.1)
+    )
+    assert section.settings == {
+        "A": {"train.optimizer.momentum": "0.1"},
+        "B": {"train.optimizer.momentum": "0.9"},
+    }
+
+
 def test_rows_that_would_read_alike_name_their_knobs():
     (section,) = sections(*runs_of("lbe", [0.5]), *runs_of("lbe", [0.6], reg__lbe__views="per_view"))
     assert [row.label for row in section.rows] == [

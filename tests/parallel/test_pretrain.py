@@ -1,0 +1,193 @@
+"""Pretraining by two real processes: what one gives, restarts, and ends that leave nothing running."""
+
+from __future__ import annotations
+
+import csv
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from ruamel.yaml import YAML
+from safetensors.torch import load_file
+
+from infocl.files import read_json
+from tests.parallel.processes import run_in_processes
+from tests.workspace import ROOT, raw_params, write_prepared
+
+STAGE = ("-m", "stages.pretrain")
+ENVIRONMENT = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+FP32 = {"train__precision": "fp32"}
+
+
+@pytest.fixture
+def workspace(tmp_path):
+    write_prepared(tmp_path / "data/prepared/scenes")
+    return tmp_path
+
+
+def set_params(folder, **changes):
+    with (folder / "params.yaml").open("w") as stream:
+        YAML().dump(raw_params(**changes), stream)
+
+
+def run(folder, command=(sys.executable, *STAGE)):
+    return subprocess.run(command, cwd=folder, env=ENVIRONMENT, capture_output=True, text=True, timeout=300)
+
+
+def trained(folder, **changes):
+    """Weights, history and metrics of a run."""
+    set_params(folder, **changes)
+    done = run(folder)
+    assert done.returncode == 0, done.stderr
+    return results(folder)
+
+
+def results(folder):
+    with (folder / "models/pretrain/history.csv").open() as stream:
+        rows = [{name: float(value) for name, value in row.items()} for row in csv.DictReader(stream)]
+    weights = load_file(folder / "models/pretrain/encoder.safetensors")
+    return weights, rows, read_json(folder / "metrics/pretrain.json", "")
+
+
+def start(folder, **changes):
+    """A run of two processes that has come to its first checkpoint, and the pids of the two."""
+    set_params(folder, train__devices=2, **changes)
+    launcher = subprocess.Popen(
+        [sys.executable, *STAGE], cwd=folder, env=ENVIRONMENT, stderr=subprocess.PIPE, text=True
+    )
+    until(lambda: list(folder.glob("models/checkpoints/*/checkpoint.safetensors")))
+    children = subprocess.run(
+        ["ps", "-o", "pid=", "--ppid", str(launcher.pid)], capture_output=True, text=True
+    )
+    return launcher, sorted(int(pid) for pid in children.stdout.split())
+
+
+def until(condition, seconds=120):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "it did not happen in time"
+        time.sleep(0.05)
+
+
+def gone(pid):
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] == "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return True
+
+
+@pytest.mark.parametrize("objective", ["simclr", "byol"])
+def test_two_processes_train_as_one_does(workspace, objective):
+    weights, rows, metrics = trained(workspace, reg__name="rc", objective__name=objective, **FP32)
+    two_weights, two_rows, two_metrics = trained(
+        workspace, reg__name="rc", objective__name=objective, train__devices=2, **FP32
+    )
+    assert (metrics["processes"], two_metrics["processes"]) == (1, 2)
+    assert two_metrics["steps"] == metrics["steps"]
+    for one, two in zip(rows, two_rows, strict=True):
+        assert {**two, "images_per_second": 0} == pytest.approx({**one, "images_per_second": 0}, rel=1e-2)
+    for name, value in weights.items():
+        assert (two_weights[name] - value).abs().max() < 0.02, name
+
+
+def test_launched_by_torchrun_or_by_the_environment_it_is_the_same_run(workspace):
+    weights, _, metrics = trained(workspace, train__devices=2)
+    set_params(workspace)
+    run_in_processes(2, *STAGE, cwd=workspace)
+    by_environment, _, _ = results(workspace)
+    torchrun = (sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2")
+    done = run(workspace, (*torchrun, *STAGE))
+    assert done.returncode == 0, done.stderr
+    by_torchrun, _, again = results(workspace)
+    assert again["processes"] == metrics["processes"] == 2
+    for name, value in weights.items():
+        assert value.equal(by_environment[name]), name
+        assert value.equal(by_torchrun[name]), name
+
+
+@pytest.mark.parametrize("devices", [1, 2])
+def test_killed_it_leaves_no_process_and_continues_on_any_number(workspace, devices):
+    whole, _, _ = trained(workspace, train__devices=2, train__epochs=12, **FP32)
+    launcher, children = start(workspace, train__epochs=12, **FP32)
+    assert len(children) == 2
+    launcher.kill()
+    until(lambda: all(gone(pid) for pid in children))
+    launcher.wait()
+    set_params(workspace, train__devices=devices, train__epochs=12, **FP32)
+    done = run(workspace)
+    assert done.returncode == 0, done.stderr
+    assert "Continuing from step" in done.stderr
+    for name, value in results(workspace)[0].items():
+        if devices == 2:
+            assert value.equal(whole[name]), name
+        else:
+            assert (value - whole[name]).abs().max() < 0.1, name
+
+
+@pytest.mark.parametrize(
+    ("killed", "said"), [(0, "process 0 was ended by SIGKILL"), (1, "process 1 was ended")]
+)
+def test_when_one_process_dies_all_end_with_one_line(workspace, killed, said):
+    launcher, children = start(workspace, train__epochs=200)
+    os.kill(children[killed], signal.SIGKILL)
+    _, stderr = launcher.communicate(timeout=60)
+    assert launcher.returncode == 1
+    assert said in stderr
+    assert "Traceback" not in stderr
+    assert all(gone(pid) for pid in children)
+
+
+@pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGINT])
+def test_told_to_end_it_ends_its_processes(workspace, sent):
+    launcher, children = start(workspace, train__epochs=200)
+    launcher.send_signal(sent)
+    _, stderr = launcher.communicate(timeout=60)
+    assert launcher.returncode == 128 + sent
+    assert "Traceback" not in stderr
+    assert all(gone(pid) for pid in children)
+
+
+def test_a_loss_that_is_no_longer_finite_is_said_once(workspace):
+    set_params(
+        workspace,
+        train__devices=2,
+        train__optimizer__name="sgd",
+        train__optimizer__lr=1000.0,
+        train__epochs=30,
+        reg__name="rc",
+    )
+    done = run(workspace)
+    assert done.returncode == 1
+    lines = [line for line in done.stderr.splitlines() if line.startswith("infocl:")]
+    assert len(lines) == 1
+    assert "stopped being finite" in lines[0]
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"train__devices": 3}, "train.batch_size (32) must be a multiple of train.devices (3)"),
+        ({"train__devices": 2, "train__device": "cuda:0"}, "train.device cuda:0 names one device"),
+        ({"train__devices": 2, "train__device": "cuda"}, "2 of them are needed, but this machine shows"),
+        ({"train__devices": 2, "data__image_size": 16}, "holds images of 32 px but data.image_size is 16"),
+    ],
+)
+def test_wrong_input_is_one_line_before_any_process_starts(workspace, changes, said):
+    set_params(workspace, **changes)
+    done = run(workspace)
+    assert done.returncode == 2
+    assert said in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+
+
+def test_more_processes_than_fit_the_batch_are_refused_once(workspace):
+    set_params(workspace, train__batch_size=33)
+    torchrun = (sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2")
+    done = run(workspace, (*torchrun, *STAGE))
+    assert done.returncode != 0
+    assert done.stderr.count("is no multiple of the 2 processes") == 1
