@@ -54,9 +54,9 @@ def _to_rgb(image: Image.Image) -> Image.Image:
     if image.mode.startswith("I;16"):
         return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8)).convert("RGB")
     if image.mode in ("I", "F"):
-        raise ValueError(
-            f"its pixels are 32-bit numbers (mode {image.mode}), of which none is known to be white"
-        )
+        low, high = image.getextrema()
+        if not 0 <= low <= high <= 255:
+            raise ValueError(f"its pixels range from {low:g} to {high:g}, so it is unclear what is white")
     if image.has_transparency_data:
         layered = image.convert("RGBA")
         return Image.alpha_composite(Image.new("RGBA", layered.size, "white"), layered).convert("RGB")
