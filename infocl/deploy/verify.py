@@ -109,8 +109,8 @@ def _repeat(encoder: Encoder, images: npt.NDArray[np.uint8], expected: npt.NDArr
     if not error <= _allowed(encoder):
         raise UserError(
             f"{encoder.path} does not repeat {encoder.about.example_file}: the relative L2 error of an "
-            f"embedding is {error:.3g}, {_allowed(encoder):.3g} is allowed; use another version of onnxruntime, or ask "
-            "for another export"
+            f"embedding is {error:.3g}, {_allowed(encoder):.3g} is allowed; use another "
+            "version of onnxruntime, or ask for another export"
         )
     return error
 
