@@ -54,7 +54,7 @@ def _to_rgb(image: Image.Image) -> Image.Image:
     if image.mode.startswith("I;16"):
         return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8)).convert("RGB")
     if image.mode in ("I", "F"):
-        low, high = image.getextrema()
+        low, high = np.asarray(image).min(), np.asarray(image).max()
         if not 0 <= low <= high <= 255:
             raise ValueError(f"its pixels range from {low:g} to {high:g}, so it is unclear what is white")
     if image.has_transparency_data:

@@ -17,8 +17,8 @@ import pyarrow.parquet as pq
 from PIL import Image
 
 from infocl.data.decoding import Images, decode
-from infocl.deploy.about import read_about
-from infocl.deploy.session import Encoder, open_encoder
+from infocl.deploy.about import Export
+from infocl.deploy.session import Encoder
 from infocl.errors import UserError
 from infocl.files import replacing
 from infocl.progress import StepProgress
@@ -47,7 +47,7 @@ def embed_files(files: Sequence[Path], output: Path, *, encoder: Path, variant: 
     """
     if output.suffix != ".parquet":
         raise UserError(f"-o {output} does not end in .parquet, the only format written; rename it")
-    model = open_encoder(read_about(encoder), variant)
+    model = Encoder(Export(encoder), variant)
     skipped = 0
     schema = _schema(model)
     with (
@@ -70,24 +70,20 @@ def embed_files(files: Sequence[Path], output: Path, *, encoder: Path, variant: 
                 writer.write_batch(_rows(model, good, schema))
         if skipped == len(files):
             raise UserError("none of the files can be read as an image; nothing was written")
-    print(
-        f"Embedded {counted(len(files) - skipped, 'image')} into {output} ({model.about.dim} numbers each)"
-        + (f"; {counted(skipped, 'file')} skipped." if skipped else ".")
-    )
+    done = f"Embedded {counted(len(files) - skipped, 'image')} into {output}"
+    rest = f"; {counted(skipped, 'file')} skipped." if skipped else "."
+    print(f"{done} ({model.export.about.dim} numbers each){rest}")
 
 
 def _schema(model: Encoder) -> pa.Schema:
-    about = model.about
+    about, raw = model.export.about, model.export.raw
     said = {
         "encoder_sha256": model.file.sha256,
-        "encoder_file": model.file.name,
-        "variant": model.file.variant,
+        "encoder_file": model.file.file,
+        "variant": model.variant,
         "dim": about.dim,
         "normalized": about.normalized,
-        **{
-            key: about.raw.get(key)
-            for key in ("version", "data", "objective", "regularizer", "weights_sha256")
-        },
+        **{key: raw.get(key) for key in ("version", "data", "objective", "regularizer", "weights_sha256")},
     }
     columns = [("path", pa.string()), ("embedding", pa.list_(pa.float32(), about.dim))]
     return pa.schema(columns, metadata={"infocl": json.dumps(said), "encoder_sha256": model.file.sha256})
@@ -144,11 +140,11 @@ def _rows(model: Encoder, images: Sequence[tuple[str, Images]], schema: pa.Schem
     by_size: dict[int, list[int]] = {}
     for row, (_, image) in enumerate(images):
         by_size.setdefault(len(image), []).append(row)
-    embeddings: npt.NDArray[np.float32] = np.empty((len(images), model.about.dim), np.float32)
+    embeddings: npt.NDArray[np.float32] = np.empty((len(images), model.export.about.dim), np.float32)
     for rows in by_size.values():
         batch = max(1, min(BATCH, BATCH_BYTES // images[rows[0]][1].nbytes))
         for start in range(0, len(rows), batch):
             some = rows[start : start + batch]
             embeddings[some] = model.embed(np.stack([images[row][1] for row in some]))
-    numbers = pa.FixedSizeListArray.from_arrays(pa.array(embeddings.ravel()), model.about.dim)
+    numbers = pa.FixedSizeListArray.from_arrays(pa.array(embeddings.ravel()), model.export.about.dim)
     return pa.record_batch([pa.array([path for path, _ in images]), numbers], schema=schema)

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from infocl.deploy.about import read_about
-from infocl.deploy.session import Encoder, open_encoder
+from infocl.deploy.about import Export, Tensor
+from infocl.deploy.session import Encoder
 from infocl.errors import UserError
 
 NAME = "encoder"
@@ -31,7 +31,7 @@ def serve_folder(folder: Path, variant: str, *, port: int, grpc_port: int | None
     Raises:
         UserError: the folder cannot be used, or a port is taken.
     """
-    encoder = open_encoder(read_about(folder), variant)
+    encoder = Encoder(Export(folder), variant)
     for option, wanted in (("--port", port), ("--grpc-port", grpc_port)):
         if wanted is not None:
             _require_free(option, wanted)
@@ -76,7 +76,7 @@ def _model(encoder: Encoder) -> Any:
             return [_tensor(encoder.file.input)]
 
         def get_output_types(self) -> list[dict[str, Any]]:
-            return [_tensor(encoder.about.output)]
+            return [_tensor(encoder.export.about.output)]
 
         async def predict(self, payload: Any, headers: Any = None) -> Any:
             try:
@@ -84,7 +84,9 @@ def _model(encoder: Encoder) -> Any:
                 embeddings = await asyncio.to_thread(encoder.embed, images_of(payload))
             except UserError as error:
                 raise InvalidInput(str(error)) from None
-            output = InferOutput(encoder.about.output["name"], list(embeddings.shape), DATATYPES["float32"])
+            output = InferOutput(
+                encoder.export.about.output.name, list(embeddings.shape), DATATYPES["float32"]
+            )
             output.set_data_from_numpy(embeddings, binary_data=payload.use_binary_outputs)
             return InferResponse(
                 payload.id or "",
@@ -118,7 +120,7 @@ def _images(inputs: list[tuple[str, str, list[int], Any]]) -> npt.NDArray[np.uin
     return images
 
 
-def _tensor(said: Any) -> dict[str, Any]:
+def _tensor(said: Tensor) -> dict[str, Any]:
     """A tensor of `encoder.json` in the words of the protocol, where -1 stands for any size."""
-    shape = [size if isinstance(size, int) else -1 for size in said["shape"]]
-    return {"name": said["name"], "datatype": DATATYPES[said["dtype"]], "shape": shape}
+    shape = [size if isinstance(size, int) else -1 for size in said.shape]
+    return {"name": said.name, "datatype": DATATYPES[said.dtype], "shape": shape}

@@ -11,7 +11,7 @@ import numpy.typing as npt
 import onnx
 import onnxruntime
 
-from infocl.deploy.about import MEND, About, ModelFile
+from infocl.deploy.about import MEND, Export, ModelFile
 from infocl.errors import UserError
 
 ERRORS_ONLY = 3  # of onnxruntime's levels; its remarks on how it optimises are not for users
@@ -21,24 +21,30 @@ TYPES = {"uint8": "tensor(uint8)", "float32": "tensor(float)"}
 class Encoder:
     """An ONNX file of an export, opened on the CPU.
 
+    Args:
+        export: the folder it lies in.
+        variant: one that is shipped.
+        prepared: take the file for prepared images, float32 (N, 3, S, S) in [0, 1], instead.
+
     Raises:
         UserError: the file is missing, is not the one described, keeps weights in other files, or
             onnxruntime refuses it.
     """
 
-    def __init__(self, about: About, file: ModelFile) -> None:
-        self.about, self.file = about, file
-        self.path = about.folder / file.name
+    def __init__(self, export: Export, variant: str, *, prepared: bool = False) -> None:
+        self.export, self.variant = export, variant
+        self.prepared = prepared
+        self.file: ModelFile = export.about.float_input if prepared else export.variant(variant)
+        self.path = export.folder / self.file.file
         data = self._read()
         refuse_external_data(data, self.path.name)
         self.session = self._open(data)
         self._check_interface()
 
     def embed(self, images: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
-        """Embeddings (N, D) of images as the file takes them: uint8 (N, H, W, 3), or float32 (N, 3, S, S)."""
-        (embeddings,) = self.session.run(
-            [self.about.output["name"]], {self.file.input["name"]: np.ascontiguousarray(images)}
-        )
+        """Embeddings (N, D) of images as the file takes them: uint8 (N, H, W, 3), or prepared ones."""
+        feed = {self.file.input.name: np.ascontiguousarray(images)}
+        (embeddings,) = self.session.run([self.export.about.output.name], feed)
         return np.asarray(embeddings)
 
     @property
@@ -67,24 +73,22 @@ class Encoder:
             reason = " ".join(str(error).split())
             raise UserError(
                 f"onnxruntime {onnxruntime.__version__} refuses {self.path} ({reason}); use one of the "
-                f"versions named in {self.about.folder / 'README.md'}"
+                f"versions named in {self.export.folder / 'README.md'}"
             ) from None
 
     def _check_interface(self) -> None:
-        sides = (
-            (self.session.get_inputs(), self.file.input),
-            (self.session.get_outputs(), self.about.output),
-        )
+        output = self.export.about.output
+        sides = ((self.session.get_inputs(), self.file.input), (self.session.get_outputs(), output))
         for found, said in sides:
             real = [(node.name, node.type, list(node.shape)) for node in found]
-            promised = [(said.get("name"), TYPES.get(str(said.get("dtype"))), said.get("shape"))]
+            promised = [(said.name, TYPES[said.dtype], said.shape)]
             if real != promised:
                 raise UserError(
                     f"{self.path} has {_words(real)}, but encoder.json says {_words(promised)}; {MEND}"
                 )
-        if self.about.output["shape"] != ["N", self.about.dim]:
+        if output.shape != ["N", self.export.about.dim]:
             raise UserError(
-                f"encoder.json says dim {self.about.dim} and output {self.about.output['shape']}; {MEND}"
+                f"encoder.json says dim {self.export.about.dim} and output {output.shape}; {MEND}"
             )
 
 
@@ -120,8 +124,3 @@ def _tensors(message: Any) -> Iterator[onnx.TensorProto]:
         if field.type == field.TYPE_MESSAGE:
             for part in value if isinstance(value, Iterable) else [value]:
                 yield from _tensors(part)
-
-
-def open_encoder(about: About, variant: str) -> Encoder:
-    """Open a shipped variant for uint8 images."""
-    return Encoder(about, about.variant(variant))

@@ -53,7 +53,10 @@ def _listed(path: Path) -> dict[str, str]:
         found = LINE.fullmatch(line)
         if not found or found[2] in listed:
             raise UserError(f"{path}, line {number} is not a SHA-256 and a new file name; {COPY_AGAIN}")
-        listed[plain_name(found[2], path)] = found[1]
+        try:
+            listed[plain_name(found[2])] = found[1]
+        except ValueError as error:
+            raise UserError(f"{path}, line {number}: {error}; {COPY_AGAIN}") from None
     if not listed:
         raise UserError(f"{path} lists no files; {COPY_AGAIN}")
     return listed

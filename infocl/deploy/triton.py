@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from infocl.deploy.about import read_about
-from infocl.deploy.session import Encoder, open_encoder
+from infocl.deploy.about import Export
+from infocl.deploy.session import Encoder
 from infocl.errors import UserError
 from infocl.files import replacing_folder, write_text
 
@@ -34,7 +34,7 @@ def write_repository(folder: Path, repository: Path, variant: str) -> None:
     Raises:
         UserError: the folder cannot be used, or the repository holds another model of that name.
     """
-    encoder = open_encoder(read_about(folder), variant)
+    encoder = Encoder(Export(folder), variant)
     model = repository / NAME
     if model.exists() and not (model / "config.pbtxt").is_file():
         raise UserError(f"{model} is there and is no Triton model; move it away or name another repository")
@@ -52,7 +52,7 @@ def _config(encoder: Encoder) -> str:
         file=encoder.path.name,
         sha256=encoder.file.sha256,
         batch=LARGEST_BATCH,
-        input=encoder.file.input["name"],
-        output=encoder.about.output["name"],
-        dim=encoder.about.dim,
+        input=encoder.file.input.name,
+        output=encoder.export.about.output.name,
+        dim=encoder.export.about.dim,
     )
