@@ -108,7 +108,7 @@ def test_a_folder_that_is_not_as_listed_is_refused(folder, refuses, harm, said):
         (lambda about: about.update(dim="64"), "encoder.json: dim is not usable"),
         (
             lambda about: about.update(dim=65),
-            "and float32 (10, 64), not uint8 (N, H, W, 3) and float32 (N, 65)",
+            "not uint8 (N, H, W, 3) and float32 (N, 65)",
         ),
         (lambda about: about["output"].update(shape=["N", 65]), "encoder.json says embedding tensor(float)"),
         (lambda about: about["input"].update(shape=["N", 3, "H", "W"]), "differ in input"),
