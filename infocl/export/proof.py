@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -36,20 +36,26 @@ LEAST_OF_A_CLASS = 10  # training images, so that a part of them can be held out
 
 @dataclass(frozen=True)
 class Task:
-    """The source task, or an even part of it, as every variant is probed with."""
+    """The source task, or an even part of it, as every variant is probed with.
+
+    The strength of the probe is chosen once, on torch's features.
+    """
 
     train: tuple[Images, Labels]
     test: tuple[Images, Labels]
     params: ProbeParams
     seed: int
 
-    def accuracy(self, features: Callable[[Images], Features]) -> float:
-        """Accuracy of the protocol's probe on features; NaN where one is not finite."""
+    def judge(self, features: Callable[[Images], Features]) -> dict[str, Any]:
+        """The row of `evaluate_task`; an accuracy of NaN alone where a feature is not finite."""
         train, test = features(self.train[0]), features(self.test[0])
         if not np.isfinite(train).all() or not np.isfinite(test).all():
-            return math.nan
-        row = evaluate_task(train, self.train[1], test, self.test[1], self.params, self.seed, CPU)
-        return float(row["accuracy"])
+            return {"accuracy": math.nan}
+        return evaluate_task(train, self.train[1], test, self.test[1], self.params, self.seed, CPU)
+
+    def with_strength(self, l2: float) -> Task:
+        """The same task with one strength of the probe, so that variants do not differ by its choice."""
+        return replace(self, params=self.params.model_copy(update={"l2": [l2]}))
 
 
 @dataclass(frozen=True)
@@ -105,13 +111,16 @@ def measure_torch(encoder: Encoder, data: Prepared, params: Params) -> Yardstick
             f"the encoder in {PRETRAIN} has collapsed: all {len(images)} images have the same embedding; "
             "nothing was exported. Lower train.optimizer.lr or reg.weight and run dvc repro pretrain"
         )
-    task = source_task(data, params)
+    task, row = source_task(data, params), None
+    if task is not None:
+        row = task.judge(lambda pixels: extract(encoder, pixels, CPU))
+        task = task.with_strength(row["l2"])
     return Yardstick(
         images=images,
         embeddings=embeddings,
         resized=[(odd, _by_torch(encoder, odd, data.image_size)) for odd in other_sizes(images)],
         task=task,
-        probe_accuracy=task.accuracy(lambda pixels: extract(encoder, pixels, CPU)) if task else None,
+        probe_accuracy=row["accuracy"] if row else None,
         images_per_second=round(len(images) / seconds, 1),
         threads=threads,
     )
@@ -189,8 +198,7 @@ def prove(model: bytes, yardstick: Yardstick) -> Figures:
     seconds = time.perf_counter() - start
     rounded = with_half_rounding(model)
     if rounded is not None:
-        model = rounded
-        session = open_session(model, yardstick.threads)
+        session = open_session(rounded, yardstick.threads)
         found = embed(session, images)
     alone = embed(session, images[:1])
     pairs = [(found, expected), (alone, expected[:1])]
@@ -216,7 +224,7 @@ def _probe_accuracy(model: bytes, task: Task | None) -> float | None:
     if task is None:
         return None
     session: Any = open_session(model, torch.get_num_threads())
-    return task.accuracy(lambda pixels: embed(session, pixels))
+    return float(task.judge(lambda pixels: embed(session, pixels))["accuracy"])
 
 
 def shortfall(variant: str, figures: Figures, yardstick: Yardstick, params: ExportParams) -> str | None:
