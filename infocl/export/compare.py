@@ -12,13 +12,17 @@ TIE = 1e-6  # of a row's range of cosines: as near as makes no difference, such 
 
 
 def compare(found: Features, expected: Features) -> tuple[float, float, float]:
-    """Largest absolute error, relative L2 error of a row and 1 - cosine of a row, of (N, D) each."""
+    """Largest absolute error, relative L2 error of a row and 1 - cosine of a row, of (N, D) each.
+
+    NaN where an embedding of `found` has one.
+    """
     a, b = found.astype(np.float64), expected.astype(np.float64)
     norm_a, norm_b = np.linalg.norm(a, axis=1), np.linalg.norm(b, axis=1)
     relative = np.linalg.norm(a - b, axis=1) / np.maximum(norm_b, LEAST_NORM)
     both = norm_a * norm_b
-    cosine = np.where(both > 0, (a * b).sum(axis=1) / np.maximum(both, LEAST_NORM), norm_a == norm_b)
-    return float(np.abs(a - b).max()), float(relative.max()), max(0.0, float((1 - cosine).max()))
+    cosine = np.where(both == 0, norm_a == norm_b, (a * b).sum(axis=1) / np.maximum(both, LEAST_NORM))
+    distance = np.maximum(1 - cosine, 0)  # rounding may raise a cosine above 1
+    return float(np.abs(a - b).max()), float(relative.max()), float(distance.max())
 
 
 def neighbour_agreement(found: Features, expected: Features) -> float:

@@ -66,6 +66,8 @@ def with_preprocessing(
     before = preprocessing_graph(image_size, mean, std, opset, raw=raw)
     before.ir_version = network.ir_version
     model = onnx.compose.merge_models(before, network, [(PIXELS, PIXELS)])
+    del model.opset_import[:]  # merged, they name the operator set twice
+    model.opset_import.extend(network.opset_import)
     _strip(model)
     model.graph.name = "encoder"
     model.producer_name, model.producer_version = "infocl", __version__

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -21,6 +21,7 @@ from infocl.evaluate.feasible import check_labels
 from infocl.evaluate.features import Features, encode, extract
 from infocl.evaluate.protocol import evaluate_task
 from infocl.export.compare import compare, neighbour_agreement
+from infocl.export.halves import with_half_rounding
 from infocl.export.preprocessing import square_unit_range
 from infocl.export.session import BATCH, embed, few_threads, open_session
 from infocl.layout import PRETRAIN
@@ -35,20 +36,26 @@ LEAST_OF_A_CLASS = 10  # training images, so that a part of them can be held out
 
 @dataclass(frozen=True)
 class Task:
-    """The source task, or an even part of it, as every variant is probed with."""
+    """The source task, or an even part of it, as every variant is probed with.
+
+    The strength of the probe is chosen once, on torch's features.
+    """
 
     train: tuple[Images, Labels]
     test: tuple[Images, Labels]
     params: ProbeParams
     seed: int
 
-    def accuracy(self, features: Callable[[Images], Features]) -> float:
-        """Accuracy of the protocol's probe on features; NaN where one is not finite."""
+    def judge(self, features: Callable[[Images], Features]) -> dict[str, Any]:
+        """The row of `evaluate_task`; an accuracy of NaN alone where a feature is not finite."""
         train, test = features(self.train[0]), features(self.test[0])
         if not np.isfinite(train).all() or not np.isfinite(test).all():
-            return math.nan
-        row = evaluate_task(train, self.train[1], test, self.test[1], self.params, self.seed, CPU)
-        return float(row["accuracy"])
+            return {"accuracy": math.nan}
+        return evaluate_task(train, self.train[1], test, self.test[1], self.params, self.seed, CPU)
+
+    def with_strength(self, l2: float) -> Task:
+        """The same task with one strength of the probe, so that variants do not differ by its choice."""
+        return replace(self, params=self.params.model_copy(update={"l2": [l2]}))
 
 
 @dataclass(frozen=True)
@@ -104,13 +111,16 @@ def measure_torch(encoder: Encoder, data: Prepared, params: Params) -> Yardstick
             f"the encoder in {PRETRAIN} has collapsed: all {len(images)} images have the same embedding; "
             "nothing was exported. Lower train.optimizer.lr or reg.weight and run dvc repro pretrain"
         )
-    task = source_task(data, params)
+    task, row = source_task(data, params), None
+    if task is not None:
+        row = task.judge(lambda pixels: extract(encoder, pixels, CPU))
+        task = task.with_strength(row["l2"])
     return Yardstick(
         images=images,
         embeddings=embeddings,
         resized=[(odd, _by_torch(encoder, odd, data.image_size)) for odd in other_sizes(images)],
         task=task,
-        probe_accuracy=task.accuracy(lambda pixels: extract(encoder, pixels, CPU)) if task else None,
+        probe_accuracy=row["accuracy"] if row else None,
         images_per_second=round(len(images) / seconds, 1),
         threads=threads,
     )
@@ -172,23 +182,34 @@ def training_rows(labels: Labels, most: int, validation_share: float) -> Labels:
     return rows
 
 
-def prove(model: bytes, yardstick: Yardstick) -> Figures:
+def prove(model: bytes, yardstick: Yardstick, *, resized: bool) -> Figures:
     """Measure a variant that takes raw images.
 
     The first image also goes through alone, so a model that only works on batches is found.
+
+    Args:
+        model: the ONNX file's bytes.
+        yardstick: of the same encoder.
+        resized: count the yardstick's images of other sizes too. They try the preprocessing, which all
+            variants share; int8 is not calibrated for what such cuttings look like.
 
     Raises:
         InfoCLError: onnxruntime refuses the model.
     """
     images, expected = yardstick.images, yardstick.embeddings
     session = open_session(model, yardstick.threads)
-    alone = embed(session, images[:1])
     embed(session, images[:BATCH])
     start = time.perf_counter()
     found = embed(session, images)
     seconds = time.perf_counter() - start
+    rounded = with_half_rounding(model)
+    if rounded is not None:
+        session = open_session(rounded, yardstick.threads)
+        found = embed(session, images)
+    alone = embed(session, images[:1])
     pairs = [(found, expected), (alone, expected[:1])]
-    pairs += [(embed(session, odd), features) for odd, features in yardstick.resized]
+    if resized:
+        pairs += [(embed(session, odd), features) for odd, features in yardstick.resized]
     absolute, relative, distance = worst(pairs)
     return Figures(
         max_abs_error=absolute,
@@ -210,7 +231,7 @@ def _probe_accuracy(model: bytes, task: Task | None) -> float | None:
     if task is None:
         return None
     session: Any = open_session(model, torch.get_num_threads())
-    return task.accuracy(lambda pixels: embed(session, pixels))
+    return float(task.judge(lambda pixels: embed(session, pixels))["accuracy"])
 
 
 def shortfall(variant: str, figures: Figures, yardstick: Yardstick, params: ExportParams) -> str | None:

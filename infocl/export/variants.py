@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,10 +23,13 @@ from onnxruntime.quantization.shape_inference import quant_pre_process
 from onnxruntime.transformers.float16 import convert_float_to_float16
 
 from infocl.encoders import Encoder
+from infocl.errors import UserError
 from infocl.export.preprocessing import PIXELS
 from infocl.views import to_unit_range
+from infocl.wording import file_size
 
 BATCH = 32  # images whose activations are in memory at once
+COPIES = 8  # of the network, that quantisation keeps on the disk at once, with room to spare
 
 
 def half_precision(network: onnx.ModelProto) -> onnx.ModelProto:
@@ -50,9 +54,13 @@ def eight_bits(network: onnx.ModelProto, encoder: Encoder, images: npt.NDArray[n
         encoder: whose normalisation the images go through.
         images: uint8 (N, S, S, 3), of the training split; smallest and largest activations are kept.
 
+    Raises:
+        UserError: the folder of temporary files has no room.
+
     Reference: onnxruntime's guide "Quantize ONNX models", on reduced range.
     """
     with tempfile.TemporaryDirectory(prefix="infocl-") as folder:
+        require_room(Path(folder), COPIES * network.ByteSize())
         shaped, quantized = Path(folder) / "shaped.onnx", Path(folder) / "quantized.onnx"
         quant_pre_process(network, shaped, skip_optimization=True, skip_symbolic_shape=True)
         quantize_static(
@@ -67,6 +75,20 @@ def eight_bits(network: onnx.ModelProto, encoder: Encoder, images: npt.NDArray[n
             calibrate_method=CalibrationMethod.MinMax,  # the only one that keeps no activations in memory
         )
         return onnx.load(quantized)
+
+
+def require_room(folder: Path, needed: int) -> None:
+    """Refuse to start where a disk would fill up midway, which onnx's own writers do not report.
+
+    Raises:
+        UserError: the disk of `folder` has fewer than `needed` bytes free.
+    """
+    free = shutil.disk_usage(folder).free
+    if free < needed:
+        raise UserError(
+            f"{folder.parent} has {file_size(free)} free, but quantisation needs {file_size(needed)} for "
+            "temporary files; free some space or set TMPDIR to another folder"
+        )
 
 
 class _Batches(CalibrationDataReader):  # type: ignore[misc]
