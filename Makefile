@@ -28,6 +28,7 @@ env: .venv/.complete
 
 benchmarks: env  ## the figures of benchmarks/README.md, on this machine
 	python -m benchmarks.run
+	python -m benchmarks.export
 
 clean:  ## forget the environment; results stay
 	rm -rf .venv

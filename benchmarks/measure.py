@@ -39,6 +39,22 @@ def timed(work: Callable[[], object], *, repeats: int = 9, warm_up: int = 2) -> 
     return Timing(statistics.median(seconds), min(seconds), max(seconds))
 
 
+def interleaved(
+    steps: dict[str, Callable[[], None]], repeats: int = 9, warm_up: int = 2
+) -> dict[str, Timing]:
+    """Time all in turn, round by round, so that a slow minute of the machine concerns all alike."""
+    seconds: dict[str, list[float]] = {name: [] for name in steps}
+    for _ in range(warm_up + repeats):
+        for name, step in steps.items():
+            synchronize()
+            start = time.perf_counter()
+            step()
+            synchronize()
+            seconds[name].append(time.perf_counter() - start)
+    measured = {name: values[warm_up:] for name, values in seconds.items()}
+    return {name: Timing(statistics.median(v), min(v), max(v)) for name, v in measured.items()}
+
+
 def in_fresh_process(work: Callable[..., Any], *arguments: Any) -> Any:
     """Run `work` in a process of its own, so that its peak memory is its own."""
     with multiprocessing.get_context("spawn").Pool(1) as pool:

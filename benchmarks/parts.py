@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import statistics
 import sys
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 
-from benchmarks.measure import Timing, device, in_fresh_process, peak_memory_mib, synchronize
+from benchmarks.measure import device, in_fresh_process, interleaved, peak_memory_mib
 from infocl.config import EncoderParams, Params
 from infocl.learner import Learner
 from infocl.objectives import OBJECTIVES
@@ -98,7 +96,7 @@ def parts() -> dict[str, tuple[str, str] | None]:
 
 def _rows(setting: Setting) -> list[PartRow]:
     memory = {part: in_fresh_process(_memory, setting, part) for part in parts()}
-    times = _interleaved({part: _step(setting, part) for part in parts()})
+    times = interleaved({part: _step(setting, part) for part in parts()})
     return [
         PartRow(
             str(setting),
@@ -148,19 +146,3 @@ def _step(setting: Setting, part: str) -> Callable[[], None]:
 def _memory(setting: Setting, part: str) -> float:
     _step(Setting(setting.params, 4), part)()  # what libraries set up once is not the part's
     return peak_memory_mib(lambda: _step(setting, part)())  # weights, a target's too, and views included
-
-
-def _interleaved(
-    steps: dict[str, Callable[[], None]], repeats: int = 9, warm_up: int = 2
-) -> dict[str, Timing]:
-    """Time all in turn, round by round, so that a slow minute of the machine concerns all alike."""
-    seconds: dict[str, list[float]] = {name: [] for name in steps}
-    for _ in range(warm_up + repeats):
-        for name, step in steps.items():
-            synchronize()
-            start = time.perf_counter()
-            step()
-            synchronize()
-            seconds[name].append(time.perf_counter() - start)
-    measured = {name: values[warm_up:] for name, values in seconds.items()}
-    return {name: Timing(statistics.median(v), min(v), max(v)) for name, v in measured.items()}

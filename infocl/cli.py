@@ -1,4 +1,4 @@
-"""The command line for people: `infocl check`, `summary`, `recipe`, `table`, `doctor`."""
+"""The command line: for those who train, and for users of an export, who have no torch."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from typing import Annotated
 import typer
 
 from infocl.console import ending_with_its_pipe
-from infocl.errors import UserError
-from infocl.stage import guarded
+from infocl.errors import UserError, guarded
+from infocl.layout import EXPORT
 
 app = typer.Typer(
     help="Contrastive pretraining that keeps what later tasks may need.",
@@ -120,8 +120,87 @@ def table(
     _exit(work)
 
 
-def _exit(work: Callable[[], object]) -> None:
-    code = guarded(lambda: ending_with_its_pipe(work))
+@app.command()
+def embed(
+    images: Annotated[list[str], typer.Argument(help="Images, folders, patterns, or .txt lists of images.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="The Parquet file to write.")],
+    encoder: Annotated[Path, typer.Option(help="The exported folder.")] = EXPORT,
+    variant: Annotated[str, typer.Option(help="float32, float16 or int8, where shipped.")] = "float32",
+    strict: Annotated[bool, typer.Option(help="Refuse files that cannot be read, not skip them.")] = False,
+) -> None:
+    """Write the embeddings of images as a Parquet table; needs no torch."""
+
+    def work() -> None:
+        from infocl.deploy.embed import embed_files
+        from infocl.deploy.inputs import find_images
+
+        embed_files(find_images(images), output, encoder=encoder, variant=variant, strict=strict)
+
+    _exit(work, extra="embed")
+
+
+@app.command()
+def verify(
+    folder: Annotated[Path, typer.Argument(help="The exported folder.")] = EXPORT,
+    signers: Annotated[
+        Path | None, typer.Option(help="Allowed signers as ssh-keygen reads them; demands a signature.")
+    ] = None,
+) -> None:
+    """Check an exported folder: sums, signature, metadata, and its example; needs no torch."""
+
+    def work() -> None:
+        from infocl.deploy.verify import verify_folder
+
+        verify_folder(folder, signers)
+
+    _exit(work, extra="embed")
+
+
+@app.command()
+def serve(
+    folder: Annotated[Path, typer.Argument(help="The exported folder.")] = EXPORT,
+    variant: Annotated[str, typer.Option(help="float32, float16 or int8, where shipped.")] = "float32",
+    port: Annotated[int, typer.Option(help="Of HTTP.", min=1, max=65535)] = 8080,
+    grpc_port: Annotated[int | None, typer.Option(help="Of gRPC; off without.", min=1, max=65535)] = None,
+) -> None:
+    """Serve an exported encoder by KServe's model server (Open Inference Protocol v2); needs no torch."""
+
+    def work() -> None:
+        from infocl.deploy.serve import serve_folder
+
+        serve_folder(folder, variant, port=port, grpc_port=grpc_port)
+
+    _exit(work, extra="serve")
+
+
+@app.command()
+def triton(
+    folder: Annotated[Path, typer.Argument(help="The exported folder.")],
+    repository: Annotated[Path, typer.Argument(help="The model repository to write or add to.")],
+    variant: Annotated[str, typer.Option(help="float32, float16 or int8, where shipped.")] = "float32",
+) -> None:
+    """Lay an exported encoder out as a model of a Triton model repository; needs no torch."""
+
+    def work() -> None:
+        from infocl.deploy.triton import write_repository
+
+        write_repository(folder, repository, variant)
+
+    _exit(work, extra="embed")
+
+
+def _exit(work: Callable[[], object], extra: str = "train") -> None:
+    """Run a command; `extra` is the optional set of packages that it is made of."""
+
+    def installed() -> None:
+        try:
+            work()
+        except ModuleNotFoundError as error:
+            raise UserError(
+                f"this command needs {error.name}, which is not installed: pip install 'infocl[{extra}]'"
+            ) from None
+
+    code = guarded(lambda: ending_with_its_pipe(installed))
     ending_with_its_pipe(sys.stdout.flush)
     sys.exit(code)
 

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import errno
+import sys
+import traceback
+from collections.abc import Callable
+
 
 class InfoCLError(Exception):
     """A failure with a message for people: one line, no traceback, exit code 1."""
@@ -13,3 +18,46 @@ class UserError(InfoCLError):
     """The user's input is wrong: the message names the key or file and the mend. Exit code 2."""
 
     exit_code = 2
+
+
+def guarded(work: Callable[[], object]) -> int:
+    """Run `work`; say what went wrong in one line on standard error and return the exit code."""
+    try:
+        work()
+    except InfoCLError as error:
+        return _say(error, error.exit_code)
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            return _say(
+                f"the disk is full, or a limit on file sizes is reached{_at(error)}; free some space and run "
+                "again",
+                UserError.exit_code,
+            )
+        if error.errno in (errno.EACCES, errno.EROFS, errno.EPERM):
+            return _say(
+                f"writing or reading is not allowed{_at(error)}; mend the folder's permissions",
+                UserError.exit_code,
+            )
+        if error.errno in (errno.EEXIST, errno.ENOTDIR, errno.EISDIR):
+            return _say(
+                f"a file lies where a folder must be, or a folder where a file must be{_at(error)}; move it "
+                "away",
+                UserError.exit_code,
+            )
+        traceback.print_exc()
+        return 1
+    except KeyboardInterrupt:
+        return _say("interrupted; run again to continue", 130)
+    except Exception:
+        traceback.print_exc()
+        return 1
+    return 0
+
+
+def _at(error: OSError) -> str:
+    return f" at {error.filename}" if error.filename else ""
+
+
+def _say(message: object, code: int) -> int:
+    print(f"infocl: {message}", file=sys.stderr, flush=True)
+    return code

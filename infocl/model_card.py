@@ -34,7 +34,13 @@ def render_card(about: Mapping[str, Any]) -> str:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.filters |= {"percent": percent, "interval": interval, "plain": plain, "size": file_size}
+    environment.filters |= {
+        "percent": percent,
+        "interval": interval,
+        "plain": plain,
+        "size": file_size,
+        "figure": _figure,
+    }
     metrics = about["metrics"]
     return environment.get_template("model_card.md").render(
         about=about,
@@ -48,15 +54,16 @@ def render_card(about: Mapping[str, Any]) -> str:
 
 def usage_example(about: Mapping[str, Any]) -> str:
     """Five lines of Python that embed images with onnxruntime, started beside `encoder.onnx`."""
-    size, dim = about["image_size"], about["output"]["shape"][1]
+    example, dim = about["example"], about["dim"]
     return "\n".join(
         [
             "import numpy as np, onnxruntime",
             "",
             'session = onnxruntime.InferenceSession("encoder.onnx")',
-            f"images = np.zeros((4, {size}, {size}, 3), dtype=np.uint8)  # yours: RGB, 0 to 255",
-            '(embedding,) = session.run(["embedding"], {"image": images})',
-            f"print(embedding.shape, embedding.dtype)  # (4, {dim}) float32",
+            f'example = np.load("{example["file"]}")  # yours: images of any size, uint8, N x H x W x 3, RGB',
+            '(embedding,) = session.run(["embedding"], {"image": example["images"]})',
+            'print(embedding.shape, np.abs(embedding - example["embeddings"]).max())'
+            f"  # ({example['images']}, {dim}), nearly 0",
         ]
     )
 
@@ -93,3 +100,8 @@ def _tasks(about: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
     metrics = about["metrics"]
     source = [(f"{about['data']} (source)", metrics["source"])] if metrics["source"] else []
     return [*source, *metrics["transfer"].items()]
+
+
+def _figure(value: float | None) -> str:
+    """A small number, or a dash where there is none."""
+    return "-" if value is None else f"{value:.2g}"

@@ -2,8 +2,8 @@
 
 import sys
 
+from infocl.errors import guarded
 from infocl.params_file import load_params
-from infocl.stage import guarded
 
 if __name__ == "__main__":
     sys.exit(guarded(load_params))

@@ -1,8 +1,8 @@
-"""Stage export: the encoder as ONNX, with its card, its proof and its checksums."""
+"""Stage export: the encoder as ONNX files, with their card, proof and checksums."""
 
 from __future__ import annotations
 
-from infocl.export import export_encoder
+from infocl.export.run import export_encoder
 from infocl.stage import run_stage
 
 if __name__ == "__main__":

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from benchmarks import cases
-from benchmarks.parts import PLAIN, PartRow, Setting, _interleaved, _step, part_table, parts
+from benchmarks.measure import interleaved
+from benchmarks.parts import PLAIN, PartRow, Setting, _step, part_table, parts
 from infocl.objectives import OBJECTIVES
 from infocl.regularizers import REGULARIZERS
 from tests.workspace import tiny_params
@@ -20,7 +21,7 @@ def test_every_objective_and_regulariser_is_a_part():
 @pytest.mark.parametrize("part", parts())
 def test_every_part_takes_a_step(part):
     step = _step(Setting(tiny_params(), 8), part)
-    timing = _interleaved({part: step}, repeats=1, warm_up=0)[part]
+    timing = interleaved({part: step}, repeats=1, warm_up=0)[part]
     assert 0 < timing.fastest <= timing.median <= timing.slowest
 
 

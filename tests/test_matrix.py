@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from infocl.checkpoint import Checkpoints, Progress
-from infocl.export import to_onnx
+from infocl.export.graph import to_onnx
 from infocl.objectives import OBJECTIVES
 from infocl.regularizers import REGULARIZERS
 from tests.golden import curves

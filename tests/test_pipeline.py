@@ -11,6 +11,7 @@ import signal
 import time
 
 import pytest
+from ruamel.yaml import YAML
 
 from tests.project import ALL, DOWNSTREAM, Project
 
@@ -49,6 +50,16 @@ def test_the_contract_of_files_and_metrics(project):
     for name in ("encoder.onnx", "encoder.json", "README.md", "SHA256SUMS"):
         assert (project.folder / "exports/encoder" / name).stat().st_size > 0
     assert (project.folder / "report/index.html").stat().st_size > 0
+
+
+def test_the_export_leads_back_to_what_dvc_made(project):
+    lock = YAML(typ="safe").load((project.folder / "dvc.lock").read_text())["stages"]
+    said = json.loads((project.folder / "exports/encoder/encoder.json").read_text())["lineage"]["dvc_stages"]
+    assert said == {
+        stage: {out["path"]: out["md5"] for out in lock[stage]["outs"]}
+        for stage in ("prepare", "targets", "pretrain", "probe", "transfer")
+    }
+    assert said["pretrain"]["models/pretrain"].endswith(".dir")
 
 
 def test_a_second_run_runs_nothing(project):

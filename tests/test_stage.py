@@ -16,9 +16,8 @@ import torch
 
 from infocl.checkpoint import Checkpoints, Progress
 from infocl.encoders import Encoder, save_encoder
-from infocl.errors import InfoCLError, UserError
+from infocl.errors import InfoCLError, UserError, guarded
 from infocl.files import replacing, replacing_folder, write_array, write_json, write_text
-from infocl.stage import guarded
 from tests.workspace import ROOT, raw_params, tiny_params
 
 

@@ -27,7 +27,7 @@ def tiny_params(**export) -> Params:
     raw["data"]["image_size"] = SIZE
     raw["encoder"]["width"] = 0.125
     raw["transfer"]["targets"] = TARGETS
-    raw["export"] |= {"parity_images": 12} | export
+    raw["export"] |= {"parity_images": 12, "max_accuracy_drop": 0.1} | export
     return parse_params(raw)
 
 

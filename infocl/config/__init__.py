@@ -8,11 +8,19 @@ from typing import Annotated, Literal, get_args
 from pydantic import Field, field_validator, model_validator
 
 from infocl.config.base import Model, Probability, Seed, Share, Strength
+from infocl.config.export import ExportParams
 from infocl.config.objectives import ObjectiveParams
 from infocl.config.regularizers import RegParams
 from infocl.config.train import OptimizerParams, ScheduleParams, TrainParams
 
-__all__ = ["ObjectiveParams", "OptimizerParams", "RegParams", "ScheduleParams", "TrainParams"]
+__all__ = [
+    "ExportParams",
+    "ObjectiveParams",
+    "OptimizerParams",
+    "RegParams",
+    "ScheduleParams",
+    "TrainParams",
+]
 
 DataName = Literal["scenes", "cifar10", "cifar100", "stl10", "fashionmnist", "folder"]
 TargetName = Literal[
@@ -118,14 +126,6 @@ class TransferParams(Model):
         if twice:
             raise ValueError(f"names {', '.join(twice)} twice; name each target once")
         return value
-
-
-class ExportParams(Model):
-    """The ONNX file and its proof."""
-
-    opset: Annotated[int, Field(ge=18, le=23)]
-    parity_images: Annotated[int, Field(ge=1, le=100_000)]
-    max_relative_error: Annotated[float, Field(gt=0, le=1)]
 
 
 class Params(Model):

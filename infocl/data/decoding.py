@@ -8,10 +8,12 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 from PIL import Image, ImageOps
 
-from infocl.data.raw import Images
 from infocl.errors import UserError
+
+Images = npt.NDArray[np.uint8]
 
 # Pillow hands EPS to Ghostscript, which runs what is in the file.
 EXTENSIONS = Image.registered_extensions()
@@ -28,15 +30,19 @@ def read_images(files: list[Path], size: int) -> Images:
 
 
 def read_image(path: Path, size: int) -> Images:
-    """Decode one file; EXIF rotation is applied, transparency lies on white.
+    """Decode one file to uint8 (size, size, 3), cropped to the centre; raises as `decode`."""
+    return np.asarray(ImageOps.fit(decode(path), (size, size), Image.Resampling.BILINEAR))
+
+
+def decode(path: Path) -> Image.Image:
+    """Decode one file to RGB: its first frame, EXIF rotation applied, transparency on white.
 
     Raises:
         UserError: the file is not an image, is damaged, or is so large that it may be an attack.
     """
     try:
         with Image.open(path, formats=FORMATS) as opened:
-            upright = ImageOps.exif_transpose(opened)
-            return np.asarray(ImageOps.fit(_to_rgb(upright), (size, size), Image.Resampling.BILINEAR))
+            return _to_rgb(ImageOps.exif_transpose(opened))
     except (Image.DecompressionBombWarning, Image.DecompressionBombError):
         raise UserError(f"{path} has too many pixels to be read safely; shrink or remove it") from None
     except Exception as error:  # decoders of damaged files fail in every way there is
@@ -47,7 +53,32 @@ def read_image(path: Path, size: int) -> Images:
 def _to_rgb(image: Image.Image) -> Image.Image:
     if image.mode.startswith("I;16"):
         return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8)).convert("RGB")
+    if image.mode in ("I", "F"):
+        low, high = np.asarray(image).min(), np.asarray(image).max()
+        if not 0 <= low <= high <= 255:
+            raise ValueError(f"its pixels range from {low:g} to {high:g}, so it is unclear what is white")
     if image.has_transparency_data:
         layered = image.convert("RGBA")
         return Image.alpha_composite(Image.new("RGBA", layered.size, "white"), layered).convert("RGB")
     return image.convert("RGB")
+
+
+def images_below(folder: Path) -> list[Path]:
+    """All image files below a folder, sorted, but not below hidden ones, where programs keep thumbnails.
+
+    Raises:
+        UserError: there are none.
+    """
+    found = sorted(path for path in folder.rglob("*") if is_image(path) and _visible(path, folder))
+    if not found:
+        raise UserError(f"{folder} holds no images; put some there or remove the folder")
+    return found
+
+
+def is_image(path: Path) -> bool:
+    """A file with the suffix of a format that is read, and not hidden."""
+    return path.suffix.lower() in SUFFIXES and not path.name.startswith(".") and path.is_file()
+
+
+def _visible(path: Path, folder: Path) -> bool:
+    return not any(part.startswith(".") for part in path.relative_to(folder).parts)

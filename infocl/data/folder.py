@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from infocl.data.decoding import SUFFIXES, read_images
+from infocl.data.decoding import images_below, is_image, read_images
 from infocl.data.raw import Labels, RawSet, RawSplit, Request
 from infocl.errors import UserError
 from infocl.files import sha256_file
@@ -64,36 +64,20 @@ def _check_classes(root: Path, classes: list[str]) -> None:
         raise UserError(
             f"{root / classes[0]} is the only class; add another, or set data.root to it to go without labels"
         )
-    if classes and (stray := next((path for path in sorted(root.iterdir()) if _is_image(path)), None)):
+    if classes and (stray := next((path for path in sorted(root.iterdir()) if is_image(path)), None)):
         raise UserError(f"{stray} lies beside class folders; move it into one of them or remove it")
 
 
 def _find(folder: Path, classes: list[str]) -> Found:
     """All image files below a folder, in a fixed order, and their labels."""
     if not classes:
-        return _images_below(folder), None
+        return images_below(folder), None
     files, labels = [], []
     for index, name in enumerate(classes):
-        below = _images_below(folder / name)
+        below = images_below(folder / name)
         files += below
         labels += [index] * len(below)
     return files, np.array(labels, np.int64)
-
-
-def _is_image(path: Path) -> bool:
-    return path.suffix.lower() in SUFFIXES and not path.name.startswith(".") and path.is_file()
-
-
-def _visible(path: Path, folder: Path) -> bool:
-    """Not below a hidden folder, where other programs keep copies such as thumbnails."""
-    return not any(part.startswith(".") for part in path.relative_to(folder).parts)
-
-
-def _images_below(folder: Path) -> list[Path]:
-    found = sorted(path for path in folder.rglob("*") if _is_image(path) and _visible(path, folder))
-    if not found:
-        raise UserError(f"{folder} holds no images; put some there or remove the folder")
-    return found
 
 
 def _held_out(root: Path, found: Found, classes: list[str], share: float) -> dict[str, Found]:

@@ -42,9 +42,9 @@ CONFIG_KEYS: dict[str, type | tuple[type, ...]] = {
     "encoder": dict,
 }
 ABOUT_KEYS: dict[str, type | tuple[type, ...]] = {
-    **dict.fromkeys(("input", "output", "parity"), dict),
+    **dict.fromkeys(("input", "output", "parity", "variants", "example"), dict),
     **dict.fromkeys(("onnx_sha256", "weights_sha256"), str),
-    "opset": int,
+    **dict.fromkeys(("opset", "dim"), int),
 }
 NEEDED_COLUMNS = ("step", "epoch", "loss", "objective", "regularizer")
 

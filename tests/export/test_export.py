@@ -13,11 +13,14 @@ import onnx
 import onnxruntime
 import pytest
 import torch
+from PIL import Image
 
 from infocl.encoders import load_encoder
-from infocl.errors import InfoCLError, UserError
-from infocl.export import export_encoder, to_onnx
-from infocl.parity import compare
+from infocl.errors import UserError
+from infocl.export.compare import compare
+from infocl.export.graph import to_onnx
+from infocl.export.preprocessing import square_unit_range
+from infocl.export.run import export_encoder
 from tests.tiny_run import (
     CLASSES,
     SIZE,
@@ -66,17 +69,18 @@ def test_channels_are_red_green_blue(project):
 def test_the_interface_is_the_documented_one(project):
     model = session()
     (image,), (embedding,) = model.get_inputs(), model.get_outputs()
-    assert (image.name, image.type, image.shape) == ("image", "tensor(uint8)", ["N", SIZE, SIZE, 3])
+    assert (image.name, image.type, image.shape) == ("image", "tensor(uint8)", ["N", "H", "W", 3])
     assert (embedding.name, embedding.type, embedding.shape) == ("embedding", "tensor(float)", ["N", 64])
     said = about()
     assert said["input"] == {
         "name": "image",
         "dtype": "uint8",
-        "shape": ["N", SIZE, SIZE, 3],
+        "shape": ["N", "H", "W", 3],
         "channels": "RGB",
     }
     assert said["output"] == {"name": "embedding", "dtype": "float32", "shape": ["N", 64]}
     assert said["normalized"] is False
+    assert (said["dim"], said["image_size"], said["format"]) == (64, SIZE, 2)
 
 
 def test_the_file_is_valid_whole_and_of_the_asked_operator_set(project):
@@ -85,11 +89,81 @@ def test_the_file_is_valid_whole_and_of_the_asked_operator_set(project):
     assert [(entry.domain, entry.version) for entry in model.opset_import] == [("", 18)]
     assert all(not tensor.external_data for tensor in model.graph.initializer)
     assert {path.name for path in EXPORT.iterdir()} == {
-        "encoder.onnx",
-        "encoder.json",
-        "README.md",
-        "SHA256SUMS",
+        *("encoder.onnx", "encoder.float.onnx", "encoder.fp16.onnx", "encoder.int8.onnx"),
+        *("encoder.json", "example.npz", "README.md", "SHA256SUMS"),
     }
+
+
+@pytest.mark.parametrize(
+    ("name", "weights"), [("float", 1), ("fp16", 10), ("int8", 3)], ids=["float", "float16", "int8"]
+)
+def test_variants_are_of_their_kind_and_of_standard_operators(project, name, weights):
+    """Types as onnx numbers them: 1 float32, 3 int8, 10 float16; int8 has a scale for each channel."""
+    model = onnx.load(EXPORT / f"encoder.{name}.onnx")
+    assert {node.domain for node in model.graph.node} == {""}
+    assert model.ir_version == 8
+    kernels = [tensor for tensor in model.graph.initializer if len(tensor.dims) == 4 and tensor.dims[1] > 1]
+    kernels = [tensor for tensor in kernels if tensor.dims[0] > 1]
+    assert {tensor.data_type for tensor in kernels} == {weights}
+    assert len(kernels) == 20
+    scales = {tensor.name: list(tensor.dims) for tensor in model.graph.initializer if "weight" in tensor.name}
+    per_channel = [dims for key, dims in scales.items() if key.endswith("_scale")]
+    assert (len(per_channel) >= 20 and all(dims and dims[0] >= 8 for dims in per_channel)) == (name == "int8")
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (5, 9), (SIZE, SIZE), (40, 23)])
+@pytest.mark.parametrize(("name", "tolerance"), [("", 1e-5), ("fp16.", 3e-3), ("int8.", 0.5)])
+def test_every_variant_takes_images_of_any_size(project, name, tolerance, shape):
+    height, width = shape
+    digits = [Image.fromarray(image) for image in digit_images(0, 3)[0]]
+    images = np.stack([np.asarray(digit.resize((width, height))) for digit in digits])
+    (found,) = session(EXPORT / f"encoder.{name}onnx").run(["embedding"], {"image": images})
+    encoder, _ = load_encoder(Path("models/pretrain"))
+    with torch.inference_mode():
+        expected = encoder(square_unit_range(torch.from_numpy(images), SIZE)).numpy()
+    assert found.dtype == np.float32
+    assert compare(found, expected)[1] < tolerance
+
+
+def test_the_float_file_takes_prepared_images(project):
+    model = session(EXPORT / "encoder.float.onnx")
+    (image,) = model.get_inputs()
+    assert (image.name, image.type, image.shape) == ("image", "tensor(float)", ["N", 3, SIZE, SIZE])
+    said = about()["float_input"]
+    assert (said["input"]["dtype"], said["input"]["shape"]) == ("float32", image.shape)
+    images = digit_images(0, 3)[0]
+    unit = images.transpose(0, 3, 1, 2).astype(np.float32) / 255
+    (found,), (expected,) = model.run(None, {"image": unit}), session().run(None, {"image": images})
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-6)
+
+
+def test_the_example_is_ten_real_images_and_what_the_file_gives_of_them(project):
+    example = np.load(EXPORT / "example.npz", allow_pickle=False)
+    images, embeddings = example["images"], example["embeddings"]
+    assert (images.shape, images.dtype) == ((10, SIZE, SIZE, 3), np.uint8)
+    assert (embeddings.shape, embeddings.dtype) == ((10, 64), np.float32)
+    test = np.load("data/prepared/scenes/test/images.npy")
+    assert all((test == image).all(axis=(1, 2, 3)).any() for image in images)
+    assert len(np.unique(images, axis=0)) == 10
+    (found,) = session().run(None, {"image": images})
+    np.testing.assert_allclose(found, embeddings, rtol=1e-5, atol=1e-6)
+    assert about()["example"] == {"file": "example.npz", "images": 10, "max_relative_error": 1e-4}
+
+
+def test_every_variant_is_described_by_its_own_file(project):
+    said = about()
+    assert said["variants"].keys() == {"float32", "float16", "int8"}
+    for row in said["variants"].values():
+        content = (EXPORT / row["file"]).read_bytes()
+        assert row["shipped"] is True
+        assert (row["bytes"], row["sha256"]) == (len(content), hashlib.sha256(content).hexdigest())
+        assert row["probe_accuracy_torch"] == said["variants"]["float32"]["probe_accuracy_torch"] > 0.5
+        assert abs(row["probe_accuracy"] - row["probe_accuracy_torch"]) <= 0.1
+    errors = [said["variants"][name]["relative_error"] for name in ("float32", "float16", "int8")]
+    sizes = [said["variants"][name]["bytes"] for name in ("float32", "float16", "int8")]
+    assert errors == sorted(errors)
+    assert 0 < errors[0] < 1e-5 < errors[1] < 2e-3 < errors[2] < 0.2
+    assert sizes[0] > 1.8 * sizes[1] > 2.5 * sizes[2]
 
 
 @pytest.mark.parametrize("opset", [23])
@@ -107,10 +181,11 @@ def test_nothing_tells_of_the_machine_or_of_the_code(project):
     everything = b"".join(contents().values())
     hints = [ROOT, Path.home(), project, Path(sys.prefix), Path.cwd()]
     assert [str(hint) for hint in hints if len(str(hint)) > 1 and str(hint).encode() in everything] == []
-    onnx_bytes = (EXPORT / "encoder.onnx").read_bytes()
+    onnx_bytes = b"".join(path.read_bytes() for path in EXPORT.glob("*.onnx"))
     for trace in (
         b"infocl.export",
-        b"_FromPixels",
+        b"_Network",
+        b"/tmp",
         b"stack_trace",
         b"pkg.torch",
         b".py",
@@ -136,11 +211,12 @@ def test_exporting_twice_gives_the_same_bytes(project):
 def test_metadata_of_the_file_and_the_json_agree(project):
     said = about()
     props = session().get_modelmeta().custom_metadata_map
-    for key, value in said.items():
-        if key in ("bytes", "onnx_sha256"):
-            assert key not in props
-        else:
-            assert props[key] == (value if isinstance(value, str) else json.dumps(value)), key
+    measured = {"bytes", "onnx_sha256", "parity", "variants", "float_input", "example", "signature"}
+    assert said.keys() - props.keys() == measured
+    for key in said.keys() - measured:
+        value = said[key]
+        assert props[key] == (value if isinstance(value, str) else json.dumps(value)), key
+    assert props["variant"] == "float32"
     config = json.loads(Path("models/pretrain/config.json").read_text())
     shared = [
         "version",
@@ -175,6 +251,9 @@ def test_metrics_are_those_of_the_proof(exported, project):
     assert metrics["parity_images"] == parity["images"] == 12
     assert metrics["bytes"] == about()["bytes"]
     assert metrics["onnxruntime_images_per_second"] > 0 < metrics["torch_images_per_second"]
+    for name, row in metrics["variants"].items():
+        assert row["images_per_second"] > 0
+        assert row["relative_error"] == about()["variants"][name]["relative_error"]
 
 
 def test_sha256sum_agrees_and_notices_damage(project):
@@ -183,17 +262,6 @@ def test_sha256sum_agrees_and_notices_damage(project):
     with (EXPORT / "encoder.onnx").open("ab") as stream:
         stream.write(b"\0")
     assert subprocess.run(command, cwd=EXPORT, capture_output=True).returncode == 1
-
-
-def test_an_intolerable_error_touches_nothing(project):
-    before = contents()
-    with pytest.raises(
-        InfoCLError, match=r"export\.max_relative_error 1e-12; nothing was exported"
-    ) as caught:
-        export_encoder(tiny_params(max_relative_error=1e-12))
-    assert not isinstance(caught.value, UserError)
-    assert contents() == before
-    assert [path.name for path in Path("exports").iterdir()] == ["encoder"]
 
 
 def _damage(path, change=lambda data: data[:-100]):
@@ -205,6 +273,7 @@ def _damage(path, change=lambda data: data[:-100]):
     [
         (lambda: _damage(Path("models/pretrain/encoder.safetensors")), "encoder.safetensors.*repro pretrain"),
         (lambda: _damage(Path("data/prepared/scenes/test/images.npy")), "images.npy.*repro prepare"),
+        (lambda: Path("data/prepared/scenes/train/images.npy").unlink(), "train/images.npy.*repro prepare"),
         (lambda: Path("metrics/probe.json").unlink(), "probe.json is missing.*repro probe"),
         (
             lambda: Path("metrics/transfer.json").write_text("{}"),
@@ -231,13 +300,3 @@ def test_without_labels_and_without_a_test_split(tmp_path, monkeypatch):
     assert metrics["parity_images"] == 60
     assert about()["metrics"]["source"] is None
     assert "The data set scenes has no labels" in (EXPORT / "README.md").read_text()
-
-
-def test_compare_against_numbers_worked_by_hand():
-    expected = np.array([[3.0, 4.0], [0.0, 0.0], [1.0, 0.0]], dtype=np.float32)
-    found = np.array([[3.0, 4.5], [0.0, 0.0], [1.0, 1.0]], dtype=np.float32)
-    absolute, relative, cosine = compare(found, expected)
-    assert (absolute, relative) == (1.0, 1.0)
-    assert cosine == pytest.approx(np.sqrt(0.5))
-    assert compare(expected[1:2], expected[1:2]) == (0.0, 0.0, 1.0)
-    assert compare(found[:1], expected[1:2])[1] > 1e20, "a zero embedding that is not zero is an error"

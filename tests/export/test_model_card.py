@@ -26,7 +26,8 @@ def test_the_cards_example_runs_in_five_lines(project):
     assert sum(bool(line) for line in code.splitlines()) == 5
     done = subprocess.run([sys.executable, "-c", code], cwd=EXPORT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    assert done.stdout == "(4, 64) float32\n"
+    shape, error = re.fullmatch(r"(\(10, 64\)) (\S+)\n", done.stdout).groups()
+    assert (shape, float(error) < 1e-4) == ("(10, 64)", True)
 
 
 def test_the_card_is_read_by_hubs_and_says_the_figures(project):

@@ -1,0 +1,150 @@
+"""`infocl embed`: image files to a table of embeddings, in memory that does not grow with their number."""
+
+from __future__ import annotations
+
+import json
+import os
+import warnings
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
+from PIL import Image
+
+from infocl.data.decoding import Images, decode
+from infocl.deploy.about import Export
+from infocl.deploy.session import Encoder
+from infocl.errors import UserError
+from infocl.files import replacing
+from infocl.progress import StepProgress
+from infocl.wording import counted
+
+BATCH, BATCH_BYTES = 64, 32 << 20  # images of one size that the encoder takes at once, and their pixels
+CHUNK, CHUNK_BYTES = 1024, 128 << 20  # images decoded before the encoder runs, and their pixels
+LINE_EVERY = 1000  # images between two lines of progress when not on a terminal
+Decoded = tuple[str, Images | UserError]
+
+
+def embed_files(files: Sequence[Path], output: Path, *, encoder: Path, variant: str, strict: bool) -> None:
+    """Write the embeddings of image files as a Parquet table, one row for each in the given order.
+
+    Columns: `path` (text), `embedding` (D float32). The metadata key `infocl` says which encoder made them.
+
+    Args:
+        files: of any format that Pillow reads.
+        output: replaced once all is done.
+        encoder: an exported folder.
+        variant: one that it ships.
+        strict: refuse the first file that cannot be read, instead of naming and skipping it.
+
+    Raises:
+        UserError: the encoder cannot be used, or no file (with `strict`, one file) cannot be read.
+    """
+    if output.suffix != ".parquet":
+        raise UserError(f"-o {output} does not end in .parquet, the only format written; rename it")
+    model = Encoder(Export(encoder), variant)
+    skipped = 0
+    schema = _schema(model)
+    with (
+        replacing(output) as temporary,
+        temporary.open("wb") as stream,
+        pq.ParquetWriter(stream, schema) as writer,
+        StepProgress("Embedding", len(files), done=0, line_every=LINE_EVERY) as progress,
+    ):
+        for chunk in _chunks(_decoded(files)):
+            for _, image in chunk:
+                if isinstance(image, UserError):
+                    if strict:
+                        raise image
+                    progress.say(f"infocl: skipped: {image}")
+                    skipped += 1
+                progress.advance()
+                progress.figures(f"{skipped} skipped")
+            good = [(path, image) for path, image in chunk if not isinstance(image, UserError)]
+            if good:
+                writer.write_batch(_rows(model, good, schema))
+        if skipped == len(files):
+            raise UserError("none of the files can be read as an image; nothing was written")
+    done = f"Embedded {counted(len(files) - skipped, 'image')} into {output}"
+    rest = f"; {counted(skipped, 'file')} skipped." if skipped else "."
+    print(f"{done} ({model.export.about.dim} numbers each){rest}")
+
+
+def _schema(model: Encoder) -> pa.Schema:
+    about, raw = model.export.about, model.export.raw
+    said = {
+        "encoder_sha256": model.file.sha256,
+        "encoder_file": model.file.file,
+        "variant": model.variant,
+        "dim": about.dim,
+        "normalized": about.normalized,
+        **{key: raw.get(key) for key in ("version", "data", "objective", "regularizer", "weights_sha256")},
+    }
+    columns = [("path", pa.string()), ("embedding", pa.list_(pa.float32(), about.dim))]
+    return pa.schema(columns, metadata={"infocl": json.dumps(said), "encoder_sha256": model.file.sha256})
+
+
+def _decoded(files: Sequence[Path]) -> Iterator[Decoded]:
+    """Decode in threads, in order, and never more than a few images ahead."""
+    threads = os.cpu_count() or 1
+    waiting: deque[Future[Decoded]] = deque()
+    # Outside the threads, because filters of warnings belong to the whole process.
+    with warnings.catch_warnings(), ThreadPoolExecutor(threads) as pool:
+        warnings.simplefilter("error", Image.DecompressionBombWarning)
+        try:
+            for path in files:
+                waiting.append(pool.submit(_square, path))
+                if len(waiting) > threads:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def _square(path: Path) -> Decoded:
+    """The middle square of an image, which is all that the encoder uses, so that fewer sizes remain."""
+    name = str(path)
+    try:
+        name.encode()
+        image = decode(path)
+        side = min(image.size)
+        left, top = (image.width - side) // 2, (image.height - side) // 2
+        return name, np.asarray(image.crop((left, top, left + side, top + side)))
+    except UnicodeEncodeError:
+        return name, UserError(f"{os.fsencode(path)!r} has a name that is not UTF-8; rename it")
+    except UserError as error:
+        return name, error
+
+
+def _chunks(decoded: Iterator[Decoded]) -> Iterator[list[Decoded]]:
+    chunk: list[Decoded] = []
+    held = 0
+    for path, image in decoded:
+        chunk.append((path, image))
+        held += 0 if isinstance(image, UserError) else image.nbytes
+        if len(chunk) == CHUNK or held >= CHUNK_BYTES:
+            yield chunk
+            chunk, held = [], 0
+    if chunk:
+        yield chunk
+
+
+def _rows(model: Encoder, images: Sequence[tuple[str, Images]], schema: pa.Schema) -> pa.RecordBatch:
+    """Embed images of several sizes, those of one size together, and put them back in order."""
+    by_size: dict[int, list[int]] = {}
+    for row, (_, image) in enumerate(images):
+        by_size.setdefault(len(image), []).append(row)
+    embeddings: npt.NDArray[np.float32] = np.empty((len(images), model.export.about.dim), np.float32)
+    for rows in by_size.values():
+        batch = max(1, min(BATCH, BATCH_BYTES // images[rows[0]][1].nbytes))
+        for start in range(0, len(rows), batch):
+            some = rows[start : start + batch]
+            embeddings[some] = model.embed(np.stack([images[row][1] for row in some]))
+    numbers = pa.FixedSizeListArray.from_arrays(pa.array(embeddings.ravel()), model.export.about.dim)
+    return pa.record_batch([pa.array([path for path, _ in images]), numbers], schema=schema)

@@ -1,0 +1,126 @@
+"""`infocl serve`: an exported encoder behind KServe's model server."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from infocl.deploy.about import Export, Tensor
+from infocl.deploy.session import Encoder
+from infocl.errors import UserError
+
+NAME = "encoder"
+DATATYPES = {"uint8": "UINT8", "float32": "FP32"}
+
+
+def serve_folder(folder: Path, variant: str, *, port: int, grpc_port: int | None) -> None:
+    """Serve a variant as the model `encoder` over the Open Inference Protocol (KServe v2), until stopped.
+
+    Args:
+        folder: the exported one.
+        variant: one that it ships.
+        port: of HTTP, on every network interface of the machine, without access control.
+        grpc_port: of gRPC, likewise; None leaves it off.
+
+    Raises:
+        UserError: the folder cannot be used, or a port is taken.
+    """
+    encoder = Encoder(Export(folder), variant)
+    for option, wanted in (("--port", port), ("--grpc-port", grpc_port)):
+        if wanted is not None:
+            _require_free(option, wanted)
+    sys.argv = sys.argv[:1]  # KServe reads options of its own from the command line when it is imported
+    import kserve
+
+    server = kserve.ModelServer(
+        http_port=port,
+        grpc_port=grpc_port or 0,
+        enable_grpc=grpc_port is not None,
+        enable_latency_logging=False,
+    )
+    server.start([_model(encoder)])
+
+
+def _require_free(option: str, port: int) -> None:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("", port))
+        except OSError as error:
+            raise UserError(f"{option} {port} cannot be used ({error.strerror}); name another") from None
+
+
+def _model(encoder: Encoder) -> Any:
+    """What KServe's server asks of a model; a class in here, because KServe is imported on demand."""
+    from kserve import InferRequest, InferResponse, Model
+    from kserve.errors import InvalidInput
+    from kserve.protocol.infer_type import InferOutput
+
+    def images_of(request: Any) -> npt.NDArray[np.uint8]:
+        if not isinstance(request, InferRequest):
+            raise InvalidInput("only the Open Inference Protocol v2 is served; ask /v2/models/encoder/infer")
+        return _images([(part.name, part.datatype, part.shape, part.as_numpy) for part in request.inputs])
+
+    class Served(Model):  # type: ignore[misc]
+        def __init__(self) -> None:
+            super().__init__(NAME)
+            self.ready = True
+
+        def get_input_types(self) -> list[dict[str, Any]]:
+            return [_tensor(encoder.file.input)]
+
+        def get_output_types(self) -> list[dict[str, Any]]:
+            return [_tensor(encoder.export.about.output)]
+
+        async def predict(self, payload: Any, headers: Any = None) -> Any:
+            try:
+                # In a thread, so that the server stays able to say that it lives.
+                embeddings = await asyncio.to_thread(encoder.embed, images_of(payload))
+            except UserError as error:
+                raise InvalidInput(str(error)) from None
+            output = InferOutput(
+                encoder.export.about.output.name, list(embeddings.shape), DATATYPES["float32"]
+            )
+            output.set_data_from_numpy(embeddings, binary_data=payload.use_binary_outputs)
+            return InferResponse(
+                payload.id or "",
+                NAME,
+                [output],
+                use_binary_outputs=payload.use_binary_outputs,
+                requested_outputs=payload.request_outputs,
+            )
+
+    return Served()
+
+
+def _images(inputs: list[tuple[str, str, list[int], Any]]) -> npt.NDArray[np.uint8]:
+    """The images of a request.
+
+    Raises:
+        UserError: it holds something else.
+    """
+    names = [name for name, *_ in inputs]
+    if names != ["image"]:
+        raise UserError(f"the request has the inputs {names}; give one, image")
+    _, datatype, shape, as_numpy = inputs[0]
+    if datatype != "UINT8" or len(shape) != 4 or shape[3] != 3 or min(shape[1:]) < 1:
+        raise UserError(f"image is {datatype} {shape}; give UINT8 [N, H, W, 3]")
+    try:
+        images: npt.NDArray[np.uint8] = as_numpy()
+    except (ValueError, OverflowError) as error:
+        raise UserError(
+            f"image cannot be read ({error}); give {np.prod(shape)} numbers from 0 to 255"
+        ) from None
+    return images
+
+
+def _tensor(said: Tensor) -> dict[str, Any]:
+    """A tensor of `encoder.json` in the words of the protocol, where -1 stands for any size."""
+    shape = [size if isinstance(size, int) else -1 for size in said.shape]
+    return {"name": said.name, "datatype": DATATYPES[said.dtype], "shape": shape}

@@ -1,0 +1,58 @@
+"""A model repository for NVIDIA's Triton Inference Server."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from infocl.deploy.about import Export
+from infocl.deploy.session import Encoder
+from infocl.errors import UserError
+from infocl.files import replacing_folder, write_text
+
+NAME = "encoder"
+# Requests for images of one size are put together; the first dimension is left out, as Triton wants it.
+CONFIG = """# {file} of an InfoCL export, SHA-256 {sha256}
+name: "{name}"
+platform: "onnxruntime_onnx"
+max_batch_size: {batch}
+input [ {{ name: "{input}" data_type: TYPE_UINT8 dims: [ -1, -1, 3 ] }} ]
+output [ {{ name: "{output}" data_type: TYPE_FP32 dims: [ {dim} ] }} ]
+dynamic_batching {{ }}
+parameters {{ key: "encoder_sha256" value {{ string_value: "{sha256}" }} }}
+"""
+LARGEST_BATCH = 64
+
+
+def write_repository(folder: Path, repository: Path, variant: str) -> None:
+    """Write a variant as the model `encoder`, version 1, of a Triton model repository.
+
+    Args:
+        folder: the exported one.
+        variant: one that it ships.
+        repository: gets a folder `encoder`, which must not hold anything else than such a model.
+
+    Raises:
+        UserError: the folder cannot be used, or the repository holds another model of that name.
+    """
+    encoder = Encoder(Export(folder), variant)
+    model = repository / NAME
+    if model.exists() and not (model / "config.pbtxt").is_file():
+        raise UserError(f"{model} is there and is no Triton model; move it away or name another repository")
+    with replacing_folder(model) as temporary:
+        write_text(temporary / "config.pbtxt", _config(encoder))
+        target = temporary / "1" / "model.onnx"
+        target.parent.mkdir()
+        target.write_bytes(encoder.path.read_bytes())
+    print(f"Wrote {model}; serve it with tritonserver --model-repository={repository.resolve()}")
+
+
+def _config(encoder: Encoder) -> str:
+    return CONFIG.format(
+        name=NAME,
+        file=encoder.path.name,
+        sha256=encoder.file.sha256,
+        batch=LARGEST_BATCH,
+        input=encoder.file.input.name,
+        output=encoder.export.about.output.name,
+        dim=encoder.export.about.dim,
+    )

@@ -1,0 +1,140 @@
+"""`encoder.json`: everything that a program may want to know of an export, without figures of speed."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import onnx
+import onnxruntime
+import torch
+
+from infocl.config import ExportParams
+from infocl.data.prepared import Prepared
+from infocl.encoders import Encoder
+from infocl.export.graph import OUTPUT
+from infocl.export.lineage import lineage
+from infocl.export.preprocessing import INPUT, describe_preprocessing
+from infocl.export.proof import Figures, Yardstick
+from infocl.export.signing import NAMESPACE, SUFFIX
+from infocl.results import read_probe, read_transfer
+
+FORMAT = 2
+SUMS_FILE = "SHA256SUMS"
+# `python -m benchmarks.runtimes` measures them; each loaded every variant and gave the example's embeddings.
+TRIED_OPSET = 18
+TRIED_RUNTIMES = (
+    "1.16.3",
+    "1.17.3",
+    "1.18.1",
+    "1.19.2",
+    "1.20.1",
+    "1.21.1",
+    "1.22.1",
+    "1.23.2",
+    "1.24.4",
+    "1.32.0",
+)
+
+
+def describe(
+    encoder: Encoder, config: Mapping[str, Any], data: Prepared, params: ExportParams
+) -> dict[str, Any]:
+    """The facts that hold for every file of the export, and go into the metadata of each."""
+    trained = ("version", "data", "objective", "regularizer", "reg_weight", "epochs", "seed")
+    proof = ("params_sha256", "git_revision", "weights_sha256")
+    size, mean, std = data.image_size, config["mean"], config["std"]
+    return {
+        "format": FORMAT,
+        **{key: config.get(key) for key in (*trained, *proof)},
+        "data_sha256": data.meta.get("source_sha256"),
+        "data_licence": data.meta.get("licence"),
+        "licence": data.meta.get("licence"),
+        "lineage": lineage(config, data),
+        "encoder": encoder.params.model_dump(),
+        "input": {"name": INPUT, "dtype": "uint8", "shape": ["N", "H", "W", 3], "channels": "RGB"},
+        "output": {"name": OUTPUT, "dtype": "float32", "shape": ["N", encoder.dim]},
+        "dim": encoder.dim,
+        "normalized": False,
+        "image_size": size,
+        "mean": mean,
+        "std": std,
+        "preprocessing": describe_preprocessing(size, mean, std),
+        "opset": params.opset,
+        "ir_version": onnx.helper.find_min_ir_version_for([onnx.helper.make_opsetid("", params.opset)]),
+        "onnxruntime_tried": list(TRIED_RUNTIMES)
+        if params.opset == TRIED_OPSET
+        else [onnxruntime.__version__],
+        "metrics": _metrics(),
+    }
+
+
+def describe_float_input(size: int) -> dict[str, Any]:
+    """The input of the file for those who prepare images themselves."""
+    return {
+        "name": INPUT,
+        "dtype": "float32",
+        "shape": ["N", 3, size, size],
+        "channels": "RGB",
+        "range": [0, 1],
+    }
+
+
+def describe_parity(figures: Figures, yardstick: Yardstick, params: ExportParams) -> dict[str, Any]:
+    """How near the float32 file is to torch."""
+    return {
+        "images": len(yardstick.images),
+        "other_sizes": [list(images.shape[1:3]) for images, _ in yardstick.resized],
+        "max_abs_error": figures.max_abs_error,
+        "max_relative_error": figures.max_relative_error,
+        "cosine_min": 1 - figures.max_cosine_distance,
+        "tolerance": params.max_relative_error.float32,
+        "compared": f"onnxruntime {onnxruntime.__version__} with torch {torch.__version__}, float32, CPU",
+    }
+
+
+def describe_variant(figures: Figures, yardstick: Yardstick, reason: str | None) -> dict[str, Any]:
+    """What was measured of a variant, and why it is not shipped where it is not; NaN becomes null."""
+    task = yardstick.task
+    said: dict[str, Any] = {
+        "relative_error": figures.max_relative_error,
+        "cosine_distance": figures.max_cosine_distance,
+        "neighbour_agreement": figures.neighbour_agreement,
+        "probe_accuracy": figures.probe_accuracy,
+        "probe_accuracy_torch": yardstick.probe_accuracy,
+        "probe_train_images": len(task.train[1]) if task else None,
+        "probe_test_images": len(task.test[1]) if task else None,
+        "shipped": reason is None,
+    }
+    finite = {
+        key: None if isinstance(value, float) and not math.isfinite(value) else value
+        for key, value in said.items()
+    }
+    return finite | ({} if reason is None else {"reason": reason})
+
+
+def describe_signature(key_fingerprint: str | None) -> dict[str, Any] | None:
+    """How to check who made the folder; None without a key."""
+    if key_fingerprint is None:
+        return None
+    return {
+        "file": SUMS_FILE + SUFFIX,
+        "of": SUMS_FILE,
+        "namespace": NAMESPACE,
+        "key": key_fingerprint,
+        "check": "ssh-keygen -Y verify -f ALLOWED_SIGNERS -I SIGNER "
+        f"-n {NAMESPACE} -s {SUMS_FILE}{SUFFIX} < {SUMS_FILE}",
+    }
+
+
+def _metrics() -> dict[str, Any]:
+    probe, transfer = read_probe(), read_transfer()
+    return {
+        "source": probe.source.model_dump(mode="json") if probe.source else None,
+        "mean_transfer_accuracy": transfer.mean_accuracy,
+        "mean_transfer_accuracy_ci95": list(transfer.mean_accuracy_ci95),
+        "transfer": {name: row.model_dump(mode="json") for name, row in transfer.targets.items()},
+        "rankme": probe.rankme,
+        "dead_units": probe.dead_units,
+    }

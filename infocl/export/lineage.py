@@ -1,0 +1,61 @@
+"""Where an export comes from: hashes of data, params, code and weights, and those of the DVC stages."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from infocl.data.prepared import Prepared
+from infocl.errors import UserError
+from infocl.layout import METRICS
+from infocl.params_file import read_yaml
+
+DVC_LOCK = Path("dvc.lock")
+EARLIER = ("prepare", "targets", "pretrain", "probe", "transfer")
+
+
+def lineage(config: Mapping[str, Any], data: Prepared) -> dict[str, Any]:
+    """Hashes that lead back to what made the encoder; a key of unknown origin is null.
+
+    Args:
+        config: of the pretrained encoder.
+        data: the source data set.
+    """
+    known = ("version", "params_sha256", "git_revision", "weights_sha256")
+    return {
+        "data_sha256": data.meta.get("source_sha256"),
+        **{key: config.get(key) for key in known},
+        "dvc_stages": dvc_hashes(),
+    }
+
+
+def dvc_hashes() -> dict[str, dict[str, str]]:
+    """What dvc.lock says that each earlier stage made: hashes by path, by stage.
+
+    A stage that was run by hand since is left out: its metrics, which hold times, are not those of the lock.
+
+    Raises:
+        UserError: dvc.lock is damaged.
+    """
+    if not DVC_LOCK.exists():
+        return {}
+    try:
+        stages = read_yaml(DVC_LOCK)["stages"]
+        made = {
+            name: {str(out["path"]): str(out["md5"]) for out in stages[name]["outs"]}
+            for name in EARLIER
+            if name in stages
+        }
+    except (KeyError, TypeError):
+        raise UserError(f"{DVC_LOCK} is damaged; restore it (git checkout {DVC_LOCK})") from None
+    return {name: outs for name, outs in made.items() if _current(name, outs)}
+
+
+def _current(stage: str, outs: Mapping[str, str]) -> bool:
+    metrics = METRICS / f"{stage}.json"
+    if not metrics.exists():
+        return False
+    content = hashlib.md5(metrics.read_bytes(), usedforsecurity=False).hexdigest()
+    return outs.get(metrics.as_posix()) == content

@@ -1,0 +1,103 @@
+"""Stage export: the encoder as ONNX files that were compared with torch, and what goes with them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from infocl.config import Params
+from infocl.data.prepared import Prepared, load_prepared
+from infocl.encoders import load_encoder
+from infocl.errors import UserError
+from infocl.evaluate.run import check_image_size
+from infocl.export.about import SUMS_FILE, describe, describe_parity, describe_signature
+from infocl.export.build import Bench, Outcome, build_files
+from infocl.export.proof import Yardstick, measure_torch
+from infocl.export.signing import fingerprint, sign
+from infocl.files import replacing_folder, sha256_file, write_json, write_text
+from infocl.layout import EXPORT, PREPARED, PRETRAIN
+from infocl.model_card import render_card
+from infocl.results import ABOUT_FILE
+
+CARD_FILE = "README.md"
+
+
+def export_encoder(params: Params) -> dict[str, Any]:
+    """Write `exports/encoder/`: the ONNX files, an example, `encoder.json`, the model card, the checksums.
+
+    float16 and int8 are left out where they break a limit of the block `export`.
+
+    Returns:
+        The metrics of the stage.
+
+    Raises:
+        UserError: the encoder, the data or the metrics are missing, or do not belong together, or the
+            signing key cannot be used.
+        InfoCLError: the encoder has collapsed, or float32 breaks a limit. In each case
+            `exports/encoder/` stays as it was.
+    """
+    encoder, config = load_encoder(PRETRAIN)
+    data = load_prepared(PREPARED / params.data.name)
+    _check_pair(config, data)
+    key = params.export.signing_key
+    signature = describe_signature(fingerprint(key) if key else None)
+    about = describe(encoder, config, data, params.export)
+    yardstick = measure_torch(encoder, data, params)
+    with replacing_folder(EXPORT) as folder:
+        outcomes, files = build_files(Bench(folder, encoder, data, params.export, yardstick, about))
+        about |= {
+            "parity": describe_parity(outcomes["float32"].figures, yardstick, params.export),
+            "bytes": files["variants"]["float32"]["bytes"],
+            "onnx_sha256": files["variants"]["float32"]["sha256"],
+            **files,
+            "signature": signature,
+        }
+        write_json(folder / ABOUT_FILE, about)
+        write_text(folder / CARD_FILE, render_card(about))
+        _write_sums(folder)
+        if key:
+            sign(folder / SUMS_FILE, key)
+    return _metrics(outcomes, about, yardstick)
+
+
+def _check_pair(config: Mapping[str, Any], data: Prepared) -> None:
+    check_image_size(data, config)
+    if config.get("data") != data.name:
+        raise UserError(
+            f"{PRETRAIN} was trained on {config.get('data')}, but data.name is {data.name}; "
+            "run the pretrain stage again (dvc repro pretrain)"
+        )
+
+
+def _write_sums(folder: Path) -> None:
+    sums = "".join(f"{sha256_file(path)}  {path.name}\n" for path in sorted(folder.iterdir()))
+    write_text(folder / SUMS_FILE, sums)
+
+
+def _metrics(
+    outcomes: Mapping[str, Outcome], about: Mapping[str, Any], yardstick: Yardstick
+) -> dict[str, Any]:
+    """Only here is speed: the folder is the same whenever it is made."""
+    parity, best = about["parity"], outcomes["float32"].figures
+    variants = {
+        name: {
+            key: value
+            for key, value in about["variants"][name].items()
+            if key not in ("file", "input", "sha256", "reason") and value is not None
+        }
+        | {"images_per_second": outcome.figures.images_per_second}
+        for name, outcome in outcomes.items()
+    }
+    return {
+        "parity_images": parity["images"],
+        "max_abs_error": best.max_abs_error,
+        "max_relative_error": best.max_relative_error,
+        "cosine_min": parity["cosine_min"],
+        "onnxruntime_images_per_second": best.images_per_second,
+        "torch_images_per_second": yardstick.images_per_second,
+        "threads": yardstick.threads,
+        "bytes": about["bytes"],
+        "opset": about["opset"],
+        "variants": variants,
+    }

@@ -1,0 +1,231 @@
+"""What `pip install infocl[embed]` and `infocl[serve]` give on a machine without this environment."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from PIL import Image
+
+from tests.export.conftest import exported  # noqa: F401 - the fixture
+from tests.workspace import ROOT
+
+SECONDS = 900  # for pip on a slow line
+CLIENT = "tritonclient[http]"  # not KServe's own, so that the protocol is held to by another party
+ASK = """
+import sys, numpy as np, tritonclient.http as http
+client, images = http.InferenceServerClient(sys.argv[1]), np.load(sys.argv[2])
+request = http.InferInput("image", images.shape, "UINT8")
+request.set_data_from_numpy(images)
+found = [client.infer("encoder", [request]).as_numpy("embedding")]
+for binary in (True, False):
+    outputs = [http.InferRequestedOutput("embedding", binary_data=binary)]
+    found.append(client.infer("encoder", [request], outputs=outputs).as_numpy("embedding"))
+np.save(sys.argv[3], np.stack(found))
+"""
+PARSE = """
+import json, sys
+from google.protobuf import json_format, text_format
+from tritonclient.grpc.model_config_pb2 import ModelConfig
+config = text_format.Parse(open(sys.argv[1]).read(), ModelConfig())
+print(json.dumps(json_format.MessageToDict(config, preserving_proto_field_name=True)))
+"""
+
+
+class Installation:
+    """An environment with the package in it, installed as a user would."""
+
+    def __init__(self, folder):
+        self.source, self.bin = folder / "source", folder / "venv/bin"
+        self.source.mkdir()
+        shutil.copytree(
+            ROOT / "infocl", self.source / "infocl", ignore=shutil.ignore_patterns("node_modules")
+        )
+        for name in ("pyproject.toml", "README.md"):
+            shutil.copy(ROOT / name, self.source)
+        subprocess.run([sys.executable, "-m", "venv", folder / "venv"], check=True)
+
+    def install(self, *packages):
+        pins = ["-c", ROOT / "requirements-serve.lock"]
+        subprocess.run([self.bin / "pip", "install", "-q", *pins, *packages], check=True, timeout=SECONDS)
+
+    def run(self, *command, cwd):
+        """Run a program of the environment, away from the project."""
+        clean = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
+        return subprocess.run(
+            [self.bin / command[0], *command[1:]],
+            cwd=cwd,
+            env=clean,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+
+@pytest.fixture(scope="module")
+def embed_only(tmp_path_factory):
+    installation = Installation(tmp_path_factory.mktemp("installed"))
+    installation.install(f"{installation.source}[embed]")
+    return installation
+
+
+@pytest.fixture(scope="module")
+def packages(embed_only):
+    """Names of what is installed before the rest comes."""
+    done = embed_only.run("pip", "list", "--format", "json", cwd=embed_only.source)
+    return {row["name"].lower() for row in json.loads(done.stdout)}
+
+
+@pytest.fixture(scope="module")
+def served(embed_only, packages):
+    embed_only.install(f"{embed_only.source}[serve]", CLIENT)
+    return embed_only
+
+
+def test_embed_brings_no_torch_and_works(embed_only, packages, folder, tmp_path):
+    heavy = {"torch", "torchvision", "kornia", "dvc", "prefect", "scikit-learn", "scipy", "kserve", "pandas"}
+    assert not packages & heavy
+    assert {"onnxruntime", "pillow", "pyarrow"} <= packages
+    assert len(packages) < 30
+    with np.load(folder / "example.npz") as arrays:
+        images, expected = arrays["images"], arrays["embeddings"]
+    for number, image in enumerate(images):
+        Image.fromarray(image).save(tmp_path / f"{number}.png")
+    done = embed_only.run("infocl", "embed", tmp_path, "-o", "f.parquet", "--encoder", folder, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    found = np.array(pq.read_table(tmp_path / "f.parquet")["embedding"].to_pylist())
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-6)
+    done = embed_only.run("infocl", "verify", folder, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def ask(port, path, body=None):
+    """The status and JSON answer of a request."""
+    data = None if body is None else json.dumps(body).encode()
+    request = urllib.request.Request(
+        f"http://127.0.0.1:{port}{path}", data, {"Content-Type": "application/json"}
+    )
+    try:
+        with urllib.request.urlopen(request, timeout=60) as answer:
+            return answer.status, json.load(answer)
+    except urllib.error.HTTPError as error:
+        return error.code, json.load(error)
+
+
+@pytest.fixture(scope="module")
+def server(served, exported, tmp_path_factory):  # noqa: F811
+    """The port of a running server, which must stop by itself when asked to."""
+    port, place = free_port(), tmp_path_factory.mktemp("server")
+    with (place / "server.log").open("w+") as log:
+        command = [served.bin / "infocl", "serve", exported[0] / "exports/encoder", "--port", str(port)]
+        process = subprocess.Popen(command, cwd=place, stdout=log, stderr=subprocess.STDOUT)
+        try:
+            _wait(process, port, place / "server.log")
+            yield port
+        finally:
+            process.send_signal(signal.SIGTERM)
+            code = process.wait(30)
+    assert code == 0, (place / "server.log").read_text()
+
+
+def _wait(process, port, log):
+    for _ in range(600):
+        assert process.poll() is None, log.read_text()
+        try:
+            if ask(port, "/v2/health/ready") == (200, {"ready": True}):
+                return
+        except urllib.error.URLError:
+            time.sleep(0.1)
+    raise AssertionError(log.read_text())
+
+
+def test_the_server_answers_as_the_example_says(server, served, folder, tmp_path):
+    assert ask(server, "/v2/models/encoder")[1]["inputs"] == [
+        {"name": "image", "datatype": "UINT8", "shape": [-1, -1, -1, 3]}
+    ]
+    assert ask(server, "/v2/models/encoder")[1]["outputs"] == [
+        {"name": "embedding", "datatype": "FP32", "shape": [-1, 64]}
+    ]
+    with np.load(folder / "example.npz") as arrays:
+        images, expected = arrays["images"], arrays["embeddings"]
+    tensor = {"name": "image", "datatype": "UINT8", "shape": images.shape, "data": images.tolist()}
+    status, answer = ask(server, "/v2/models/encoder/infer", {"inputs": [tensor]})
+    assert status == 200, answer
+    (output,) = answer["outputs"]
+    assert (output["name"], output["shape"]) == ("embedding", [10, 64])
+    found = np.array(output["data"]).reshape(output["shape"])
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-7)
+
+    np.save(tmp_path / "images.npy", images)
+    done = served.run("python", "-c", ASK, f"127.0.0.1:{server}", "images.npy", "found.npy", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    for found in np.load(tmp_path / "found.npy"):
+        np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-7)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"name": "picture"}, "the request has the inputs ['picture']; give one, image"),
+        ({"datatype": "FP32"}, "image is FP32 [1, 1, 1, 3]; give UINT8 [N, H, W, 3]"),
+        ({"shape": [1, 3, 1, 1]}, "image is UINT8 [1, 3, 1, 1]; give"),
+        ({"shape": [1, 0, 1, 3]}, "image is UINT8 [1, 0, 1, 3]; give"),
+        ({"data": [1, 2]}, "give 3 numbers from 0 to 255"),
+        ({"data": [1, 2, 300]}, "give 3 numbers from 0 to 255"),
+    ],
+)
+def test_a_wrong_request_is_told_what_to_give_and_the_server_goes_on(server, change, said):
+    tensor = {"name": "image", "datatype": "UINT8", "shape": [1, 1, 1, 3], "data": [1, 2, 3]}
+    status, answer = ask(server, "/v2/models/encoder/infer", {"inputs": [tensor | change]})
+    assert status == 400
+    assert said in answer["error"]
+    assert ask(server, "/v2/models/encoder/infer", {"inputs": [tensor]})[0] == 200
+
+
+def test_a_taken_port_and_a_wrong_folder_are_one_line(served, folder, tmp_path):
+    with socket.socket() as taken:
+        taken.bind(("", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        done = served.run("infocl", "serve", folder, "--port", str(port), cwd=tmp_path)
+    assert done.returncode == 2
+    assert done.stderr == f"infocl: --port {port} cannot be used (Address already in use); name another\n"
+    done = served.run("infocl", "serve", tmp_path, cwd=tmp_path)
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("variant", ["float32", "int8"])
+def test_tritons_own_schema_reads_the_config(served, folder, tmp_path, variant):
+    done = served.run("infocl", "triton", folder, "models", "--variant", variant, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    parsed = served.run("python", "-c", PARSE, "models/encoder/config.pbtxt", cwd=tmp_path)
+    assert parsed.returncode == 0, parsed.stderr
+    about = json.loads((folder / "encoder.json").read_text())
+    sha256 = about["variants"][variant]["sha256"]
+    assert json.loads(parsed.stdout) == {
+        "name": "encoder",
+        "platform": "onnxruntime_onnx",
+        "max_batch_size": 64,
+        "input": [{"name": "image", "data_type": "TYPE_UINT8", "dims": ["-1", "-1", "3"]}],
+        "output": [{"name": "embedding", "data_type": "TYPE_FP32", "dims": ["64"]}],
+        "dynamic_batching": {},
+        "parameters": {"encoder_sha256": {"string_value": sha256}},
+    }

@@ -1,0 +1,49 @@
+"""Users of an export have neither torch nor DVC: the commands for them must not so much as ask."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+from PIL import Image
+
+from tests.workspace import ROOT
+
+ABSENT = ("torch", "torchvision", "kornia", "dvc", "prefect", "sklearn", "scipy", "ruamel", "hydra")
+# What was imported before does not count; a name that is None in sys.modules cannot be imported.
+WITHOUT = f"""
+import sys
+sys.modules.update(dict.fromkeys({ABSENT}))
+from infocl.cli import main
+main()
+"""
+
+
+def run(*arguments):
+    command = [sys.executable, "-c", WITHOUT, *map(str, arguments)]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+
+
+def test_they_really_are_absent():
+    done = run("doctor")
+    assert done.returncode == 2
+    assert "is not installed: pip install 'infocl[train]'" in done.stderr
+
+
+def test_embed_verify_and_triton_run(folder, tmp_path):
+    Image.new("RGB", (20, 20)).save(tmp_path / "a.png")
+    for arguments in (
+        ("embed", tmp_path / "a.png", "-o", tmp_path / "f.parquet", "--encoder", folder),
+        ("verify", folder),
+        ("triton", folder, tmp_path / "repository"),
+        ("--help",),
+    ):
+        done = run(*arguments)
+        assert done.returncode == 0, done.stderr
+
+
+def test_serve_says_which_extra_it_needs(folder):
+    done = run("serve", folder)
+    assert done.returncode == 2
+    mend = "pip install 'infocl[serve]'"
+    assert done.stderr == f"infocl: this command needs kserve, which is not installed: {mend}\n"

@@ -1,0 +1,50 @@
+"""Hashes of DVC stages come from dvc.lock, and only where they are of the files that lie here."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+
+import pytest
+
+from infocl.errors import UserError
+from infocl.export.lineage import dvc_hashes
+
+
+@pytest.fixture
+def lock(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("metrics").mkdir()
+    stages = {}
+    for stage in ("check", "prepare", "pretrain", "export"):
+        metrics = Path(f"metrics/{stage}.json")
+        metrics.write_text(json.dumps({"seconds": len(stage)}))
+        digest = hashlib.md5(metrics.read_bytes()).hexdigest()
+        outs = [{"path": f"made/{stage}", "hash": "md5", "md5": f"{stage}.dir"}]
+        stages[stage] = {"cmd": stage, "outs": [*outs, {"path": f"metrics/{stage}.json", "md5": digest}]}
+    Path("dvc.lock").write_text(json.dumps({"schema": "2.0", "stages": stages}))
+    return stages
+
+
+def test_earlier_stages_only(lock):
+    assert dvc_hashes().keys() == {"prepare", "pretrain"}
+    assert dvc_hashes()["pretrain"]["made/pretrain"] == "pretrain.dir"
+
+
+@pytest.mark.parametrize("change", [lambda path: path.write_text("{}"), Path.unlink])
+def test_a_stage_run_by_hand_since_is_left_out(lock, change):
+    change(Path("metrics/pretrain.json"))
+    assert dvc_hashes().keys() == {"prepare"}
+
+
+def test_without_dvc_there_are_none(lock):
+    Path("dvc.lock").unlink()
+    assert dvc_hashes() == {}
+
+
+@pytest.mark.parametrize("text", ["[", "stages: 3", "stages: {prepare: {outs: [{path: x}]}}", "{}"])
+def test_a_damaged_lock_is_named(lock, text):
+    Path("dvc.lock").write_text(text)
+    with pytest.raises(UserError, match=r"dvc\.lock"):
+        dvc_hashes()

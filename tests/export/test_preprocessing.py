@@ -1,0 +1,106 @@
+"""The preprocessing in the graph against torch, torchvision's order of steps, and Pillow's preparation."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import torch
+import torch.nn.functional as F
+from PIL import Image, ImageOps
+from torchvision.transforms.v2 import functional as T
+
+from infocl.export.preprocessing import describe_preprocessing, preprocessing_graph, square_unit_range
+
+SIZE = 16
+PLAIN = {"mean": [0.0, 0.0, 0.0], "std": [1.0, 1.0, 1.0]}
+LEVEL = 1 / 255
+SHAPES = [
+    *((1, 1), (1, 2), (2, 1), (3, 3), (16, 16), (16, 17), (17, 16), (15, 16), (16, 400)),
+    *((1, 3000), (3000, 1), (7, 1000), (33, 35), (500, 375), (375, 500), (640, 640), (31, 64)),
+]
+
+
+def graph(raw=True, size=SIZE, mean=PLAIN["mean"], std=PLAIN["std"]):
+    model = preprocessing_graph(size, mean, std, 18, raw=raw)
+    onnx.checker.check_model(model, full_check=True)
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    session = onnxruntime.InferenceSession(model.SerializeToString(), options)
+    return lambda images: session.run(["pixels"], {"image": images})[0]
+
+
+def picture(height, width, count=2, smooth=True):
+    """Images with structure at every scale, in the range of real ones."""
+    generator = np.random.default_rng(height * 10_007 + width)
+    small = generator.integers(0, 256, (count, max(1, height // 5), max(1, width // 5), 3), dtype=np.uint8)
+    blurred = torch.from_numpy(small).permute(0, 3, 1, 2).float()
+    image = F.interpolate(blurred, (height, width), mode="bicubic").permute(0, 2, 3, 1)
+    noise = 0 if smooth else torch.from_numpy(generator.normal(0, 20, (count, height, width, 3))).float()
+    return (image + noise).clamp(0, 255).round().to(torch.uint8).numpy()
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_it_is_torchs_antialiased_resize_of_the_middle_square(shape):
+    images = picture(*shape, smooth=False)
+    side = min(shape)
+    square = T.center_crop(torch.from_numpy(images).permute(0, 3, 1, 2), [side, side])
+    if (max(shape) - side) % 2:  # torchvision rounds half a pixel to even, this graph and NumPy down
+        top, left = ((length - side) // 2 for length in shape)
+        square = torch.from_numpy(images[:, top : top + side, left : left + side]).permute(0, 3, 1, 2)
+    expected = T.resize(square.float(), [SIZE, SIZE], antialias=True) / 255
+    np.testing.assert_allclose(graph()(images), expected, atol=1e-6)
+    np.testing.assert_allclose(square_unit_range(torch.from_numpy(images), SIZE), expected, atol=1e-6)
+
+
+def test_images_of_the_trained_size_are_left_exactly_as_they_are():
+    images = picture(SIZE, SIZE, smooth=False)
+    exact = images.transpose(0, 3, 1, 2).astype(np.float32) / np.float32(255)
+    assert np.array_equal(graph()(images), exact)
+
+
+@pytest.mark.parametrize("shape", [(48, 48), (200, 140), (140, 201), (16, 90), (9, 9)])
+def test_it_is_how_training_images_were_prepared(shape):
+    """Pillow rounds to whole grey levels, twice, crops at half pixels, and looks beyond the crop's border."""
+    images = picture(*shape)
+    prepared = [
+        ImageOps.fit(Image.fromarray(image), (SIZE, SIZE), Image.Resampling.BILINEAR) for image in images
+    ]
+    expected = np.stack([np.asarray(image) for image in prepared]).transpose(0, 3, 1, 2) / 255
+    gap = np.abs(graph()(images) - expected)
+    assert gap.mean() < 3 * LEVEL
+    if sum(shape) % 2 == 0:
+        assert gap[..., 1:-1, 1:-1].max() < 1.5 * LEVEL
+
+
+def test_normalisation_is_last_and_by_channel():
+    images = picture(40, 30)
+    mean, std = [0.1, 0.5, 0.25], [0.5, 0.25, 2.0]
+    found = graph(mean=mean, std=std)(images)
+    by_channel = (np.array(values, np.float32).reshape(1, 3, 1, 1) for values in (mean, std))
+    expected = (graph()(images) - next(by_channel)) / next(by_channel)
+    np.testing.assert_allclose(found, expected, atol=1e-6)
+
+
+def test_the_float_graph_only_normalises():
+    unit = np.random.default_rng(0).random((3, 3, SIZE, SIZE), dtype=np.float32)
+    found = graph(raw=False, mean=[0.5] * 3, std=[0.25] * 3)(unit)
+    np.testing.assert_allclose(found, (unit - 0.5) / 0.25, atol=1e-6)
+
+
+def test_no_images_give_no_pixels():
+    assert graph()(np.zeros((0, 20, 30, 3), np.uint8)).shape == (0, 3, SIZE, SIZE)
+
+
+def test_the_words_have_the_numbers_in_the_order_of_the_graph():
+    steps = describe_preprocessing(SIZE, [0.1, 0.2, 0.3], [1.0, 2.0, 3.0])
+    assert [step["step"] for step in steps] == ["crop", "resize", "scale", "normalise"]
+    assert (steps[1]["size"], steps[2]["divisor"]) == ([SIZE, SIZE], 255)
+    assert (steps[3]["mean"], steps[3]["std"]) == ([0.1, 0.2, 0.3], [1.0, 2.0, 3.0])
+    operators = [
+        node.op_type for node in preprocessing_graph(SIZE, [0.1] * 3, [1.0] * 3, 18, raw=True).graph.node
+    ]
+    order = [operators.index(name) for name in ("Slice", "Resize")]
+    assert order == sorted(order)
+    assert operators[-3:] == ["Div", "Sub", "Div"]

@@ -1,0 +1,49 @@
+"""The releases of onnxruntime that cards name are those that were tried, and a file is tried as it says."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks import try_export
+from benchmarks.export import TORCH, variant_rows, variant_table
+from infocl.export.about import TRIED_RUNTIMES
+from tests.workspace import ROOT
+
+
+def test_every_release_that_cards_name_was_tried_and_repeated_the_example():
+    rows = json.loads((ROOT / "benchmarks/results/runtimes.json").read_text())["rows"]
+    assert tuple(row["onnxruntime"] for row in rows) == TRIED_RUNTIMES
+    for row in rows:
+        assert row["error"]["float32"] < 1e-5
+        assert row["error"]["float16"] < 2e-3
+        assert row["error"]["int8"] < 0.2
+
+
+def try_it(folder):
+    command = [sys.executable, try_export.__file__, str(folder)]
+    return subprocess.run(command, capture_output=True, text=True)
+
+
+def test_a_trial_needs_no_torch_and_notices_another_example(project):
+    assert "torch" not in Path(try_export.__file__).read_text()
+    folder = Path("exports/encoder")
+    found = json.loads(try_it(folder).stdout)["error"]
+    assert found.keys() == {"float32", "float16", "int8"}
+    assert found["float32"] < 1e-5 < found["float16"] < found["int8"]
+    example = dict(np.load(folder / "example.npz"))
+    np.savez(folder / "example.npz", images=example["images"][::-1], embeddings=example["embeddings"])
+    assert json.loads(try_it(folder).stdout)["error"]["float32"] > 0.1
+
+
+def test_variants_are_timed_beside_torch(project):
+    rows = variant_rows()
+    assert [row.variant for row in rows] == [TORCH, "float32", "float16", "int8"]
+    assert all(speed > 0 for row in rows for speed in row.images_per_second.values())
+    assert list(rows[0].times_torch.values()) == [1.0, 1.0]
+    columns = {line.count("|") for line in variant_table(rows)}
+    assert len(columns) == 1
