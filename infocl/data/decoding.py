@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -19,12 +20,37 @@ FORMATS = sorted(set(Image.OPEN) - {"EPS"})
 SUFFIXES = frozenset(suffix for suffix, kind in EXTENSIONS.items() if kind in FORMATS)
 
 
-def read_images(files: list[Path], size: int) -> Images:
-    """Decode image files to uint8 (N, size, size, 3): upright, RGB, resized and cropped to the centre."""
-    # Outside the threads, because filters of warnings belong to the whole process.
-    with warnings.catch_warnings(), ThreadPoolExecutor(os.cpu_count()) as pool:
-        warnings.simplefilter("error", Image.DecompressionBombWarning)
-        return np.stack(list(pool.map(lambda path: read_image(path, size), files)))
+class ImageFiles:
+    """Image files as an array that is decoded where it is sliced: upright, RGB, cropped to the centre.
+
+    `images[start:stop]` is uint8 (n, size, size, 3); nothing is kept, so a slice is decoded anew each time.
+
+    Args:
+        paths: of the files, one for each image.
+        size: height and width in px.
+    """
+
+    def __init__(self, paths: Sequence[Path], size: int) -> None:
+        self.paths = paths
+        self.size = size
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __getitem__(self, rows: slice) -> Images:
+        """The images of a slice.
+
+        Raises:
+            UserError: a file is not an image, is damaged, or is so large that it may be an attack.
+        """
+        files = self.paths[rows]
+        images = np.empty((len(files), self.size, self.size, 3), np.uint8)
+        # Outside the threads, because filters of warnings belong to the whole process.
+        with warnings.catch_warnings(), ThreadPoolExecutor(os.cpu_count()) as pool:
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            for row, image in enumerate(pool.map(lambda path: read_image(path, self.size), files)):
+                images[row] = image
+        return images
 
 
 def read_image(path: Path, size: int) -> Images:

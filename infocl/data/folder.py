@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from infocl.data.decoding import SUFFIXES, read_images
+from infocl.data.decoding import SUFFIXES, ImageFiles
 from infocl.data.raw import Labels, RawSet, RawSplit, Request
 from infocl.errors import UserError
 from infocl.files import sha256_file
@@ -42,7 +42,7 @@ def load_folder(request: Request) -> RawSet:
         licence="unknown",
         source_sha256=_sha256_named(root, [path for files, _ in parts.values() for path in files]),
         splits={
-            split: RawSplit(read_images(files, request.data.image_size), labels)
+            split: RawSplit(ImageFiles(files, request.data.image_size), labels)
             for split, (files, labels) in parts.items()
         },
     )

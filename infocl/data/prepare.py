@@ -6,17 +6,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from infocl.config import Params
 from infocl.data.catalog import CATALOG
 from infocl.data.prepared import FORMAT, META_FILE
-from infocl.data.raw import Images, RawSet, Request
-from infocl.files import replacing_folder, sha256_array, write_array, write_json
+from infocl.data.raw import RawSet, Request
+from infocl.data.stream import ChannelStatistics, stream_images
+from infocl.files import replacing_folder, write_array, write_json
 from infocl.layout import PREPARED, TARGETS, raw_folder
-
-CHUNK = 4096  # images whose statistics are summed at a time
-LEAST_STD = 1 / 255  # a channel that never varies is left at its scale instead of divided by zero
 
 
 def prepare_source(params: Params) -> dict[str, Any]:
@@ -63,26 +59,25 @@ def _labelled_part(raw_set: RawSet) -> RawSet:
 
 def write_set(folder: Path, name: str, raw_set: RawSet, image_size: int) -> dict[str, Any]:
     """Write a data set's arrays and `meta.json`; images that lie elsewhere are not written again."""
-    seen = raw_set.splits.get("pretrain", raw_set.splits["train"])
-    mean, std = channel_statistics(seen.images)
+    seen = "pretrain" if "pretrain" in raw_set.splits else "train"
+    statistics = ChannelStatistics()
     splits = {}
     for split_name, split in raw_set.splits.items():
-        if raw_set.images_in is None:
-            write_array(folder / split_name / "images.npy", split.images)
-        if split.labels is not None:
-            write_array(folder / split_name / "labels.npy", split.labels)
+        file = folder / split_name / "images.npy" if raw_set.images_in is None else None
+        see = statistics.add if split_name == seen else None
         splits[split_name] = {
             "images": len(split.images),
             "labelled": split.labels is not None,
-            "images_sha256": sha256_array(split.images),
+            "images_sha256": stream_images(split.images, image_size, file, see),
         }
+        if split.labels is not None:
+            write_array(folder / split_name / "labels.npy", split.labels)
     meta = {
         "format": FORMAT,
         "name": name,
         "classes": raw_set.classes,
         "image_size": image_size,
-        "mean": mean,
-        "std": std,
+        **statistics.result(),
         "source": raw_set.source,
         "licence": raw_set.licence,
         "source_sha256": raw_set.source_sha256,
@@ -91,25 +86,3 @@ def write_set(folder: Path, name: str, raw_set: RawSet, image_size: int) -> dict
     }
     write_json(folder / META_FILE, meta)
     return meta
-
-
-def channel_statistics(images: Images) -> tuple[list[float], list[float]]:
-    """Mean and standard deviation of each channel over all pixels, in [0, 1], in float64.
-
-    Args:
-        images: uint8 (N, H, W, 3).
-
-    Returns:
-        Three means, and three standard deviations of at least `LEAST_STD`.
-    """
-    total, squares, count = np.zeros(3), np.zeros(3), 0
-    for start in range(0, len(images), CHUNK):
-        chunk = images[start : start + CHUNK].reshape(-1, 3)
-        histograms = np.stack([np.bincount(chunk[:, channel], minlength=256) for channel in range(3)])
-        levels = np.arange(256) / 255
-        total += histograms @ levels
-        squares += histograms @ levels**2
-        count += len(chunk)
-    mean = total / count
-    std = np.sqrt(np.maximum(squares / count - mean**2, LEAST_STD**2))
-    return [round(float(value), 8) for value in mean], [round(float(value), 8) for value in std]

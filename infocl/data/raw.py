@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -22,11 +22,20 @@ Labels = npt.NDArray[np.int64]
 CHUNK = 4096  # images resized at a time
 
 
+class ImageSource(Protocol):
+    """Images in a fixed order: an array, or what makes them where it is sliced."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, rows: slice, /) -> Images:
+        """uint8 (n, S, S, 3)."""
+
+
 @dataclass(frozen=True)
 class RawSplit:
     """Images uint8 (N, S, S, 3) and labels int64 (N,), or None when unlabelled."""
 
-    images: Images
+    images: ImageSource
     labels: Labels | None
 
 

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from PIL import Image
 
 from infocl.data.decoding import read_image
 from infocl.data.folder import load_folder
-from infocl.data.raw import Request
+from infocl.data.raw import RawSplit, Request
 from infocl.errors import UserError
 from infocl.layout import RAW
 from tests.workspace import digit_images, tiny_params
 
 
 def load(root, **changes):
-    return load_folder(Request(tiny_params(data__name="folder", data__root=str(root), **changes).data, RAW))
+    raw = load_folder(Request(tiny_params(data__name="folder", data__root=str(root), **changes).data, RAW))
+    splits = {name: RawSplit(split.images[:], split.labels) for name, split in raw.splits.items()}
+    return replace(raw, splits=splits)
 
 
 def save(path, image):
