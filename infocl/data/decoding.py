@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
+from contextlib import contextmanager
+from hashlib import sha256
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
+import PIL
 from PIL import Image, ImageOps
 
 from infocl.data.raw import Images
@@ -18,6 +22,28 @@ from infocl.errors import UserError
 EXTENSIONS = Image.registered_extensions()
 FORMATS = sorted(set(Image.OPEN) - {"EPS"})
 SUFFIXES = frozenset(suffix for suffix, kind in EXTENSIONS.items() if kind in FORMATS)
+# Pixels that one decoder made are never mixed with those of another.
+DECODER = f"Pillow {PIL.__version__}, code {sha256(Path(__file__).read_bytes()).hexdigest()[:12]}"
+
+
+class Decoded(NamedTuple):
+    """Pixels uint8 (S, S, 3), and the file's own width and height in px, upright."""
+
+    pixels: Images
+    width: int
+    height: int
+
+
+class UnreadableError(UserError):
+    """A file is not an image, is damaged, or is so large that it may be an attack.
+
+    Attributes:
+        reason: what is wrong, without the file's name.
+    """
+
+    def __init__(self, path: Path, reason: str, mend: str) -> None:
+        super().__init__(f"{path} {reason}; {mend}")
+        self.reason = reason
 
 
 class ImageFiles:
@@ -45,29 +71,43 @@ class ImageFiles:
         """
         files = self.paths[rows]
         images = np.empty((len(files), self.size, self.size, 3), np.uint8)
-        # Outside the threads, because filters of warnings belong to the whole process.
-        with warnings.catch_warnings(), ThreadPoolExecutor(os.cpu_count()) as pool:
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
+        with decoding_threads() as pool:
             for row, image in enumerate(pool.map(lambda path: read_image(path, self.size), files)):
                 images[row] = image
         return images
 
 
+@contextmanager
+def decoding_threads() -> Iterator[Executor]:
+    """One thread per core, in which images of suspicious size are errors."""
+    # Outside the threads, because filters of warnings belong to the whole process.
+    with warnings.catch_warnings(), ThreadPoolExecutor(os.cpu_count()) as pool:
+        warnings.simplefilter("error", Image.DecompressionBombWarning)
+        yield pool
+
+
 def read_image(path: Path, size: int) -> Images:
+    """The pixels of `decode_image`."""
+    return decode_image(path, size).pixels
+
+
+def decode_image(path: Path, size: int) -> Decoded:
     """Decode one file; EXIF rotation is applied, transparency lies on white.
 
     Raises:
-        UserError: the file is not an image, is damaged, or is so large that it may be an attack.
+        UnreadableError: the file is not an image, is damaged, or is so large that it may be an attack.
     """
     try:
         with Image.open(path, formats=FORMATS) as opened:
             upright = ImageOps.exif_transpose(opened)
-            return np.asarray(ImageOps.fit(_to_rgb(upright), (size, size), Image.Resampling.BILINEAR))
+            fitted = ImageOps.fit(_to_rgb(upright), (size, size), Image.Resampling.BILINEAR)
+            return Decoded(np.asarray(fitted), *upright.size)
     except (Image.DecompressionBombWarning, Image.DecompressionBombError):
-        raise UserError(f"{path} has too many pixels to be read safely; shrink or remove it") from None
+        raise UnreadableError(path, "has too many pixels to be read safely", "shrink or remove it") from None
     except Exception as error:  # decoders of damaged files fail in every way there is
-        reason = " ".join(str(error).replace(str(path), path.name).split()) or type(error).__name__
-        raise UserError(f"{path} cannot be read as an image ({reason}); replace or remove it") from None
+        why = " ".join(str(error).replace(str(path), path.name).split()) or type(error).__name__
+        reason = f"cannot be read as an image ({why})"
+        raise UnreadableError(path, reason, "replace or remove it") from None
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -17,9 +17,13 @@ from infocl.config import DataParams
 from infocl.errors import UserError
 from infocl.files import sha256_file
 
+if TYPE_CHECKING:
+    from infocl.data.store import PixelStore
+
 Images = npt.NDArray[np.uint8]
 Labels = npt.NDArray[np.int64]
 CHUNK = 4096  # images resized at a time
+LISTED = ("path", "sha256", "width", "height", "contrast")  # columns of files.csv
 
 
 class ImageSource(Protocol):
@@ -33,10 +37,14 @@ class ImageSource(Protocol):
 
 @dataclass(frozen=True)
 class RawSplit:
-    """Images uint8 (N, S, S, 3) and labels int64 (N,), or None when unlabelled."""
+    """Images uint8 (N, S, S, 3) and labels int64 (N,), or None when unlabelled.
+
+    `listing` gives, for each image, the values of `LISTED`, where the images come from files.
+    """
 
     images: ImageSource
     labels: Labels | None
+    listing: Callable[[], Iterable[Sequence[Any]]] | None = None
 
 
 @dataclass(frozen=True)
@@ -50,6 +58,7 @@ class RawSet:
         source_sha256: hash of the files or arrays the images were made from.
         splits: `train`, `test` and, where pretraining uses other images, `pretrain`.
         images_in: the set whose images these labels belong to, where they are shared.
+        about: more for `meta.json`.
     """
 
     classes: list[str] | None
@@ -58,14 +67,16 @@ class RawSet:
     source_sha256: str
     splits: dict[str, RawSplit]
     images_in: str | None = None
+    about: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Request:
-    """What a reader must know: the block `data` and the folder of raw files."""
+    """What a reader must know: the block `data`, the folder of raw files, and where decoded images lie."""
 
     data: DataParams
     raw: Path
+    store: PixelStore | None = None
 
 
 def resize(images: npt.NDArray[Any], size: int) -> Images:
