@@ -31,7 +31,7 @@ def load_folder(request: Request) -> RawSet:
     survey.look()
     survey.judge(params)
     kinds = survey.kinds()
-    write_rejected(survey)
+    write_rejected(survey, REJECTED)
     if kinds and params.on_bad == "refuse":
         raise UserError(_refusal(next(survey.rejected()), root, kinds, survey.files))
     survey.split(params.test_share, params.split_seed)
@@ -48,12 +48,12 @@ def load_folder(request: Request) -> RawSet:
     )
 
 
-def write_rejected(survey: Survey) -> None:
+def write_rejected(survey: Survey, file: Path) -> None:
     """List every file of no use with what is wrong with it; no file where there is none."""
-    REJECTED.unlink(missing_ok=True)
+    file.unlink(missing_ok=True)
     if survey.kinds():
         rows = ((one.name, one.kind, one.reason) for one in survey.rejected())
-        write_csv(REJECTED, ("path", "kind", "reason"), rows)
+        write_csv(file, ("path", "kind", "reason"), rows)
 
 
 def _refusal(first: Rejected, root: Path, kinds: dict[str, int], files: int) -> str:

@@ -193,6 +193,16 @@ class Survey:
         rows = self.database.execute(query)
         return np.fromiter((index.get(label, 0) for (label,) in rows), np.int64)
 
+    def sample(self, kind: str | None, label: str | None, most: int) -> list[str]:
+        """At most so many files of a kind that is of no use, or of use and of a class, evenly spread."""
+        query = (
+            "SELECT name, min(nth) FROM (SELECT name, row_number() OVER (ORDER BY position) - 1 AS nth, "
+            "  count(*) OVER () AS total FROM files WHERE kind IS ?1 AND (kind IS NOT NULL OR label IS ?2)) "
+            "GROUP BY nth * ?3 / total ORDER BY 2"
+        )
+        rows = self.database.execute(query, (kind, None if label is None else os.fsencode(label), most))
+        return [os.fsdecode(name) for name, _ in rows]
+
     def listing(self, part: str) -> Iterator[tuple[Any, ...]]:
         """The values of `LISTED` for each image of a split."""
         query = (
