@@ -34,7 +34,7 @@ from infocl.files import sha256_array, write_text
 from infocl.params_file import parse_params, read_yaml
 
 SIDE, SIZE, CLASSES = 24, 16, 10  # px of the files, px of the arrays
-MOST_OF_ALTERNATIVE = 100_000  # images, because it holds all in memory and takes its time
+MOST_OF_ALTERNATIVE = 10_000  # images, because it holds all in memory and takes its time
 
 
 def make_images(root: Path, count: int) -> None:
