@@ -20,7 +20,7 @@ from infocl.config import ExportParams, Params
 from infocl.data.prepared import Prepared, load_prepared
 from infocl.encoders import Encoder, load_encoder
 from infocl.errors import InfoCLError, UserError
-from infocl.evaluate.run import check_image_size
+from infocl.evaluate.run import check_source_data
 from infocl.files import replacing_folder, sha256_file, write_json, write_text
 from infocl.layout import EXPORT, PREPARED, PRETRAIN
 from infocl.model_card import render_card
@@ -47,7 +47,7 @@ def export_encoder(params: Params) -> dict[str, Any]:
     """
     encoder, config = load_encoder(PRETRAIN)
     data = load_prepared(PREPARED / params.data.name)
-    check_image_size(data, config)
+    check_source_data(data, config)
     if config.get("data") != data.name:
         raise UserError(
             f"{PRETRAIN} was trained on {config.get('data')}, but data.name is {data.name}; "

@@ -12,9 +12,12 @@ import numpy as np
 
 from infocl.data.raw import Images, ImageSource
 from infocl.files import replacing
+from infocl.progress import StepProgress
 
 CHUNK_BYTES = 16 << 20  # of pixels held at a time
 CHUNK_IMAGES = 4096  # at most
+CHUNKS_AT_ONCE = 3  # fewer than so many chunks take no time worth a progress bar
+LINES = 10  # of progress, where there is no terminal
 LEAST_STD = 1 / 255  # a channel that never varies is left at its scale instead of divided by zero
 
 
@@ -47,7 +50,7 @@ def stream_images(
         if stream:
             header = {"descr": dtype.str, "fortran_order": False, "shape": shape}
             np.lib.format.write_array_header_1_0(stream, header)
-        for start in range(0, len(images), step):
+        for start in _with_progress(range(0, len(images), step), len(images)):
             chunk = np.ascontiguousarray(images[start : start + step])
             digest.update(chunk.data)
             if stream:
@@ -55,6 +58,19 @@ def stream_images(
             if see:
                 see(chunk)
     return digest.hexdigest()
+
+
+def _with_progress(starts: range, images: int) -> Iterator[int]:
+    """The starts of the chunks; a progress bar shows them unless they are done at once."""
+    if len(starts) < CHUNKS_AT_ONCE:
+        yield from starts
+        return
+    every = max(1, len(starts) // LINES)
+    with StepProgress("writing images", len(starts), done=0, line_every=every) as progress:
+        for start in starts:
+            yield start
+            progress.advance()
+            progress.figures(f"{min(start + starts.step, images):,} of {images:,} images")
 
 
 @contextmanager

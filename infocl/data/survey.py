@@ -15,11 +15,10 @@ from infocl.config import FolderParams
 from infocl.data.layouts import PARTS, Entry
 from infocl.data.raw import Images, Labels
 from infocl.data.store import PixelStore
-from infocl.data.stream import chunk_images
+from infocl.data.stream import LINES, chunk_images
 from infocl.errors import UserError
 from infocl.progress import StepProgress
 
-LINES = 10  # of progress, where there is no terminal
 # Names and classes are bytes, because a file system's names need not be text.
 TABLES = """
 DROP TABLE IF EXISTS found; DROP TABLE IF EXISTS files; DROP TABLE IF EXISTS kept;

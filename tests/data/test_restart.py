@@ -22,7 +22,7 @@ from infocl.data.prepare import prepare_source, write_set
 from infocl.data.raw import RawSet, RawSplit
 from infocl.data.reuse import sha256_npy
 from infocl.data.store import PixelStore
-from infocl.data.stream import chunk_images
+from infocl.data.stream import chunk_images, stream_images
 from infocl.errors import UserError
 from infocl.files import sha256_array
 from infocl.layout import DECODING, PREPARED
@@ -235,6 +235,16 @@ def test_the_hash_of_an_array_on_disk_is_that_of_the_array(tmp_path):
     array = np.random.default_rng(0).integers(0, 256, (7, 5, 5, 3), dtype=np.uint8)
     np.save(tmp_path / "x.npy", array)
     assert sha256_npy(tmp_path / "x.npy") == sha256_array(array)
+
+
+@pytest.mark.parametrize(("count", "lines"), [(1400, 5), (600, 0)])
+def test_writing_shows_its_progress_when_it_takes_time(tmp_path, capsys, count, lines):
+    images = np.broadcast_to(np.uint8(7), (count, LARGE, LARGE, 3))
+    digest = stream_images(images, LARGE, tmp_path / "x.npy")
+    said = capsys.readouterr().err.splitlines()
+    assert len(said) == lines
+    assert not said or said[-1] == "writing images 5/5 1,400 of 1,400 images"
+    assert digest == sha256_array(np.load(tmp_path / "x.npy"))
 
 
 def test_image_files_of_any_set_go_on_where_they_were(tmp_path, decodes):
