@@ -112,9 +112,9 @@ def main() -> None:
                 their_speed, their_memory = _alone(by_torchvision, root)
                 other = f"{their_speed:,.0f}/s | {their_memory:.0f} MiB"
                 ratio = f"{speed / their_speed:.2f}"
-        lines.append(f"| {count:,} | {speed:,.0f}/s | {memory:.0f} MiB | {other} | {ratio} |")
-        print(lines[-1], flush=True)
-        write_text(RESULTS / "preparation.md", "\n".join(lines) + "\n")
+            lines.append(f"| {count:,} | {speed:,.0f}/s | {memory:.0f} MiB | {other} | {ratio} |")
+            print(lines[-1], flush=True)
+            write_text(RESULTS / "preparation.md", "\n".join(lines) + "\n")
 
 
 if __name__ == "__main__":
