@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from infocl.data.decoding import read_image
+from infocl.data.decoding import VERSION, read_image
 from infocl.data.folder import load_folder
 from infocl.data.raw import RawSplit, Request
 from infocl.data.store import PixelStore
@@ -130,6 +131,20 @@ def test_rotation_of_the_camera_is_undone(tmp_path):
     turned = read_image(tmp_path / "x.png", 20)
     assert turned[:9].max() == 0
     assert turned[11:].min() == 255
+
+
+def test_the_same_version_of_the_decoder_makes_the_same_pixels(tmp_path):
+    """When this fails, raise `VERSION` in infocl/data/decoding.py before the new value is put here."""
+    ramp = Image.fromarray(np.arange(60 * 40, dtype=np.uint16).reshape(40, 60) * 27)
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    ramp.save(tmp_path / "0.png")
+    grey = (np.arange(60 * 40) * 7 % 256).astype(np.uint8).reshape(40, 60)
+    clear = Image.fromarray(np.stack([np.roll(grey, 9 * channel) for channel in range(4)], axis=-1))
+    clear.save(tmp_path / "1.png")
+    clear.convert("RGB").save(tmp_path / "2.png", exif=exif)
+    pixels = b"".join(read_image(tmp_path / f"{number}.png", 16).tobytes() for number in range(3))
+    assert (VERSION, hashlib.sha256(pixels).hexdigest()[:16]) == (1, "aee4217289193564")
 
 
 def test_transparency_lies_on_white_and_the_centre_is_kept(tmp_path):
