@@ -160,14 +160,15 @@ class Survey:
             many = "a single image" if counts.min() else "no image of use"
             raise UserError(f"{of} holds {many}, which cannot be split; add more or remove it")
         keys = np.random.default_rng(seed).random(len(groups))
-        order = np.lexsort((keys, groups))
-        rank = np.arange(len(groups)) - np.repeat(np.cumsum(counts) - counts, counts)
         quota = np.clip(np.rint(share * counts).astype(np.int64), 1, counts - 1)
         held = np.zeros(len(groups), bool)
-        held[order[rank < quota[groups[order]]]] = True
+        for group, most in enumerate(quota):
+            rows = np.flatnonzero(groups == group)
+            held[rows[np.argsort(keys[rows], kind="stable")[:most]]] = True
         self.database.execute("UPDATE files SET part = 0 WHERE kind IS NULL")
         of_use = self.database.execute("SELECT position FROM files WHERE kind IS NULL ORDER BY position")
-        chosen = ((position,) for (position,), out in zip(of_use.fetchall(), held, strict=True) if out)
+        positions = np.fromiter((position for (position,) in of_use), np.int64)[held]
+        chosen = ((int(position),) for position in positions)
         self.database.executemany("UPDATE files SET part = 1 WHERE position = ?", chosen)
 
     def classes(self) -> list[str] | None:
