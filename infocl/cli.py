@@ -51,13 +51,18 @@ def summary() -> None:
 
 
 @app.command()
-def doctor() -> None:
-    """Say what this machine offers and whether params.yaml fits it."""
+def doctor(
+    images: Annotated[
+        Path | None, typer.Option(help="A folder of images to look at before it is prepared.")
+    ] = None,
+    out: Annotated[Path, typer.Option(help="Where its contact sheet goes.")] = Path("data/doctor"),
+) -> None:
+    """Say what this machine offers, whether params.yaml fits it, and what a folder of images holds."""
 
     def work() -> None:
         from infocl.doctor import print_diagnosis
 
-        print_diagnosis()
+        print_diagnosis(images, out)
 
     _exit(work)
 

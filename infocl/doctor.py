@@ -11,14 +11,20 @@ from pathlib import Path
 import torch
 
 from infocl.device import choose_device, describe_device
+from infocl.images_doctor import print_images_diagnosis
 from infocl.layout import raw_folder
 from infocl.params_file import load_params
 
 PACKAGES = ("torch", "torchvision", "kornia", "dvc", "onnx", "onnxruntime", "scikit-learn", "numpy")
 
 
-def print_diagnosis() -> None:
-    """Print versions, device, disk, where raw data are looked for, and whether params.yaml is valid."""
+def print_diagnosis(images: Path | None, out: Path) -> None:
+    """Print versions, device, disk, where raw data are looked for, and whether params.yaml is valid.
+
+    Args:
+        images: a folder of images to look at as well; without one, `data.root` where data.name is folder.
+        out: folder for what is found there.
+    """
     print(f"Python       {platform.python_version()} on {platform.platform()}")
     print(f"Packages     {', '.join(f'{name} {version(name)}' for name in PACKAGES)}")
     params = load_params()
@@ -31,6 +37,10 @@ def print_diagnosis() -> None:
         raw = raw_folder(root)
         print(f"Raw data     {raw} ({what}; {'present' if raw.exists() else 'not there; scenes needs none'})")
     print("params.yaml  valid")
+    if images is None and params.data.name == "folder":
+        images = Path(params.data.root)
+    if images is not None:
+        print_images_diagnosis(params.data, images, out)
 
 
 def _bf16_note(device: torch.device) -> str:

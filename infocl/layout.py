@@ -7,6 +7,8 @@ from pathlib import Path
 
 PREPARED = Path("data/prepared")
 TARGETS = Path("data/targets")
+DECODING = Path("data/decoding")  # images decoded so far, until a preparation is complete
+REJECTED = Path("data/rejected.csv")
 PRETRAIN = Path("models/pretrain")
 CHECKPOINTS = Path("models/checkpoints")
 FEATURES = Path("models/features")

@@ -52,9 +52,15 @@ class ScenesParams(Model):
 
 
 class FolderParams(Model):
-    """How a folder of images is split when it does not come split."""
+    """How a folder of images is read, and how it is split when it does not come split."""
 
+    csv: str
     test_share: Share
+    split_seed: Seed
+    on_bad: Literal["refuse", "skip"]
+    min_side: Annotated[int, Field(ge=0, le=100_000)]
+    min_contrast: Annotated[float, Field(ge=0, le=255)]
+    licence: Annotated[str, Field(min_length=1)]
 
 
 class DataParams(Model):

@@ -275,4 +275,4 @@ def _impatient() -> Iterator[None]:
 
 
 def _resized(splits: dict[str, RawSplit], size: int) -> dict[str, RawSplit]:
-    return {name: RawSplit(resize(split.images, size), split.labels) for name, split in splits.items()}
+    return {name: RawSplit(resize(split.images[:], size), split.labels) for name, split in splits.items()}

@@ -6,29 +6,34 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from infocl.config import Params
+from infocl.data.card import CARD_FILE, render_data_card
 from infocl.data.catalog import CATALOG
+from infocl.data.decoding import ImageFiles
 from infocl.data.prepared import FORMAT, META_FILE
-from infocl.data.raw import Images, RawSet, Request
-from infocl.files import replacing_folder, sha256_array, write_array, write_json
-from infocl.layout import PREPARED, TARGETS, raw_folder
-
-CHUNK = 4096  # images whose statistics are summed at a time
-LEAST_STD = 1 / 255  # a channel that never varies is left at its scale instead of divided by zero
+from infocl.data.raw import LISTED, ImageSource, RawSet, Request
+from infocl.data.reuse import FILES, borrow_prepared
+from infocl.data.store import PixelStore, StoredFiles
+from infocl.data.stream import ChannelStatistics, stream_images
+from infocl.files import replacing_folder, write_array, write_csv, write_json, write_text
+from infocl.layout import DECODING, PREPARED, TARGETS, raw_folder
 
 
 def prepare_source(params: Params) -> dict[str, Any]:
     """Write `data/prepared/<data.name>/`.
 
+    A preparation that was killed goes on where it was; files that an earlier one decoded are not decoded
+    again. The result is the same, byte by byte, as from scratch.
+
     Raises:
         UserError: the data are missing or damaged; what was prepared before stays.
     """
-    name = params.data.name
-    raw_set = CATALOG[name](Request(params.data, raw_folder(params.data.root)))
-    with replacing_folder(PREPARED / name) as folder:
-        meta = write_set(folder, name, raw_set, params.data.image_size)
+    name, size = params.data.name, params.data.image_size
+    with PixelStore(DECODING / "source", size) as store:
+        borrow_prepared(store, PREPARED / name)
+        raw_set = CATALOG[name](Request(params.data, raw_folder(params.data.root), store))
+        with replacing_folder(PREPARED / name) as folder:
+            meta = write_set(folder, name, raw_set, size, store)
     counts = {f"{split}_images": about["images"] for split, about in meta["splits"].items()}
     return {"data": name, "classes": len(raw_set.classes or ()), **counts}
 
@@ -41,14 +46,15 @@ def prepare_targets(params: Params) -> dict[str, Any]:
     Raises:
         UserError: the data of a target are missing or damaged; what was prepared before stays.
     """
-    request = Request(params.data, raw_folder(params.transfer.root))
+    size = params.data.image_size
     waiting, done = list(params.transfer.targets), dict[str, int]()
-    with replacing_folder(TARGETS) as parent:
+    with PixelStore(DECODING / "targets", size) as store, replacing_folder(TARGETS) as parent:
+        request = Request(params.data, raw_folder(params.transfer.root), store)
         names: list[str] = list(waiting)
         while names:
             name = names.pop()
             raw_set = _labelled_part(CATALOG[name](request))
-            meta = write_set(parent / name, name, raw_set, params.data.image_size)
+            meta = write_set(parent / name, name, raw_set, size, store)
             done[name] = sum(about["images"] for about in meta["splits"].values())
             if raw_set.images_in and raw_set.images_in not in (*done, *names):
                 names.append(raw_set.images_in)
@@ -61,55 +67,41 @@ def _labelled_part(raw_set: RawSet) -> RawSet:
     return replace(raw_set, splits=splits)
 
 
-def write_set(folder: Path, name: str, raw_set: RawSet, image_size: int) -> dict[str, Any]:
-    """Write a data set's arrays and `meta.json`; images that lie elsewhere are not written again."""
-    seen = raw_set.splits.get("pretrain", raw_set.splits["train"])
-    mean, std = channel_statistics(seen.images)
+def write_set(folder: Path, name: str, raw_set: RawSet, image_size: int, store: PixelStore) -> dict[str, Any]:
+    """Write a data set's arrays, `meta.json` and card; images that lie elsewhere are not written again."""
+    seen = "pretrain" if "pretrain" in raw_set.splits else "train"
+    statistics = ChannelStatistics()
     splits = {}
     for split_name, split in raw_set.splits.items():
-        if raw_set.images_in is None:
-            write_array(folder / split_name / "images.npy", split.images)
-        if split.labels is not None:
-            write_array(folder / split_name / "labels.npy", split.labels)
+        file = folder / split_name / "images.npy" if raw_set.images_in is None else None
+        see = statistics.add if split_name == seen else None
         splits[split_name] = {
             "images": len(split.images),
             "labelled": split.labels is not None,
-            "images_sha256": sha256_array(split.images),
+            "images_sha256": stream_images(_kept(split.images, store), image_size, file, see),
         }
+        if split.labels is not None:
+            write_array(folder / split_name / "labels.npy", split.labels)
+        if split.listing is not None:
+            write_csv(folder / split_name / FILES, LISTED, split.listing())
     meta = {
         "format": FORMAT,
         "name": name,
         "classes": raw_set.classes,
         "image_size": image_size,
-        "mean": mean,
-        "std": std,
+        **statistics.result(),
         "source": raw_set.source,
         "licence": raw_set.licence,
         "source_sha256": raw_set.source_sha256,
         "splits": splits,
         "images_in": raw_set.images_in,
+        **raw_set.about,
     }
     write_json(folder / META_FILE, meta)
+    write_text(folder / CARD_FILE, render_data_card(meta, raw_set))
     return meta
 
 
-def channel_statistics(images: Images) -> tuple[list[float], list[float]]:
-    """Mean and standard deviation of each channel over all pixels, in [0, 1], in float64.
-
-    Args:
-        images: uint8 (N, H, W, 3).
-
-    Returns:
-        Three means, and three standard deviations of at least `LEAST_STD`.
-    """
-    total, squares, count = np.zeros(3), np.zeros(3), 0
-    for start in range(0, len(images), CHUNK):
-        chunk = images[start : start + CHUNK].reshape(-1, 3)
-        histograms = np.stack([np.bincount(chunk[:, channel], minlength=256) for channel in range(3)])
-        levels = np.arange(256) / 255
-        total += histograms @ levels
-        squares += histograms @ levels**2
-        count += len(chunk)
-    mean = total / count
-    std = np.sqrt(np.maximum(squares / count - mean**2, LEAST_STD**2))
-    return [round(float(value), 8) for value in mean], [round(float(value), 8) for value in std]
+def _kept(images: ImageSource, store: PixelStore) -> ImageSource:
+    """Images of files by way of the store, so that a rerun decodes only the rest."""
+    return StoredFiles(images, store) if isinstance(images, ImageFiles) else images

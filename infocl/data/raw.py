@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -17,17 +17,34 @@ from infocl.config import DataParams
 from infocl.errors import UserError
 from infocl.files import sha256_file
 
+if TYPE_CHECKING:
+    from infocl.data.store import PixelStore
+
 Images = npt.NDArray[np.uint8]
 Labels = npt.NDArray[np.int64]
 CHUNK = 4096  # images resized at a time
+LISTED = ("path", "sha256", "width", "height", "contrast")  # columns of files.csv
+
+
+class ImageSource(Protocol):
+    """Images in a fixed order: an array, or what makes them where it is sliced."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, rows: slice, /) -> Images:
+        """uint8 (n, S, S, 3)."""
 
 
 @dataclass(frozen=True)
 class RawSplit:
-    """Images uint8 (N, S, S, 3) and labels int64 (N,), or None when unlabelled."""
+    """Images uint8 (N, S, S, 3) and labels int64 (N,), or None when unlabelled.
 
-    images: Images
+    `listing` gives, for each image, the values of `LISTED`, where the images come from files.
+    """
+
+    images: ImageSource
     labels: Labels | None
+    listing: Callable[[], Iterable[Sequence[Any]]] | None = None
 
 
 @dataclass(frozen=True)
@@ -41,6 +58,7 @@ class RawSet:
         source_sha256: hash of the files or arrays the images were made from.
         splits: `train`, `test` and, where pretraining uses other images, `pretrain`.
         images_in: the set whose images these labels belong to, where they are shared.
+        about: more for `meta.json`.
     """
 
     classes: list[str] | None
@@ -49,14 +67,16 @@ class RawSet:
     source_sha256: str
     splits: dict[str, RawSplit]
     images_in: str | None = None
+    about: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Request:
-    """What a reader must know: the block `data` and the folder of raw files."""
+    """What a reader must know: the block `data`, the folder of raw files, and where decoded images lie."""
 
     data: DataParams
     raw: Path
+    store: PixelStore | None = None
 
 
 def resize(images: npt.NDArray[Any], size: int) -> Images:

@@ -6,7 +6,7 @@ import glob
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from infocl.data.decoding import images_below
+from infocl.data.layouts import images_below
 from infocl.errors import UserError
 
 LIST_SUFFIX = ".txt"
@@ -31,7 +31,8 @@ def find_images(arguments: Sequence[str]) -> list[Path]:
 def _meant(argument: str) -> Iterable[Path]:
     path = Path(argument)
     if path.is_dir():
-        return images_below(path)
+        below = sorted(map(Path, images_below(path)))
+        return _or_refuse(below, f"{path} holds no images; name another folder")
     if path.is_file():
         return _listed(path) if path.suffix.lower() == LIST_SUFFIX else [path]
     if glob.has_magic(argument):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import torch
 
 from infocl.config import Params
@@ -33,6 +34,8 @@ from infocl.evaluate.protocol import evaluate_task, mean_accuracy
 from infocl.evaluate.scaling import fit_scaling
 from infocl.layout import FEATURES, PREPARED, PRETRAIN, TARGETS
 
+ROUNDING = 1e-6  # of means and deviations in float32
+
 
 def run_probe(params: Params) -> dict[str, Any]:
     """Stage probe: features of the source data set, their diagnostics and, with labels, their accuracy.
@@ -47,7 +50,7 @@ def run_probe(params: Params) -> dict[str, Any]:
     device = choose_device(params.train.device)
     encoder, config = load_encoder(PRETRAIN, device)
     data = load_prepared(PREPARED / params.data.name)
-    check_image_size(data, config)
+    check_source_data(data, config)
     train, test = data.split("train"), data.split("test")
     share = params.probe.validation_share
     check_source(train.labels, test.labels, len(test), share, str(data.folder), data.classes)
@@ -167,6 +170,20 @@ def describe_row(name: str, row: Mapping[str, Any]) -> str:
     if not row["converged"]:
         said += " The fit ended at probe.max_iterations."
     return said
+
+
+def check_source_data(data: Prepared, config: Mapping[str, Any]) -> None:
+    """Refuse another source than the encoder was trained on, whose normalisation it carries.
+
+    Raises:
+        UserError: the sizes differ, or the means and deviations of the images.
+    """
+    check_image_size(data, config)
+    if not np.allclose([data.mean, data.std], [config["mean"], config["std"]], rtol=0, atol=ROUNDING):
+        raise UserError(
+            f"the encoder in {PRETRAIN} normalises by other images than those in {data.folder}; "
+            "run the pretrain stage again (dvc repro pretrain)"
+        )
 
 
 def check_image_size(data: Prepared, config: Mapping[str, Any]) -> None:

@@ -10,7 +10,7 @@ from infocl.config import Params
 from infocl.data.prepared import Prepared, load_prepared
 from infocl.encoders import load_encoder
 from infocl.errors import UserError
-from infocl.evaluate.run import check_image_size
+from infocl.evaluate.run import check_source_data
 from infocl.export.about import SUMS_FILE, describe, describe_parity, describe_signature
 from infocl.export.build import Bench, Outcome, build_files
 from infocl.export.proof import Yardstick, measure_torch
@@ -62,7 +62,7 @@ def export_encoder(params: Params) -> dict[str, Any]:
 
 
 def _check_pair(config: Mapping[str, Any], data: Prepared) -> None:
-    check_image_size(data, config)
+    check_source_data(data, config)
     if config.get("data") != data.name:
         raise UserError(
             f"{PRETRAIN} was trained on {config.get('data')}, but data.name is {data.name}; "

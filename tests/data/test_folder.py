@@ -2,20 +2,35 @@
 
 from __future__ import annotations
 
+import hashlib
+from dataclasses import replace
+from pathlib import Path
+
 import numpy as np
 import pytest
 from PIL import Image
 
-from infocl.data.decoding import read_image
+from infocl.data.decoding import VERSION, read_image
 from infocl.data.folder import load_folder
-from infocl.data.raw import Request
+from infocl.data.raw import RawSplit, Request
+from infocl.data.store import PixelStore
 from infocl.errors import UserError
 from infocl.layout import RAW
 from tests.workspace import digit_images, tiny_params
 
 
+@pytest.fixture(autouse=True)
+def _workspace(tmp_path_factory, monkeypatch):
+    monkeypatch.chdir(tmp_path_factory.mktemp("project"))
+
+
 def load(root, **changes):
-    return load_folder(Request(tiny_params(data__name="folder", data__root=str(root), **changes).data, RAW))
+    """The set with its images in memory."""
+    params = tiny_params(data__name="folder", data__root=str(root), **changes).data
+    with PixelStore(Path("store"), params.image_size) as store:
+        raw = load_folder(Request(params, RAW, store))
+        splits = {name: RawSplit(split.images[:], split.labels) for name, split in raw.splits.items()}
+    return replace(raw, splits=splits)
 
 
 def save(path, image):
@@ -23,8 +38,8 @@ def save(path, image):
     image.save(path)
 
 
-def fill(root, classes, per_class=10):
-    images, _ = digit_images(len(classes) * per_class)
+def fill(root, classes, per_class=10, offset=0):
+    images, _ = digit_images(len(classes) * per_class, offset=offset)
     for number, image in enumerate(images):
         save(root / classes[number % len(classes)] / f"{number}.png", Image.fromarray(image))
 
@@ -74,7 +89,7 @@ def test_copies_in_hidden_folders_are_no_images(tmp_path):
 
 def test_given_splits_are_kept(tmp_path):
     fill(tmp_path / "train", ["a", "b"])
-    fill(tmp_path / "test", ["a", "b"], per_class=3)
+    fill(tmp_path / "test", ["a", "b"], per_class=3, offset=20)
     raw = load(tmp_path)
     assert (len(raw.splits["train"].images), len(raw.splits["test"].images)) == (20, 6)
     fill(tmp_path / "test", ["c"])
@@ -118,6 +133,20 @@ def test_rotation_of_the_camera_is_undone(tmp_path):
     assert turned[11:].min() == 255
 
 
+def test_the_same_version_of_the_decoder_makes_the_same_pixels(tmp_path):
+    """When this fails, raise `VERSION` in infocl/data/decoding.py before the new value is put here."""
+    ramp = Image.fromarray(np.arange(60 * 40, dtype=np.uint16).reshape(40, 60) * 27)
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    ramp.save(tmp_path / "0.png")
+    grey = (np.arange(60 * 40) * 7 % 256).astype(np.uint8).reshape(40, 60)
+    clear = Image.fromarray(np.stack([np.roll(grey, 9 * channel) for channel in range(4)], axis=-1))
+    clear.save(tmp_path / "1.png")
+    clear.convert("RGB").save(tmp_path / "2.png", exif=exif)
+    pixels = b"".join(read_image(tmp_path / f"{number}.png", 16).tobytes() for number in range(3))
+    assert (VERSION, hashlib.sha256(pixels).hexdigest()[:16]) == (1, "aee4217289193564")
+
+
 def test_transparency_lies_on_white_and_the_centre_is_kept(tmp_path):
     Image.new("RGBA", (30, 30), (255, 0, 0, 0)).save(tmp_path / "clear.png")
     assert read_image(tmp_path / "clear.png", 10).min() == 255
@@ -132,7 +161,7 @@ def test_a_broken_file_is_named(tmp_path, content):
     fill(tmp_path, ["a", "b"])
     (tmp_path / "a" / "broken.png").write_bytes(content)
     with pytest.raises(
-        UserError, match=r"a/broken\.png cannot be read as an image.*replace or remove it"
+        UserError, match=r"a/broken\.png cannot be read as an image.*replace or remove"
     ) as caught:
         load(tmp_path)
     assert "\n" not in str(caught.value)
@@ -180,7 +209,10 @@ def test_a_decompression_bomb_is_refused(tmp_path, monkeypatch):
         (lambda root: None, "is not a folder"),
         (lambda root: root.mkdir(), "holds no images"),
         (lambda root: [fill(root, ["a"]), (root / "empty").mkdir()], "empty holds no images"),
-        (lambda root: [fill(root, ["a"]), fill(root, ["alone"], per_class=1)], "alone holds a single image"),
+        (
+            lambda root: [fill(root, ["a"]), fill(root, ["alone"], per_class=1, offset=10)],
+            "alone holds a single image",
+        ),
         (lambda root: fill(root, ["a"]), "a is the only class"),
         (lambda root: fill(root / "train", ["a", "b"]), "train has no .*test beside it"),
         (lambda root: [fill(root / part, ["a", "b"]) for part in ("train", "val")], "train has no"),

@@ -11,10 +11,11 @@ import pytest
 
 from infocl.data.catalog import CATALOG
 from infocl.data.embedded import load_plain_digits
-from infocl.data.prepare import channel_statistics, prepare_source, prepare_targets
+from infocl.data.prepare import prepare_source, prepare_targets
 from infocl.data.prepared import load_prepared
 from infocl.data.raw import RawSplit
 from infocl.data.resident import ResidentImages
+from infocl.data.stream import ChannelStatistics
 from infocl.errors import UserError
 from infocl.files import sha256_array, write_array
 from infocl.layout import PREPARED, TARGETS
@@ -137,9 +138,11 @@ def test_damaged_prepared_data_are_named_with_their_mend(harm):
 
 
 def test_images_without_any_contrast_have_a_usable_scale():
-    mean, std = channel_statistics(np.full((4, 8, 8, 3), 255, np.uint8))
-    assert mean == [1.0, 1.0, 1.0]
-    assert min(std) > 0
+    statistics = ChannelStatistics()
+    statistics.add(np.full((4, 8, 8, 3), 255, np.uint8))
+    said = statistics.result()
+    assert said["mean"] == [1.0, 1.0, 1.0]
+    assert min(said["std"]) > 0
 
 
 def test_batches_visit_every_image_once_per_epoch_in_a_new_order():

@@ -281,6 +281,10 @@ def _damage(path, change=lambda data: data[:-100]):
         ),
         (lambda: write_encoder(write_prepared(), data="cifar10"), "trained on cifar10.*repro pretrain"),
         (lambda: write_encoder(write_prepared(), image_size=32), "16 px.*trained on 32 px"),
+        (
+            lambda: write_encoder(write_prepared() | {"mean": [0.3, 0.6, 0.10001]}),
+            "normalises by other images than those in data/prepared/scenes",
+        ),
     ],
 )
 def test_what_is_missing_or_damaged_is_named_and_nothing_is_touched(project, harm, said):

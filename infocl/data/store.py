@@ -1,0 +1,243 @@
+"""Images decoded so far, by the content of their files: what a killed or an earlier preparation left."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import sqlite3
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from threading import Lock
+from types import TracebackType
+from typing import NamedTuple
+
+import numpy as np
+
+from infocl.data.decoding import DECODER, ImageFiles, UnreadableError, decode_image, decoding_threads
+from infocl.data.raw import Images
+from infocl.errors import UserError
+from infocl.files import sha256_file
+
+FACTS = (
+    "CREATE TABLE facts (digest BLOB PRIMARY KEY, place INTEGER, row INTEGER, "
+    "width INTEGER, height INTEGER, contrast REAL) WITHOUT ROWID"
+)
+OWN = 0  # the place of pixels in this store's own file; others are borrowed
+
+
+class Seen(NamedTuple):
+    """A file that was looked at: the SHA-256 of its content, or what is wrong with it."""
+
+    digest: bytes | None
+    kind: str | None = None
+    reason: str | None = None
+
+
+class _Fresh(NamedTuple):
+    digest: bytes
+    pixels: Images
+    width: int
+    height: int
+
+
+class PixelStore:
+    """Decoded images on disk under the SHA-256 of their files, each decoded once.
+
+    What was added survives `kill -9`, chunk by chunk: the pixels lie in one flat file, facts about them
+    in an SQLite database that other tables may join. Memory does not grow with their number.
+
+    Args:
+        folder: of the store; made if missing, emptied when another decoder or size filled it.
+        size: height and width in px.
+        keep_pixels: False remembers facts alone.
+
+    Raises:
+        UserError: another process uses the store.
+    """
+
+    def __init__(self, folder: Path, size: int, *, keep_pixels: bool = True) -> None:
+        self.folder, self.size, self.keep_pixels = folder, size, keep_pixels
+        self.decoded = 0
+        folder.mkdir(parents=True, exist_ok=True)
+        self._lock = Lock()
+        self.database = self._open()
+        self._next = self._count(self.database)
+        self._pixels = (folder / "pixels.bin").open("ab+")
+        self._pixels.truncate(self._next * self._row_bytes)  # what a kill left unnamed goes
+        self._places = {OWN: (self._pixels.fileno(), 0)}
+
+    @property
+    def _row_bytes(self) -> int:
+        return 3 * self.size * self.size
+
+    def _open(self) -> sqlite3.Connection:
+        """The database, locked for this process; made anew when it is damaged or another decoder's."""
+        try:
+            return self._connect()
+        except sqlite3.DatabaseError as error:
+            if isinstance(error, sqlite3.OperationalError):
+                raise _as_os_error(error, self.folder) from None
+            shutil.rmtree(self.folder)
+            self.folder.mkdir()
+            return self._connect()
+
+    def _connect(self) -> sqlite3.Connection:
+        file = self.folder / "facts.sqlite"
+        database = sqlite3.connect(file, timeout=0, check_same_thread=False, isolation_level=None)
+        database.execute("PRAGMA locking_mode = EXCLUSIVE")
+        made_by = f"{DECODER}, {self.size} px, {self.keep_pixels}"
+        try:
+            database.execute("BEGIN IMMEDIATE")
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorname != "SQLITE_BUSY":
+                raise
+            raise UserError(f"another preparation uses {self.folder}; wait for it or stop it") from None
+        database.execute("CREATE TABLE IF NOT EXISTS about (made_by TEXT)")
+        if (found := database.execute("SELECT made_by FROM about").fetchone()) is None:
+            database.execute("INSERT INTO about VALUES (?)", (made_by,))
+            database.execute(FACTS)
+        database.execute("DELETE FROM facts WHERE place != ?", (OWN,))
+        database.execute("COMMIT")
+        file = self.folder / "pixels.bin"
+        there = file.stat().st_size if file.exists() else 0
+        if found not in (None, (made_by,)) or there < self._count(database) * self._row_bytes:
+            database.close()
+            raise sqlite3.DatabaseError("another decoder's, or its pixels are gone")
+        return database
+
+    @staticmethod
+    def _count(database: sqlite3.Connection) -> int:
+        """Rows of the store's own pixels that are named in the database."""
+        return int(database.execute("SELECT count(*) FROM facts").fetchone()[0])
+
+    def __enter__(self) -> PixelStore:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close the store; it is removed once its purpose is fulfilled, or when it holds nothing."""
+        self.database.close()
+        for descriptor, _ in list(self._places.values())[1:]:
+            os.close(descriptor)
+        self._pixels.close()
+        if kind is None or self._next == 0:
+            shutil.rmtree(self.folder)
+
+    @contextmanager
+    def changes(self) -> Iterator[None]:
+        """A transaction: all that the block changes in the database, or nothing."""
+        try:
+            self.database.execute("BEGIN")
+            yield
+            self.database.execute("COMMIT")
+        except sqlite3.OperationalError as error:
+            raise _as_os_error(error, self.folder) from None
+
+    def look_at(self, paths: Sequence[Path]) -> list[Seen]:
+        """Hash files and decode those whose content is new, in parallel."""
+        with decoding_threads() as pool:
+            looked = list(pool.map(self._look, paths))
+        fresh = {one.digest: one for one in looked if isinstance(one, _Fresh)}
+        self._add(list(fresh.values()))
+        return [Seen(one.digest) if isinstance(one, _Fresh) else one for one in looked]
+
+    def _look(self, path: Path) -> Seen | _Fresh:
+        try:
+            if path.stat().st_size == 0:
+                return Seen(None, "empty", "cannot be read as an image (it is empty)")
+            digest = bytes.fromhex(sha256_file(path))
+            with self._lock:
+                known = self.database.execute("SELECT 1 FROM facts WHERE digest = ?", (digest,)).fetchone()
+            return Seen(digest) if known else _Fresh(digest, *decode_image(path, self.size))
+        except FileNotFoundError:
+            return Seen(None, "missing", "is not there")
+        except UnreadableError as error:
+            return Seen(None, "broken", error.reason)
+        except OSError as error:
+            return Seen(None, "broken", f"cannot be read ({error.strerror})")
+
+    def _add(self, fresh: list[_Fresh]) -> None:
+        self.decoded += len(fresh)
+        if self.keep_pixels:
+            for one in fresh:
+                self._pixels.write(np.ascontiguousarray(one.pixels).data)
+            self._pixels.flush()
+            os.fsync(self._pixels.fileno())
+        with self.changes():
+            self.database.executemany(
+                "INSERT INTO facts VALUES (?, ?, ?, ?, ?, ?)",
+                [
+                    (one.digest, OWN, row, one.width, one.height, contrast(one.pixels))
+                    for row, one in enumerate(fresh, self._next)
+                ],
+            )
+        self._next += len(fresh)
+
+    def borrow(self, array: Path, facts: Iterator[tuple[bytes, int, int, float]]) -> None:
+        """Use the images of a `.npy` file of uint8 (N, S, S, 3), which must stay while the store is used.
+
+        Args:
+            array: the file.
+            facts: of each row the digest of its file, width, height and contrast.
+        """
+        stream = array.open("rb")
+        np.lib.format.read_magic(stream)
+        np.lib.format.read_array_header_1_0(stream)
+        place = len(self._places)
+        self._places[place] = (os.dup(stream.fileno()), stream.tell())
+        stream.close()
+        with self.changes():
+            self.database.executemany(
+                "INSERT OR IGNORE INTO facts VALUES (?, ?, ?, ?, ?, ?)",
+                ((digest, place, row, *about) for row, (digest, *about) in enumerate(facts)),
+            )
+
+    def pixels(self, digests: Sequence[bytes]) -> Images:
+        """The images of files that were looked at, uint8 (n, S, S, 3)."""
+        images = np.empty((len(digests), self.size, self.size, 3), np.uint8)
+        for image, digest in zip(images, digests, strict=True):
+            query = "SELECT place, row FROM facts WHERE digest = ?"
+            place, row = self.database.execute(query, (digest,)).fetchone()
+            descriptor, offset = self._places[place]
+            # Read, not mapped, so that the memory of this process does not grow with what it has read.
+            os.preadv(descriptor, [image.data], offset + row * self._row_bytes)
+        return images
+
+
+class StoredFiles:
+    """`ImageFiles` whose images are kept in a store as they are decoded, so that a rerun decodes the rest."""
+
+    def __init__(self, files: ImageFiles, store: PixelStore) -> None:
+        self._files, self._store = files, store
+
+    def __len__(self) -> int:
+        return len(self._files)
+
+    def __getitem__(self, rows: slice) -> Images:
+        """The images of a slice.
+
+        Raises:
+            UserError: a file cannot be read as an image.
+        """
+        paths = self._files.paths[rows]
+        digests = []
+        for path, seen in zip(paths, self._store.look_at(paths), strict=True):
+            if seen.digest is None:
+                raise UserError(f"{path} {seen.reason}; replace or remove it")
+            digests.append(seen.digest)
+        return self._store.pixels(digests)
+
+
+def contrast(pixels: Images) -> float:
+    """The largest standard deviation of a channel, in grey levels of 255."""
+    return round(float(pixels.std(axis=(0, 1)).max()), 2)
+
+
+def _as_os_error(error: sqlite3.OperationalError, file: Path) -> Exception:
+    """A full disk by its own name, so that it is told like any other."""
+    if error.sqlite_errorname == "SQLITE_FULL":
+        return OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(file))
+    return error

@@ -1,0 +1,255 @@
+"""500 odd and broken files: what is said about each kind, and what comes of skipping them."""
+
+from __future__ import annotations
+
+import csv
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from infocl.data.prepare import prepare_source
+from infocl.data.prepared import load_prepared
+from infocl.errors import UserError
+from infocl.layout import PREPARED, REJECTED
+from tests.data.odd_folder import BAD, CLASSES, GOOD, fill_odd_folder, picture, write_table
+from tests.project import environment
+from tests.workspace import ROOT, tiny_params
+
+FOLDER = PREPARED / "folder"
+
+
+@pytest.fixture(scope="module")
+def odd(tmp_path_factory):
+    root = tmp_path_factory.mktemp("odd")
+    fill_odd_folder(root)
+    return root
+
+
+@pytest.fixture(autouse=True)
+def _workspace(tmp_path, monkeypatch):
+    (tmp_path / "project").mkdir()
+    monkeypatch.chdir(tmp_path / "project")
+
+
+def prepare(root, **changes):
+    params = tiny_params(data__name="folder", data__root=str(root), **changes)
+    return prepare_source(params)
+
+
+def rejected():
+    with REJECTED.open(newline="") as stream:
+        return list(csv.DictReader(stream))
+
+
+def test_every_kind_is_counted_and_each_file_listed(odd):
+    assert sum(path.is_file() for path in odd.rglob("*")) == 500
+    with pytest.raises(UserError) as caught:
+        prepare(odd)
+    said = str(caught.value)
+    assert "\n" not in said
+    assert said.startswith(f"{odd}/cats/broken 0.png cannot be read as an image (image file is truncated); ")
+    assert f"{500 - GOOD} of 500 files are of no use" in said
+    for kind, count in BAD.items():
+        assert f"{count} {kind}" in said
+    assert Counter(row["kind"] for row in rejected()) == BAD
+    for row in rejected():
+        assert Path(row["path"]).name.startswith(f"{row['kind']} "), "each under its own kind"
+    assert not FOLDER.exists()
+
+
+def test_reasons_say_what_is_wrong(odd):
+    with pytest.raises(UserError):
+        prepare(odd)
+    reasons = {row["path"]: row["reason"] for row in rejected()}
+    assert reasons["dogs/broken 1.png"].startswith("cannot be read as an image (cannot identify image file")
+    assert reasons["cats/empty 0.png"] == "cannot be read as an image (it is empty)"
+    assert reasons["dogs/tiny 1.png"] == "is 5 x 30 px"
+    assert reasons["owls/near-constant 2.png"] == "varies by 0.0 grey levels"
+    assert reasons["cats/duplicate 0.jpg"] == "has the same content as cats/2024/summer/000.jpg"
+
+
+def test_skipping_gives_what_removing_gives(odd, tmp_path, monkeypatch):
+    metrics = prepare(odd, data__folder__on_bad="skip")
+    assert metrics["train_images"] + metrics["test_images"] == GOOD
+    meta = load_prepared(FOLDER).meta
+    assert meta["rejected"] == BAD
+    assert len(rejected()) == 500 - GOOD
+    bad = {row["path"] for row in rejected()}
+    skipped = {path.relative_to(FOLDER): path.read_bytes() for path in FOLDER.rglob("*.[nc]*[yv]")}
+    clean = tmp_path / "clean" / odd.name
+    for path in odd.rglob("*"):
+        if path.is_file() and str(path.relative_to(odd)) not in bad:
+            (clean / path.relative_to(odd)).parent.mkdir(parents=True, exist_ok=True)
+            (clean / path.relative_to(odd)).write_bytes(path.read_bytes())
+    monkeypatch.chdir(tmp_path)
+    prepare(clean)
+    removed = {path.relative_to(FOLDER): path.read_bytes() for path in FOLDER.rglob("*.[nc]*[yv]")}
+    assert {str(name) for name in removed} == {
+        f"{split}/{name}" for split in ("train", "test") for name in ("images.npy", "labels.npy", "files.csv")
+    }
+    assert removed == skipped
+    assert load_prepared(FOLDER).meta == meta | {"rejected": {}}
+    assert not REJECTED.exists()
+
+
+def test_each_row_is_the_file_that_the_listing_names(odd):
+    prepare(odd, data__folder__on_bad="skip")
+    split = load_prepared(FOLDER).split("test")
+    with (FOLDER / "test/files.csv").open(newline="") as stream:
+        listed = list(csv.DictReader(stream))
+    assert len(listed) == len(split)
+    for row, label, image in zip(listed, split.labels, split.images, strict=True):
+        assert row["path"].split("/")[0] == CLASSES[label]
+        assert image.std(axis=(0, 1)).max() == pytest.approx(float(row["contrast"]), abs=0.01)
+
+
+def test_limits_of_tiny_and_constant_can_be_lifted(odd):
+    keep = {"data__folder__min_side": 0, "data__folder__min_contrast": 0.0}
+    metrics = prepare(odd, data__folder__on_bad="skip", **keep)
+    assert metrics["train_images"] + metrics["test_images"] == GOOD + BAD["tiny"] + BAD["near-constant"]
+
+
+def test_another_seed_is_another_balanced_split(odd):
+    names = []
+    for seed in (0, 1):
+        prepare(odd, data__folder__on_bad="skip", data__folder__split_seed=seed)
+        names.append((FOLDER / "test/files.csv").read_text())
+        assert np.bincount(load_prepared(FOLDER).split("test").labels).tolist() == [24] * 3
+    assert names[0] != names[1]
+
+
+def test_the_card_tells_what_a_person_asks(odd):
+    prepare(odd, data__folder__on_bad="skip", data__folder__licence="CC0-1.0")
+    card = (FOLDER / "README.md").read_text()
+    meta = load_prepared(FOLDER).meta
+    assert meta["licence"] == "CC0-1.0"
+    for said in (
+        "CC0-1.0",
+        meta["source_sha256"],
+        "| train | 288 | 884,736 |",
+        "| owls | 96 | 24 |",
+        "40 broken",
+    ):
+        assert said in card
+
+
+def test_the_doctor_says_it_first(odd, tmp_path):
+    (tmp_path / "params.yaml").write_text((ROOT / "params.yaml").read_text())
+    done = subprocess.run(
+        [sys.executable, "-m", "infocl", "doctor", "--images", str(odd), "--out", "seen"],
+        cwd=tmp_path,
+        env=environment() | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    said = done.stdout
+    assert f"500 files in {odd}, {GOOD} of use" in said
+    for kind, count in BAD.items():
+        assert f"{count} {kind}, such as" in said
+    for part in ("288 train and 72 test", "owls: 96 train and 24 test", "take 1.1 MB", "from 4 x 30 px"):
+        assert part in said
+    assert len((tmp_path / "seen/rejected.csv").read_text().splitlines()) == 1 + 500 - GOOD
+    sheet = np.asarray(Image.open(tmp_path / "seen/contact-sheet.png"))
+    blue = (sheet == (0, 10, 200)).all(axis=2)
+    assert 0 < blue.mean() < 0.2, "near-constant images are shown, in a row of their own"
+    assert not (tmp_path / "data").exists(), "looking prepares nothing"
+
+
+def test_the_doctor_warns_of_imbalance(tmp_path, capsys):
+    from infocl.images_doctor import print_images_diagnosis
+
+    for number in range(44):
+        path = tmp_path / "images" / ("many" if number < 40 else "few") / f"{number}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        picture(number).save(path)
+    print_images_diagnosis(tiny_params().data, tmp_path / "images", tmp_path / "out")
+    assert "many has 40 images, few 4" in capsys.readouterr().out
+
+
+def test_the_same_image_in_both_splits_is_refused_and_skipping_spares_the_test_set(tmp_path):
+    for number in range(24):
+        path = tmp_path / ("test" if number < 8 else "train") / "ab"[number % 2] / f"{number}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        picture(number).save(path)
+    (tmp_path / "train/a/leak.png").write_bytes((tmp_path / "test/a/0.png").read_bytes())
+    with pytest.raises(
+        UserError, match=r"train/a/leak\.png has the same content as test/a/0\.png.*1 in both"
+    ):
+        prepare(tmp_path)
+    assert prepare(tmp_path, data__folder__on_bad="skip") == {
+        "data": "folder",
+        "classes": 2,
+        "train_images": 16,
+        "test_images": 8,
+    }
+
+
+@pytest.fixture
+def tabled(tmp_path):
+    """Twelve images in no class folders, and their names."""
+    root = tmp_path / "pictures"
+    (root / "deep").mkdir(parents=True)
+    names = [f"deep/{number:02}.png" for number in range(12)]
+    for number, name in enumerate(names):
+        picture(number).save(root / name)
+    return root, names
+
+
+def test_a_table_gives_classes_and_splits(tabled):
+    root, names = tabled
+    rows = [[name, "xy"[number % 2], "test" if number < 4 else "train"] for number, name in enumerate(names)]
+    write_table(root, reversed(rows))
+    assert prepare(root, data__folder__csv="table.csv")["test_images"] == 4
+    first, source = (FOLDER / "test/files.csv").read_bytes(), load_prepared(FOLDER).meta["source_sha256"]
+    prepared = load_prepared(FOLDER)
+    assert prepared.classes == ["x", "y"]
+    assert prepared.split("test").labels.tolist() == [0, 0, 1, 1]
+    write_table(root, rows)
+    prepare(root, data__folder__csv="table.csv")
+    assert (FOLDER / "test/files.csv").read_bytes() == first, "the order of lines does not matter"
+    rows[0][1] = "y"
+    write_table(root, rows)
+    prepare(root, data__folder__csv="table.csv")
+    assert load_prepared(FOLDER).meta["source_sha256"] != source, "another class is another source"
+
+
+def test_a_table_of_paths_alone_is_unlabelled_and_may_lie_beside_its_images(tabled):
+    root, names = tabled
+    write_table(root, [[Path(name).name] for name in names], ["path"])
+    (root / "table.csv").rename(root / "deep/table.csv")
+    metrics = prepare(root, data__folder__csv="deep/table.csv")
+    assert metrics == {"data": "folder", "classes": 0, "train_images": 10, "test_images": 2}
+    assert load_prepared(FOLDER).split("train").labels is None
+
+
+@pytest.mark.parametrize(
+    ("columns", "row", "said"),
+    [
+        (["file", "label"], ["deep/00.png", "x"], "has the columns file, label; its first line must be"),
+        (["path", "label"], ["deep/00.png", ""], "line 3 has no label"),
+        (["path", "label"], ["deep/00.png"], "line 3 has not as many values"),
+        (["path", "label", "split"], ["deep/00.png", "x", "val"], "has the split 'val'; use train or test"),
+        (["path", "label"], ["../00.png", "x"], "which is not a path below"),
+        (["path", "label"], ["deep/99.png", "x"], "deep/99.png is not there; 1 of 2 files"),
+        (["path", "label"], ["deep/01.png", "x"], "deep/01.png is named twice"),
+    ],
+)
+def test_a_damaged_table_is_named_with_its_line(tabled, columns, row, said):
+    root, _ = tabled
+    good = ["deep/01.png", "x", "train"][: len(columns)]
+    write_table(root, [good, row], columns)
+    with pytest.raises(UserError, match=said) as caught:
+        prepare(root, data__folder__csv="table.csv")
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["nowhere.csv", "../table.csv", "/table.csv", "deep"])
+def test_a_table_that_is_not_there_is_named(tabled, name):
+    with pytest.raises(UserError, match=r"data\.folder\.csv"):
+        prepare(tabled[0], data__folder__csv=name)

@@ -1,0 +1,77 @@
+"""Prepared data go to a DVC remote and come back: a folder, and a server that speaks S3 on this machine."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+
+import boto3
+import pytest
+from moto.server import ThreadedMotoServer
+
+from tests.project import Project
+
+OUTS = ("data/prepared", "data/targets")
+
+
+def contents(project):
+    return {
+        str(path.relative_to(project.folder)): hashlib.sha256(path.read_bytes()).hexdigest()
+        for out in OUTS
+        for path in (project.folder / out).rglob("*")
+        if path.is_file()
+    }
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory):
+    project = Project(tmp_path_factory.mktemp("work") / "project", transfer__targets=["hue", "digits"])
+    project.dvc("repro", "prepare", "targets")
+    project.commit("prepared")
+    return project
+
+
+@pytest.fixture
+def folder_remote(tmp_path):
+    return (
+        str(tmp_path / "remote"),
+        {},
+        lambda: [path for path in (tmp_path / "remote").rglob("*") if path.is_file()],
+    )
+
+
+@pytest.fixture
+def s3_remote(monkeypatch):
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "tester")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "tester")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
+    server.start()
+    _, port = server.get_host_and_port()
+    url = f"http://127.0.0.1:{port}"
+    client = boto3.client("s3", endpoint_url=url)
+    client.create_bucket(Bucket="infocl")
+    yield (
+        "s3://infocl/data",
+        {"endpointurl": url},
+        lambda: client.list_objects_v2(Bucket="infocl")["Contents"],
+    )
+    server.stop()
+
+
+@pytest.mark.parametrize("kind", ["folder_remote", "s3_remote"])
+def test_what_was_pushed_is_pulled(prepared, kind, request):
+    url, options, objects = request.getfixturevalue(kind)
+    before = contents(prepared)
+    assert {"data/prepared/scenes/README.md", "data/targets/hue/README.md"} <= before.keys()
+    prepared.dvc("remote", "add", "--force", "--default", "store", url)
+    for option, value in options.items():
+        prepared.dvc("remote", "modify", "store", option, value)
+    prepared.dvc("push")
+    assert len(objects()) >= len(set(before.values()))
+    shutil.rmtree(prepared.folder / ".dvc/cache")
+    for out in OUTS:
+        shutil.rmtree(prepared.folder / out)
+    prepared.dvc("pull", "prepare", "targets")
+    assert contents(prepared) == before
+    assert "Running stage" not in prepared.dvc("repro", "prepare", "targets")
