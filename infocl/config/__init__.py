@@ -7,11 +7,19 @@ from typing import Annotated, Literal, get_args
 from pydantic import Field, field_validator, model_validator
 
 from infocl.config.base import Model, Probability, Seed, Share, Strength
+from infocl.config.detection import DetectionParams
 from infocl.config.objectives import ObjectiveParams
 from infocl.config.regularizers import RegParams
 from infocl.config.train import OptimizerParams, ScheduleParams, TrainParams
 
-__all__ = ["ObjectiveParams", "OptimizerParams", "RegParams", "ScheduleParams", "TrainParams"]
+__all__ = [
+    "DetectionParams",
+    "ObjectiveParams",
+    "OptimizerParams",
+    "RegParams",
+    "ScheduleParams",
+    "TrainParams",
+]
 
 DataName = Literal["scenes", "cifar10", "cifar100", "stl10", "fashionmnist", "folder"]
 TargetName = Literal[
@@ -140,6 +148,7 @@ class Params(Model):
     probe: ProbeParams
     transfer: TransferParams
     export: ExportParams
+    detection: DetectionParams
 
     @model_validator(mode="after")
     def _parts_fit(self) -> Params:
