@@ -72,7 +72,7 @@ def average_precision(
         truth.dataset = _as_coco(annotated)
         truth.createIndex()
         evaluator = _Evaluator(truth, truth.loadRes(detections), KINDS[kind])
-        evaluator.params.maxDets = [1, 10, max_detections]
+        evaluator.params.maxDets = [max_detections]
         evaluator.evaluate()
         evaluator.accumulate()
     precision = evaluator.eval["precision"][:, :, :, 0, -1]  # (overlaps, recalls, classes), -1: not shown
