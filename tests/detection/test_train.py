@@ -26,15 +26,16 @@ SMALL = {
     "iterations": 6,
     "batch_size": 2,
     "lr": 0.02,
-    "warmup_iterations": 2,
+    "warmup_iterations": 0,
     "fpn_channels": 16,
     "rois_per_image": 32,
 }
 
 
-def small(**changes):
-    both = {f"detection__{name}": value for name, value in (SMALL | changes).items()}
-    return tiny_params(encoder__arch="resnet50", train__precision="fp32", **both)
+def small(seed=0, precision="fp32", minutes=5.0, **changes):
+    chosen = {f"detection__{name}": value for name, value in (SMALL | changes).items()}
+    loop = {"train__precision": precision, "train__checkpoint_minutes": minutes}
+    return tiny_params(encoder__arch="resnet50", seed=seed, **loop, **chosen)
 
 
 def write_encoder(seed=0):
@@ -75,8 +76,7 @@ class KilledError(BaseException):
 
 @pytest.mark.parametrize("task", ["boxes", "masks"])
 def test_a_killed_run_ends_with_the_same_weights_and_the_seed_decides(workspace, monkeypatch, task):
-    params = small(task=task, flip_p=0.5)
-    params = params.model_copy(update={"train": params.train.model_copy(update={"checkpoint_minutes": 1e-9})})
+    params = small(task=task, minutes=1e-9)
     stage.detect(params)
     whole, course = weights(), rows()
     assert not list(CHECKPOINTS.iterdir()), "a complete run leaves no checkpoint"
@@ -101,7 +101,7 @@ def test_a_killed_run_ends_with_the_same_weights_and_the_seed_decides(workspace,
     assert len(taken) == 2, "it continues from the last checkpoint"
     assert same(weights(), whole)
     assert [row["loss"] for row in rows()] == [row["loss"] for row in course]
-    stage.detect(params.model_copy(update={"seed": 1}))
+    stage.detect(small(1, task=task))
     assert not same(weights(), whole)
 
 
@@ -146,9 +146,8 @@ def test_it_learns_to_find_digits_and_their_shapes(workspace):
 def test_coco_goes_the_same_way_in_bfloat16(workspace):
     write_coco(workspace, "train2017", scenes(4), crowd={(0, 0)})
     write_coco(workspace, "val2017", scenes(2, seed=1))
-    params = small(layout="coco", train=["train2017"], test=["val2017"], task="masks")
-    params = params.model_copy(update={"train": params.train.model_copy(update={"precision": "bf16"})})
-    metrics = stage.detect(params)
+    chosen = {"layout": "coco", "train": ["train2017"], "test": ["val2017"], "task": "masks"}
+    metrics = stage.detect(small(precision="bf16", **chosen))
     assert {"boxes", "masks"} <= metrics.keys()
     assert np.isfinite(metrics["loss"])
     assert (DETECTION / "examples.png").stat().st_size > 10_000
@@ -210,5 +209,5 @@ def test_a_broken_image_stops_the_run_and_keeps_the_last_result(workspace):
     broken = workspace / "VOCdevkit/VOC2007/JPEGImages/000003.jpg"
     broken.write_bytes(broken.read_bytes()[:200])
     with pytest.raises(UserError, match=r"000003\.jpg cannot be read as an image"):
-        stage.detect(small(seed=1))
+        stage.detect(small(1))
     assert same(weights(), before)
