@@ -20,12 +20,12 @@ from infocl.detection.evaluate import Found
 from infocl.files import replacing
 
 TILE = 320  # px, side of a tile
-LEAST_SCORE = 0.3  # of the detections that are drawn
+LEAST_SCORE = 0.5  # of the detections that are drawn
 COLOURS = colormaps["tab10"]
 
 
 def write_examples(path: Path, data: AnnotatedSet, found: Sequence[Found]) -> None:
-    """One column per image: the truth on top, below it the detections with a score of 0.3 or more.
+    """One column per image: the truth on top, below it the detections with a score of 0.5 or more.
 
     Args:
         path: of the PNG file.

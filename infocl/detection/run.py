@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -81,17 +82,26 @@ def detect(params: Params) -> dict[str, Any]:
         shown = AnnotatedSet(test.classes, test.images[:EXAMPLES])
         write_examples(folder / "examples.png", shown, found[:EXAMPLES])
     checkpoints.remove()
-    last = history.rows[-1]
+    print(describe_scores(scores, len(test.images)), flush=True)
     return {
         **scores,
         "images": len(test.images),
         "train_images": len(train.images),
         "classes": len(train.classes),
         "iterations": chosen.iterations,
-        "loss": last["loss"],
+        "loss": history.rows[-1]["loss"],
         "images_per_second": history.images_per_second(),
         "device": describe_device(device),
     }
+
+
+def describe_scores(scores: Mapping[str, Mapping[str, float]], images: int) -> str:
+    """What was measured, as a person would say it."""
+    said = [
+        f"{kind} have an AP of {each['ap']:.1%} (AP50 {each['ap50']:.1%}, AP75 {each['ap75']:.1%})"
+        for kind, each in scores.items()
+    ]
+    return f"On {images} test images, {' and '.join(said)}."
 
 
 @torch.no_grad()

@@ -195,12 +195,40 @@ def test_what_judges_alone_does_not_train_again():
     assert mark() != train.fingerprint(small(), Data, "cd")
 
 
+@pytest.mark.parametrize("masks", [False, True])
+def test_other_annotations_are_another_run(workspace, masks):
+    def mark():
+        return train.fingerprint(small(), read_voc(workspace, ["VOC2007/trainval"], masks=masks), "ab")
+
+    before = mark()
+    assert mark() == before
+    if masks:
+        write_voc(workspace, "trainval", [(picture, things[::-1]) for picture, things in scenes(8)])
+    else:
+        write_voc(workspace, "trainval", scenes(8), difficult={(0, 0)})
+    assert mark() != before
+
+
 def test_divergence_stops_the_run_and_keeps_the_last_result(workspace):
     stage.detect(small())
     before = weights()
     with pytest.raises(InfoCLError, match=r"stopped being finite by step \d+.*Lower detection\.lr"):
         stage.detect(small(lr=100.0, iterations=30, warmup_iterations=0, batch_norm="frozen"))
     assert same(weights(), before)
+
+
+def test_raw_data_may_lie_elsewhere(workspace, monkeypatch):
+    with pytest.raises(UserError, match=r"VOC2007/ImageSets/Main/trainval\.txt is missing; bring"):
+        stage.read_splits(small(root="nowhere").detection)
+    monkeypatch.setenv("INFOCL_DATA", str(workspace))
+    learned, judged = stage.read_splits(small(root="nowhere").detection)
+    assert (len(learned.images), len(judged.images)) == (8, 3)
+
+
+def test_without_an_encoder_it_says_which_stage_makes_one(workspace):
+    (PRETRAIN / "config.json").unlink()
+    with pytest.raises(UserError, match=r"config\.json is missing; run the pretrain stage again"):
+        stage.detect(small())
 
 
 def test_a_broken_image_stops_the_run_and_keeps_the_last_result(workspace):
