@@ -68,6 +68,15 @@ def test_an_overlap_of_two_thirds_counts_at_four_of_ten_levels(kind):
 
 
 @KINDS
+@pytest.mark.parametrize(
+    ("rows", "expected"), [(14, [0, 0, 0]), (16, [0.1, 1, 0]), (22, [0.5, 1, 0]), (23, [0.6, 1, 1])]
+)
+def test_a_level_counts_from_its_overlap_on(kind, rows, expected):
+    """Of A's 30 rows so many are found."""
+    assert judged([image([A])], [found([[10, 10, 50, 10 + rows]])], kind) == expected
+
+
+@KINDS
 def test_half_of_the_objects_are_missed(kind):
     assert judged([image([A, B])], [found([A])], kind) == [HALF_RECALL] * 3
 
