@@ -49,7 +49,7 @@ def fingerprint(params: Params, data: Mapping[str, Any]) -> str:
     train["optimizer"] = optimizer_in_force(train["optimizer"])
     shaping = {
         "data": dict(data),
-        "code": code_sha256(),
+        "code": code_sha256(CODE),
         "torch": torch.__version__,
         "seed": chosen["seed"],
         "views": chosen["views"],
@@ -61,7 +61,7 @@ def fingerprint(params: Params, data: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(shaping, sort_keys=True).encode()).hexdigest()
 
 
-def code_sha256(names: Iterable[str] = CODE) -> str:
+def code_sha256(names: Iterable[str]) -> str:
     """One hash over the sources that a training step runs, files and folders of this package."""
     folder = Path(__file__).parent
     sources = [folder / name for name in names]

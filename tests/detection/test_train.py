@@ -204,7 +204,7 @@ def test_the_rate_warms_up_and_falls_tenfold():
     assert set(np.round(rates[75:], 9)) == {0.004}
 
 
-def test_what_judges_alone_does_not_train_again():
+def test_what_judges_alone_does_not_train_again(monkeypatch):
     class Data:
         classes, images = ("a",), ()
 
@@ -214,6 +214,9 @@ def test_what_judges_alone_does_not_train_again():
     assert mark() == mark(score_threshold=0.5, max_detections=3, test=["VOC2012/val"])
     assert len({mark(), mark(lr=0.5), mark(iterations=7), mark(batch_norm="frozen"), mark(task="masks")}) == 5
     assert mark() != train.fingerprint(small(), Data, "cd")
+    before = mark()
+    monkeypatch.setattr(train, "CODE", train.CODE[:-1])
+    assert mark() != before
 
 
 @pytest.mark.parametrize("masks", [False, True])
