@@ -6,7 +6,7 @@ import hashlib
 import json
 import shutil
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -49,7 +49,7 @@ def fingerprint(params: Params, data: Mapping[str, Any]) -> str:
     train["optimizer"] = optimizer_in_force(train["optimizer"])
     shaping = {
         "data": dict(data),
-        "code": code_sha256(),
+        "code": code_sha256(CODE),
         "torch": torch.__version__,
         "seed": chosen["seed"],
         "views": chosen["views"],
@@ -61,10 +61,10 @@ def fingerprint(params: Params, data: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(shaping, sort_keys=True).encode()).hexdigest()
 
 
-def code_sha256() -> str:
-    """One hash over the sources that a training step runs."""
+def code_sha256(names: Iterable[str]) -> str:
+    """One hash over the sources that a training step runs, files and folders of this package."""
     folder = Path(__file__).parent
-    sources = [folder / name for name in CODE]
+    sources = [folder / name for name in names]
     files = [file for source in sources for file in (source.glob("*.py") if source.is_dir() else [source])]
     digest = hashlib.sha256()
     for file in sorted(files):

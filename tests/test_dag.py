@@ -10,7 +10,11 @@ from ruamel.yaml import YAML
 
 from tests.workspace import ROOT
 
-STAGES = YAML(typ="safe").load((ROOT / "dvc.yaml").read_text())["stages"]
+STAGES = {
+    name: stage
+    for file in ("dvc.yaml", "stages/detection/dvc.yaml")
+    for name, stage in YAML(typ="safe").load((ROOT / file).read_text())["stages"].items()
+}
 # These change how a stage is run, checked, shown or stored, not what comes out.
 NEUTRAL = {
     *("__init__", "checkpoint", "config", "device", "errors", "files"),

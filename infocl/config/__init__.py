@@ -8,12 +8,14 @@ from typing import Annotated, Literal, get_args
 from pydantic import Field, field_validator, model_validator
 
 from infocl.config.base import Model, Probability, Seed, Share, Strength
+from infocl.config.detection import DetectionParams
 from infocl.config.export import ExportParams
 from infocl.config.objectives import ObjectiveParams
 from infocl.config.regularizers import RegParams
 from infocl.config.train import OptimizerParams, ScheduleParams, TrainParams
 
 __all__ = [
+    "DetectionParams",
     "ExportParams",
     "ObjectiveParams",
     "OptimizerParams",
@@ -147,6 +149,7 @@ class Params(Model):
     probe: ProbeParams
     transfer: TransferParams
     export: ExportParams
+    detection: DetectionParams
 
     @model_validator(mode="after")
     def _crops_have_a_pixel(self) -> Params:
