@@ -23,7 +23,7 @@ def test_own_images_and_a_new_one_among_them(tmp_path):
     assert project.repro() == ALL
     assert project.repro() == set()
     Image.fromarray(images[80]).save(tmp_path / "my images/0/new.png")
-    output = project.dvc("repro")
+    output = project.dvc("repro", "probe")
     assert "81 of 81 files, 1 of them decoded now" in output
     assert {f"Running stage '{stage}'" for stage in ("prepare", "pretrain", "probe")} <= {
         line.rstrip(":") for line in output.splitlines()

@@ -162,7 +162,7 @@ def test_experiments(project):
     project.git("checkout", "--quiet", ".")
     project.dvc("checkout")
     assert project.repro() == set()
-    project.dvc("exp", "run", "--temp", "--name", "apart", "-S", "reg.weight=0.5")
+    project.dvc("exp", "run", "--temp", "--name", "apart", "-S", "reg.weight=0.5", "transfer")
     assert project.repro() == set(), "an experiment in a temporary workspace leaves this one alone"
     project.dvc("exp", "run", "--name", "reconstruct", "-S", "reg.name=rc")
     assert metrics(project, "pretrain")["regularizer"] > 0, "a reconstruction error"

@@ -14,7 +14,7 @@ import pytest
 from infocl.errors import InfoCLError, UserError
 from infocl.export import preprocessing
 from infocl.export.compare import compare, neighbour_agreement
-from infocl.export.proof import Figures, Yardstick, shortfall, training_rows, worst
+from infocl.export.proof import Figures, Task, Yardstick, shortfall, training_rows, worst
 from infocl.export.run import export_encoder
 from tests.export.encoders import collapse, offset, outlier, overflow, respoil
 from tests.tiny_run import tiny_params
@@ -135,6 +135,16 @@ def test_every_limit_is_held(change, said):
         assert reason is None
     else:
         assert re.search(said, reason or "")
+
+
+@pytest.mark.parametrize(("lost", "shipped"), [(1, True), (2, False)])
+def test_of_few_test_images_one_may_be_lost(lost, shipped):
+    nothing = np.zeros((16, 8, 8, 3), np.uint8), np.arange(16)
+    params = tiny_params(max_accuracy_drop=0.02)
+    task = Task(nothing, nothing, params.probe, 0)
+    yardstick = Yardstick(nothing[0], np.zeros((1, 2), np.float32), [], task, 9 / 16, 1.0, 1)
+    reason = shortfall("float32", replace(GOOD, probe_accuracy=(9 - lost) / 16), yardstick, params.export)
+    assert (reason is None) == shipped
 
 
 def test_compare_against_numbers_worked_by_hand():
