@@ -82,7 +82,6 @@ def test_the_summary_names_what_was_made(project):
         ("probe.knn_k", 3, {"check"} | DOWNSTREAM),
         ("export.parity_images", 8, {"check", "export", "report"}),
         ("reg.weight", 0.25, {"check", "pretrain"} | DOWNSTREAM),
-        ("reg.rc.channels", 32, {"check", "report"}),
         ("train.checkpoint_minutes", 6.0, {"check", "report"}),
     ],
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import shutil
 
 import pytest
@@ -10,16 +11,20 @@ from infocl.export.run import export_encoder
 from tests.tiny_run import tiny_params, write_encoder, write_metrics, write_prepared
 
 
-@pytest.fixture(scope="package")
-def exported(tmp_path_factory):
-    """A project folder with a finished export, and the stage's metrics."""
-    root = tmp_path_factory.mktemp("project")
+@functools.cache
+def _export(root):
+    root.mkdir()
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(root)
         write_encoder(write_prepared())
         write_metrics()
-        metrics = export_encoder(tiny_params())
-    return root, metrics
+        return root, export_encoder(tiny_params())
+
+
+@pytest.fixture(scope="session")
+def exported(tmp_path_factory):
+    """A project folder with a finished export, and the stage's metrics; made once, whoever imports this."""
+    return _export(tmp_path_factory.getbasetemp() / "exported")
 
 
 @pytest.fixture
