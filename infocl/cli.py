@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -192,6 +193,35 @@ def triton(
         write_repository(folder, repository, variant)
 
     _exit(work, extra="embed")
+
+
+PASSED_ON = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
+
+
+@app.command(context_settings=PASSED_ON)
+def retrain(context: typer.Context) -> None:
+    """Rerun what changed, judge the new encoder, put it in service or keep the old one (--help: options)."""
+    _exit(lambda: _flow("retrain", context.args), extra="retrain")
+
+
+@app.command(context_settings=PASSED_ON)
+def rollback(context: typer.Context) -> None:
+    """Put the previous version of the encoder back in service (--help: options)."""
+    _exit(lambda: _flow("rollback", context.args), extra="retrain")
+
+
+@app.command(context_settings=PASSED_ON)
+def sweep(context: typer.Context) -> None:
+    """Run a DVC experiment for each combination of values, such as -S reg.weight=0,1 (--help: options)."""
+    _exit(lambda: _flow("sweep", context.args), extra="retrain")
+
+
+def _flow(name: str, arguments: list[str]) -> None:
+    """Become `python -m pipelines.NAME`: flows belong to a project's folder, not to this package."""
+    if not Path("pipelines", f"{name}.py").is_file():
+        raise UserError(f"infocl {name} works in the project's root folder (no pipelines/ here); go there")
+    sys.stdout.flush()
+    os.execv(sys.executable, [sys.executable, "-m", f"pipelines.{name}", *arguments])
 
 
 def _exit(work: Callable[[], object], extra: str = "train") -> None:

@@ -20,6 +20,15 @@ class UserError(InfoCLError):
     exit_code = 2
 
 
+class PassingError(UserError):
+    """What is in the way may pass by itself, such as a full GPU: running again later may help. Exit code 75.
+
+    75 is EX_TEMPFAIL of sysexits.h, by which a scheduler knows that a retry makes sense.
+    """
+
+    exit_code = 75
+
+
 def guarded(work: Callable[[], object]) -> int:
     """Run `work`; say what went wrong in one line on standard error and return the exit code."""
     try:

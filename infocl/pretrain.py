@@ -15,7 +15,7 @@ from infocl.data.prepared import Prepared, load_prepared
 from infocl.data.resident import ResidentImages
 from infocl.device import choose_device, describe_device, own_device
 from infocl.encoders import save_encoder
-from infocl.errors import UserError
+from infocl.errors import PassingError, UserError
 from infocl.evaluate.feasible import check_source
 from infocl.files import replacing_folder
 from infocl.history import History
@@ -74,9 +74,9 @@ def _pretrain(
         run = _set_up(params, prepared, world, device)
         history = train(run)
     except torch.OutOfMemoryError:
-        raise UserError(
+        raise PassingError(
             f"the memory of {device} does not hold its share of a batch of train.batch_size "
-            f"{params.train.batch_size}; make it smaller"
+            f"{params.train.batch_size}; make it smaller, or wait until others leave the device"
         ) from None
     if not world.first:
         return None

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import resource
 import sys
 import time
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 from infocl.config import Params
@@ -13,6 +15,7 @@ from infocl.errors import guarded
 from infocl.files import write_json
 from infocl.layout import METRICS
 from infocl.params_file import load_params
+from infocl.workspace_lock import workspace
 
 
 def run_stage(name: str, work: Callable[[Params], Mapping[str, Any] | None]) -> None:
@@ -25,7 +28,8 @@ def run_stage(name: str, work: Callable[[Params], Mapping[str, Any] | None]) -> 
     start = time.perf_counter()
 
     def measured() -> None:
-        result = work(load_params())
+        with _workspace_of(name):
+            result = work(load_params())
         if result is None:
             return
         metrics = dict(result)
@@ -34,6 +38,11 @@ def run_stage(name: str, work: Callable[[Params], Mapping[str, Any] | None]) -> 
         write_json(METRICS / f"{name}.json", metrics)
 
     sys.exit(guarded(measured))
+
+
+def _workspace_of(name: str) -> AbstractContextManager[object]:
+    """The workspace, held; of several processes of one stage the first holds it for all."""
+    return workspace(f"stage {name}") if os.environ.get("RANK", "0") == "0" else nullcontext()
 
 
 def peak_memory_mib() -> float:

@@ -10,6 +10,7 @@ from pydantic import Field, field_validator, model_validator
 from infocl.config.base import Model, Probability, Seed, Share, Strength
 from infocl.config.detection import DetectionParams
 from infocl.config.export import ExportParams
+from infocl.config.gate import GateParams
 from infocl.config.objectives import ObjectiveParams
 from infocl.config.regularizers import RegParams
 from infocl.config.train import OptimizerParams, ScheduleParams, TrainParams
@@ -17,6 +18,7 @@ from infocl.config.train import OptimizerParams, ScheduleParams, TrainParams
 __all__ = [
     "DetectionParams",
     "ExportParams",
+    "GateParams",
     "ObjectiveParams",
     "OptimizerParams",
     "RegParams",
@@ -149,6 +151,7 @@ class Params(Model):
     probe: ProbeParams
     transfer: TransferParams
     export: ExportParams
+    gate: GateParams
     detection: DetectionParams
 
     @model_validator(mode="after")
@@ -176,6 +179,11 @@ class Params(Model):
             raise ValueError(
                 f"data.image_size {size} cannot be reconstructed by reg.name rc, whose decoder doubles "
                 "4 or 7 px; use 8, 16, 32, 64, 128, 256, 14, 28, 56, 112 or 224, or another regulariser"
+            )
+        unknown = sorted(set(self.gate.floors) - {"mean", *self.transfer.targets})
+        if unknown:
+            raise ValueError(
+                f"gate.floors names {unknown[0]}, which is no target; use mean or one of transfer.targets"
             )
         if self.data.name == "scenes" and self.train.batch_size > self.data.scenes.train_images:
             raise ValueError(

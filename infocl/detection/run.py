@@ -22,7 +22,7 @@ from infocl.detection.train import WEIGHTS, fingerprint, train_detector
 from infocl.detection.voc import read_voc
 from infocl.device import choose_device, describe_device
 from infocl.encoders import load_encoder
-from infocl.errors import UserError
+from infocl.errors import PassingError
 from infocl.files import replacing, replacing_folder, sha256_file, write_json
 from infocl.layout import CHECKPOINTS, DETECTION, PRETRAIN, raw_folder
 from infocl.numerics import derive_seed
@@ -68,9 +68,9 @@ def detect(params: Params) -> dict[str, Any]:
         history = train_detector(detector, train, params, device, checkpoints)
         found = find(detector, test, device)
     except torch.OutOfMemoryError:
-        raise UserError(
+        raise PassingError(
             f"the memory of {device} does not hold a batch of detection.batch_size {chosen.batch_size}; make "
-            "it or detection.shorter_sides smaller"
+            "it or detection.shorter_sides smaller, or wait until others leave the device"
         ) from None
     scores = {
         kind: average_precision(test, found, kind, chosen.max_detections)

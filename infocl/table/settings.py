@@ -9,8 +9,16 @@ from typing import Any
 from infocl.config.train import optimizer_in_force
 from infocl.mappings import flat
 
-# Of no influence on the figures: where it ran, how often it was saved, what was exported.
-NEUTRAL = ("seed", "export", "train.device", "train.devices", "train.checkpoint_minutes", "train.compile")
+# Of no influence on the figures: where it ran, how often it was saved, what was exported, what came after.
+NEUTRAL = (
+    "seed",
+    "export",
+    "gate",
+    "train.device",
+    "train.devices",
+    "train.checkpoint_minutes",
+    "train.compile",
+)
 
 
 def setting_of(params: Mapping[str, Any]) -> str:

@@ -1,0 +1,178 @@
+"""What changed since the last reproduction, as DVC knows it, in words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import networkx
+from dvc.dependency.param import ParamsDependency
+from dvc.exceptions import DvcException
+from dvc.lock import LockError
+from dvc.repo import Repo
+from dvc.stage import PipelineStage, Stage
+
+from infocl.errors import UserError
+from infocl.mappings import flat
+from infocl.params_file import PARAMS_FILE, load_params, read_yaml
+from infocl.workspace_lock import BusyError
+
+ABSENT = "absent"
+MOST = 6  # reasons, or files of one reason, that are listed
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a reproduction would do.
+
+    Attributes:
+        stages: all stages of `dvc.yaml` that may run, in the order in which they do.
+        reasons: why a stage changed by itself, for each that did; the others follow from those before them.
+        data: `.dvc` files whose data changed in this workspace.
+    """
+
+    stages: list[str]
+    reasons: dict[str, list[str]]
+    data: list[str] = field(default_factory=list)
+
+    @property
+    def empty(self) -> bool:
+        """Whether there is nothing to do."""
+        return not self.stages and not self.data
+
+    def lines(self) -> list[str]:
+        """A line for each stage, such as "pretrain: reg.weight 1.0 -> 0.1"."""
+        lines = [f"{file}: its data changed" for file in self.data]
+        for stage in self.stages:
+            why = self.reasons.get(stage, ["what it reads may change"])
+            lines += [f"{stage}: {_listed(why, '; ')}"]
+        return lines
+
+    def headline(self) -> str:
+        """The first reasons in one line, for names and commits."""
+        told = [line for line in self.lines() if line.split(":")[0] in (*self.data, *self.reasons)]
+        return told[0] if told else "nothing changed"
+
+
+def find_changes() -> Plan:
+    """Compare params, data, code and results of this workspace with `dvc.lock`.
+
+    Raises:
+        UserError: params.yaml or dvc.yaml is not valid; the message names the mend.
+        BusyError: another `dvc` keeps DVC's own lock.
+    """
+    load_params()
+    try:
+        with Repo(".") as repo:
+            status = repo.status()
+            graph = repo.index.graph
+            own = {stage.addressing: stage for stage in repo.index.stages if _of_the_pipeline(stage)}
+            tracked = [stage.addressing for stage in graph if stage.addressing in status and _is_data(stage)]
+            return _plan(status, graph, own, tracked)
+    except LockError:
+        raise BusyError("this workspace is in use by another dvc; wait until it ends, or cancel it") from None
+    except DvcException as error:
+        raise UserError(f"DVC cannot read this project ({_one_line(error)}); mend it") from None
+
+
+def _plan(
+    status: Mapping[str, Any], graph: networkx.DiGraph, own: Mapping[str, Stage], data: list[str]
+) -> Plan:
+    concerned = {name for name in own if name in status}
+    for name in list(concerned):
+        concerned |= {stage.addressing for stage in networkx.ancestors(graph, own[name])}
+    if data:
+        concerned |= set(own)
+    place = {name: index for index, name in enumerate(own)}
+    order = networkx.lexicographical_topological_sort(
+        graph.reverse(), key=lambda stage: place.get(stage.addressing, len(place))
+    )
+    stages = [stage.addressing for stage in order if stage.addressing in concerned & set(own)]
+    return Plan(stages, _own_reasons(stages, own, status), sorted(data))
+
+
+def _own_reasons(
+    stages: list[str], own: Mapping[str, Stage], status: Mapping[str, Any]
+) -> dict[str, list[str]]:
+    """Each reason once, at the first stage that names it; those that read all of params.yaml come last."""
+    told: set[str] = set()
+    reasons: dict[str, list[str]] = {}
+    changed = [name for name in stages if name in status]
+    for name in sorted(changed, key=lambda name: _reads_all_params(own[name])):
+        new = [reason for reason in _reasons(own[name], status[name]) if reason not in told]
+        told |= set(new)
+        if new:
+            reasons[name] = new
+    return {name: reasons[name] for name in stages if name in reasons}
+
+
+def _reads_all_params(stage: Stage) -> bool:
+    return any(isinstance(dep, ParamsDependency) and not dep.params for dep in stage.deps)
+
+
+def _of_the_pipeline(stage: Stage) -> bool:
+    return isinstance(stage, PipelineStage) and Path(stage.path).resolve() == Path("dvc.yaml").resolve()
+
+
+def _is_data(stage: Stage) -> bool:
+    return not isinstance(stage, PipelineStage)
+
+
+def _reasons(stage: Stage, status: list[Any]) -> Iterator[str]:
+    for entry in status:
+        if entry == "changed command":
+            yield "its command"
+            continue
+        deps, outs = entry.get("changed deps", {}), entry.get("changed outs", {})
+        yield from _params(stage, deps.get(PARAMS_FILE.name, {}))
+        yield from _files(deps)
+        if outs:
+            yield f"{_listed(list(outs))} {'is' if len(outs) == 1 else 'are'} missing or changed"
+
+
+def _params(stage: Stage, changed: Any) -> Iterator[str]:
+    dependency = next((dep for dep in stage.deps if isinstance(dep, ParamsDependency)), None)
+    if not isinstance(changed, Mapping) or dependency is None:
+        return
+    before = dependency.hash_info.value if dependency.hash_info else None
+    now = read_yaml(PARAMS_FILE)
+    for key in changed:
+        old, new = _flat(key, (before or {}).get(key, ABSENT)), _flat(key, _at(now, key))
+        for name in sorted(old | new):
+            if old.get(name, ABSENT) != new.get(name, ABSENT):
+                yield f"{name} {old.get(name, ABSENT)} -> {new.get(name, ABSENT)}"
+
+
+def _files(deps: Mapping[str, Any]) -> Iterator[str]:
+    files = [name for name in deps if name != PARAMS_FILE.name]
+    code = [name for name in files if name.startswith("infocl/")]
+    if code:
+        yield f"code {_listed(code)}"
+    data = [name for name in files if name not in code and deps[name] != "deleted"]
+    if data:
+        yield f"data {_listed(data)}"
+
+
+def _listed(names: list[str], separator: str = ", ") -> str:
+    more = f" and {len(names) - MOST} more" if len(names) > MOST else ""
+    return separator.join(names[:MOST]) + more
+
+
+def _flat(key: str, value: Any) -> dict[str, Any]:
+    if isinstance(value, Mapping):
+        return dict(flat(value, f"{key}."))
+    return {} if value == ABSENT else {key: value}
+
+
+def _at(values: Any, key: str) -> Any:
+    for part in key.split("."):
+        if not isinstance(values, Mapping) or part not in values:
+            return ABSENT
+        values = values[part]
+    return values
+
+
+def _one_line(error: object) -> str:
+    return " ".join(str(error).split())

@@ -1,0 +1,144 @@
+"""The commands `infocl retrain`, `rollback` and `sweep`, which are `python -m pipelines.NAME`.
+
+What needs Prefect is imported when it is needed, so that a run that finds nothing to do ends at once.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from infocl.errors import guarded
+from pipelines.changes import find_changes
+from pipelines.repository import require_repository
+from pipelines.standing import nothing_to_do, rules_in_force
+
+if TYPE_CHECKING:
+    from prefect.client.schemas.objects import State
+
+REFUSED = 3  # exit code of a run whose encoder the gate refused
+SECONDS = 5.0  # to answer, for a server
+
+GitRemote = Annotated[str | None, typer.Option(help="Push commits and tags there, such as origin.")]
+Wait = Annotated[float, typer.Option(help="Minutes to wait for a workspace that is in use.")]
+
+
+def retrain_command() -> None:
+    """Parse the command line and run the flow once."""
+    typer.run(_retrain)
+
+
+def rollback_command() -> None:
+    """Parse the command line and roll back, without Prefect."""
+    typer.run(_rollback)
+
+
+def sweep_command() -> None:
+    """Parse the command line and run the flow once."""
+    typer.run(_sweep)
+
+
+def _retrain(
+    track: Annotated[
+        str | None, typer.Option(help="Merge new commits of this branch, as origin/main.")
+    ] = None,
+    force: Annotated[
+        bool, typer.Option(help="Put the new encoder in service whatever the gate says.")
+    ] = False,
+    wait: Wait = 60.0,
+    notify: Annotated[str | None, typer.Option(help="Notification block, such as slack-webhook/ops.")] = None,
+    git_remote: GitRemote = None,
+) -> None:
+    """Rerun what changed, judge the encoder, put it in service or keep the old one."""
+
+    def work() -> int:
+        require_repository()
+        if track is None and (done := nothing_to_do(find_changes(), rules_in_force(None))):
+            print(done.said)
+            return 0
+        from pipelines.retrain import retrain
+
+        with _reachable_server():
+            state = retrain(
+                track=track,
+                force=force,
+                wait_minutes=wait,
+                notify=notify,
+                git_remote=git_remote,
+                return_state=True,
+            )
+        return _exit_code(state)
+
+    _run(work)
+
+
+def _rollback(
+    to: Annotated[str | None, typer.Option(help="A version such as v1.2.0; none: the one before.")] = None,
+    wait: Wait = 1.0,
+    git_remote: GitRemote = None,
+) -> None:
+    """Put the previous version of the encoder back in service."""
+
+    def work() -> int:
+        from pipelines.rollback import roll_back
+
+        roll_back(to, git_remote, print, 60 * wait)
+        return 0
+
+    _run(work)
+
+
+def _sweep(
+    overrides: Annotated[list[str], typer.Option("-S", "--set-param", help="Such as reg.weight=0,0.1,1.")],
+    until: Annotated[str, typer.Option(help="The last stage to run; transfer suffices.")] = "report",
+) -> None:
+    """Run a DVC experiment for each combination of values and show their table."""
+
+    def work() -> int:
+        require_repository()
+        from pipelines.sweep import expand, sweep
+
+        expand(overrides)
+        with _reachable_server():
+            return _exit_code(sweep(overrides, until, return_state=True))
+
+    _run(work)
+
+
+def _exit_code(state: State[Any]) -> int:
+    """0 done, 3 refused; what failed is raised again."""
+    state.result(raise_on_failure=True)
+    return REFUSED if state.name == "Refused" else 0
+
+
+def _run(work: Callable[[], int]) -> None:
+    """Run a command and exit by the project's contract of exit codes."""
+    codes: list[int] = []
+    failed = guarded(lambda: codes.append(work()))
+    sys.exit(failed or codes[0])
+
+
+@contextmanager
+def _reachable_server() -> Iterator[None]:
+    """The configured Prefect server; where it does not answer, a temporary one in this process."""
+    import httpx
+    from prefect.settings import PREFECT_API_URL, PREFECT_SERVER_ALLOW_EPHEMERAL_MODE, temporary_settings
+
+    url = PREFECT_API_URL.value()
+    try:
+        answers = url is None or httpx.get(f"{url}/health", timeout=SECONDS).is_success
+    except httpx.HTTPError:
+        answers = False
+    if answers:
+        yield
+        return
+    print(
+        f"infocl: the Prefect server {url} does not answer; this run is recorded on this machine only.",
+        file=sys.stderr,
+    )
+    with temporary_settings({PREFECT_API_URL: None, PREFECT_SERVER_ALLOW_EPHEMERAL_MODE: True}):
+        yield

@@ -1,0 +1,132 @@
+"""Running programs: their lines go to a log as they come, and they never outlive this process."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+
+from infocl.errors import InfoCLError
+
+PASSING = 75  # exit code of a stage whose obstacle may pass by itself
+INTERRUPTED = 130
+TAIL = 60  # lines of output kept for the message of a failure
+LOST_CONNECTION = re.compile(
+    r"connection (refused|reset|aborted|closed)|could not connect|failed to connect|timed? ?out|unreachable|"
+    r"name resolution|could not resolve|temporary failure|unable to access|EndpointConnectionError|"
+    r"early EOF|hung up|service unavailable|slow ?down",
+    re.IGNORECASE,
+)
+
+
+class CommandError(InfoCLError):
+    """A program failed; the message is its own reason.
+
+    Attributes:
+        code: its exit code; a stage's own one where DVC ran a stage.
+        passing: whether running it again later may help.
+    """
+
+    def __init__(self, message: str, code: int, passing: bool) -> None:
+        super().__init__(message)
+        self.code = code
+        self.passing = passing
+
+    @property
+    def exit_code(self) -> int:  # type: ignore[override]
+        """The user's input was wrong where the program said so."""
+        return 2 if self.code == 2 else 1
+
+
+def stream(
+    command: Sequence[str],
+    say: Callable[[str], object],
+    *,
+    keep: int | None = None,
+    environment: dict[str, str] | None = None,
+) -> str:
+    """Run a program and hand each of its lines to `say` as it comes.
+
+    Args:
+        command: program and arguments.
+        say: takes a line.
+        keep: file descriptor that stays open until nothing of the program runs any more.
+        environment: added to this process's.
+
+    Returns:
+        Its last lines.
+
+    Raises:
+        CommandError: it ended with another code than 0.
+    """
+    guard = [sys.executable, "-m", "pipelines.guard", *command]
+    process = subprocess.Popen(
+        guard,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        env=with_programs(environment),
+        pass_fds=() if keep is None else (keep,),
+        start_new_session=True,
+    )
+    assert process.stdin is not None
+    assert process.stdout is not None
+    tail: list[str] = []
+    try:
+        for raw in process.stdout:
+            line = raw.decode(errors="replace").rstrip()
+            if line:
+                tail = [*tail[1 - TAIL :], line]
+                say(line)
+        process.wait()
+    finally:
+        process.stdin.close()
+        process.wait()
+        process.stdout.close()
+    if process.returncode:
+        raise _failure(command, process.returncode, tail)
+    return "\n".join(tail)
+
+
+def output_of(command: Sequence[str]) -> str:
+    """Run a short program of this environment; its standard output.
+
+    Raises:
+        CommandError: it failed; `passing` where a connection was the reason.
+    """
+    done = subprocess.run(
+        command,
+        capture_output=True,
+        text=True,
+        stdin=subprocess.DEVNULL,
+        env=with_programs({"GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C"}),
+        check=False,
+    )
+    if done.returncode:
+        raise _failure(command, done.returncode, (done.stderr or done.stdout).splitlines())
+    return done.stdout.rstrip("\n")
+
+
+def with_programs(environment: dict[str, str] | None = None) -> dict[str, str]:
+    """This process's environment, with this Python's programs first on the path, as after activation."""
+    folder = os.path.dirname(sys.executable)  # noqa: PTH120 - not resolved, because it may be a link
+    path = os.pathsep.join([folder, os.environ.get("PATH", "")])
+    return os.environ | {"PATH": path, "PYTHONUNBUFFERED": "1"} | (environment or {})
+
+
+def _failure(command: Sequence[str], code: int, tail: Sequence[str]) -> CommandError:
+    text = "\n".join(tail)
+    of_stage = re.findall(r"exited with (\d+)", text)
+    code = int(of_stage[-1]) if of_stage else code
+    said = [line for line in tail if line.startswith("infocl: ")]
+    errors = [line for line in tail if line.startswith(("ERROR: ", "error: ", "fatal: "))]
+    if code == INTERRUPTED:
+        reason = f"{' '.join(command[:4])} was interrupted"
+    elif said:
+        reason = said[-1].removeprefix("infocl: ")
+    else:
+        reason = " ".join(errors) or (tail[-1] if tail else f"it ended with code {code} and said nothing")
+    passing = code == PASSING or bool(not said and LOST_CONNECTION.search(text))
+    return CommandError(reason, code, passing)

@@ -1,0 +1,187 @@
+"""Whether a retrained encoder may replace the one in service: two descriptions in, a verdict out."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from infocl.config import GateParams
+from infocl.errors import UserError
+from infocl.files import read_json
+from infocl.results import ABOUT_FILE, ONNX_FILE
+from infocl.wording import file_size
+
+MEAN = "mean"
+
+
+@dataclass(frozen=True)
+class Encoder:
+    """What the gate looks at: `encoder.json`, the file's size in bytes, seconds for a batch of 64 images."""
+
+    about: Mapping[str, Any]
+    size: int
+    seconds: float | None = None
+
+    @property
+    def tasks(self) -> dict[str, Mapping[str, Any]]:
+        """Accuracy and its interval for each target."""
+        return dict(self.about["metrics"]["transfer"])
+
+
+@dataclass(frozen=True)
+class Check:
+    """One line of the verdict: both columns as people read them, and the rule."""
+
+    what: str
+    now: str
+    new: str
+    rule: str
+    passed: bool
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """All checks, whether they passed."""
+
+    checks: list[Check]
+
+    @property
+    def passed(self) -> bool:
+        """Whether the new encoder may go in service."""
+        return all(check.passed for check in self.checks)
+
+    @property
+    def reason(self) -> str:
+        """One sentence that names what decided."""
+        failed = [check for check in self.checks if not check.passed]
+        if failed:
+            return "; ".join(
+                f"{check.what}: {check.new} against {check.now}, {check.rule}" for check in failed
+            )
+        return f"all {len(self.checks)} checks passed"
+
+
+def read_encoder(folder: Path, seconds: float | None = None) -> Encoder:
+    """Read an exported folder.
+
+    Raises:
+        UserError: its description is missing, damaged, or without transfer accuracies.
+    """
+    mend = "export it again (dvc repro export)"
+    about = read_json(folder / ABOUT_FILE, mend)
+    try:
+        encoder = Encoder(about, (folder / ONNX_FILE).stat().st_size, seconds)
+        for row in encoder.tasks.values():
+            float(row["accuracy"]), *map(float, row["accuracy_ci95"])
+        float(about["parity"]["max_relative_error"]), float(about["parity"]["tolerance"])
+    except (KeyError, TypeError, ValueError, AttributeError, FileNotFoundError) as error:
+        raise UserError(f"{folder / ABOUT_FILE} lacks what the gate compares ({error}); {mend}") from None
+    return encoder
+
+
+def judge(new: Encoder, now: Encoder | None, rules: GateParams) -> Verdict:
+    """Compare a new encoder with the one in service, or only with the floors where there is none."""
+    return Verdict(
+        [
+            *_drops(new, now, rules),
+            *_floors(new, rules),
+            _parity(new, now),
+            *_ratios(new, now, rules),
+        ]
+    )
+
+
+def difference(
+    new: tuple[float, float, float], now: tuple[float, float, float]
+) -> tuple[float, float, float]:
+    """The difference of two proportions and its 95 % interval, each given as (estimate, low, high).
+
+    Newcombe (Statistics in Medicine 17, 1998), method 10: the distances to the limits of the single
+    intervals add up as squares. Both encoders are judged on the same test images, which makes the true
+    interval narrower; it cannot be had without the single predictions.
+    """
+    change = new[0] - now[0]
+    low = change - math.hypot(new[0] - new[1], now[2] - now[0])
+    high = change + math.hypot(new[2] - new[0], now[0] - now[1])
+    return change, low, high
+
+
+def _drops(new: Encoder, now: Encoder | None, rules: GateParams) -> Iterator[Check]:
+    if now is None:
+        return
+    common = [name for name in new.tasks if name in now.tasks]
+    if not common:
+        yield Check("targets", ", ".join(now.tasks), ", ".join(new.tasks), "none in common to compare", False)
+        return
+    mean = [_mean([_estimate(encoder.tasks[name]) for name in common]) for encoder in (new, now)]
+    yield _drop(f"{MEAN} of {len(common)} targets", mean[0], mean[1], rules.max_mean_drop)
+    for name in common:
+        yield _drop(name, _estimate(new.tasks[name]), _estimate(now.tasks[name]), rules.max_task_drop)
+
+
+def _drop(what: str, new: tuple[float, float, float], now: tuple[float, float, float], most: float) -> Check:
+    change, low, high = difference(new, now)
+    rule = (
+        f"difference {100 * change:+.1f} points (95 %: {100 * low:+.1f} to {100 * high:+.1f}), "
+        f"must exceed {-100 * most:+.1f}"
+    )
+    return Check(what, _percent(now[0]), _percent(new[0]), rule, low >= -most)
+
+
+def _floors(new: Encoder, rules: GateParams) -> Iterator[Check]:
+    for name, floor in rules.floors.items():
+        measured = _mean([_estimate(row) for row in new.tasks.values()]) if name == MEAN else None
+        accuracy = (
+            measured[0] if measured else float(new.tasks[name]["accuracy"]) if name in new.tasks else None
+        )
+        shown = "not measured" if accuracy is None else _percent(accuracy)
+        passed = accuracy is not None and accuracy >= floor
+        yield Check(f"{name}, floor", "", shown, f"at least {_percent(floor)}", passed)
+
+
+def _parity(new: Encoder, now: Encoder | None) -> Check:
+    error, tolerance = (float(new.about["parity"][key]) for key in ("max_relative_error", "tolerance"))
+    shown = "" if now is None else f"{now.about['parity']['max_relative_error']:.1e}"
+    return Check(
+        "agreement with torch", shown, f"{error:.1e}", f"at most {tolerance:.0e}", error <= tolerance
+    )
+
+
+def _ratios(new: Encoder, now: Encoder | None, rules: GateParams) -> Iterator[Check]:
+    if now is None:
+        return
+    yield _ratio("size", new.size, now.size, rules.max_size_ratio, lambda size: file_size(int(size)))
+    if new.seconds is not None and now.seconds is not None:
+        yield _ratio(
+            "64 images",
+            new.seconds,
+            now.seconds,
+            rules.max_latency_ratio,
+            lambda seconds: f"{1000 * seconds:.1f} ms",
+        )
+
+
+def _ratio(what: str, new: float, now: float, most: float, show: Callable[[float], str]) -> Check:
+    ratio = new / now
+    return Check(what, show(now), show(new), f"{ratio:.2f} times, at most {most:g} times", ratio <= most)
+
+
+def _estimate(row: Mapping[str, Any]) -> tuple[float, float, float]:
+    low, high = row["accuracy_ci95"]
+    return float(row["accuracy"]), float(low), float(high)
+
+
+def _mean(estimates: list[tuple[float, float, float]]) -> tuple[float, float, float]:
+    """The mean of independent proportions; distances to its limits add up as squares (as above)."""
+    count = len(estimates)
+    mean = sum(estimate for estimate, _, _ in estimates) / count
+    low = mean - math.hypot(*(estimate - low for estimate, low, _ in estimates)) / count
+    high = mean + math.hypot(*(high - estimate for estimate, _, high in estimates)) / count
+    return mean, low, high
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.1f} %"

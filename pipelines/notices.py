@@ -1,0 +1,78 @@
+"""What people are told: artifacts in Prefect's pages, and messages by its notification blocks."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from prefect import get_run_logger
+from prefect.artifacts import create_link_artifact, create_markdown_artifact, create_table_artifact
+from prefect.blocks.abstract import NotificationBlock
+from prefect.blocks.core import Block
+
+from pipelines.gate import Verdict
+
+
+def show_verdict(verdict: Verdict, names: tuple[str, str], outcome: str) -> None:
+    """The gate's table: in service, candidate, rule, for each check."""
+    lines = [
+        f"## {outcome}",
+        "",
+        f"{verdict.reason[0].upper()}{verdict.reason[1:]}.",
+        "",
+        f"| | {names[0]} | {names[1]} | rule | |",
+        "|---|---|---|---|---|",
+        *(
+            f"| {check.what} | {check.now} | {check.new} | {check.rule} | "
+            f"{'passed' if check.passed else '**failed**'} |"
+            for check in verdict.checks
+        ),
+    ]
+    create_markdown_artifact("\n".join(lines), key="gate", description=outcome)
+
+
+def show_metrics(about: Mapping[str, Any]) -> None:
+    """Accuracies of the new encoder, one row for each task."""
+    metrics = about["metrics"]
+    tasks = ({"source": metrics["source"]} if metrics["source"] else {}) | metrics["transfer"]
+    rows = [
+        {
+            "task": name,
+            "accuracy %": round(100 * row["accuracy"], 1),
+            "from %": round(100 * row["accuracy_ci95"][0], 1),
+            "to %": round(100 * row["accuracy_ci95"][1], 1),
+            "kNN %": round(100 * row["knn_accuracy"], 1),
+            "test images": row["test_images"],
+        }
+        for name, row in tasks.items()
+    ]
+    create_table_artifact(rows, key="accuracies", description="Linear probe with its 95 % interval")
+
+
+def show_plan(lines: Sequence[str]) -> None:
+    """What changed, stage by stage."""
+    create_markdown_artifact("\n".join(f"- {line}" for line in lines), key="changes", description=lines[0])
+
+
+def show_report(url: str) -> None:
+    """A link to the report page."""
+    create_link_artifact(url, key="report", link_text="What was learned, and what it cost")
+
+
+def notify(block: str | None, subject: str, body: str) -> None:
+    """Tell people by a notification block such as slack-webhook/ops; a failure is logged, never raised."""
+    if block is None:
+        return
+    log = get_run_logger()
+    try:
+        loaded = Block.load(block)
+        if not isinstance(loaded, NotificationBlock):
+            raise TypeError(f"{block} is not a notification block")
+        with loaded.raise_on_failure():
+            sending = loaded.notify(body, subject)  # done at once by some blocks, to be awaited of others
+            if inspect.isawaitable(sending):
+                asyncio.run(sending)
+    except Exception as error:  # whatever a chat server answers, the run's own result stands
+        log.error(f"The notification by {block} failed ({' '.join(str(error).split())}).")

@@ -1,0 +1,182 @@
+"""Versions of the encoder as git tags, made and read with GTO: which there are, which is in service."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import gto.api
+from gto.exceptions import GTOException
+from gto.tag import parse_name
+from ruamel.yaml import YAML
+
+from infocl.errors import InfoCLError
+from pipelines.commands import CommandError
+from pipelines.repository import NOBODY, git
+
+NAME = "encoder"  # of the artifact in dvc.yaml
+STAGE = "production"  # GTO's name for "in service"
+FIRST = (1, 0, 0)
+
+
+@dataclass(frozen=True)
+class Version:
+    """A registered encoder: its name such as v1.2.0, and the commit that made it."""
+
+    name: str
+    commit: str
+
+    @property
+    def number(self) -> tuple[int, int, int]:
+        """For comparison."""
+        major, minor, patch = self.name.removeprefix("v").split(".")
+        return int(major), int(minor), int(patch)
+
+    @property
+    def tag(self) -> str:
+        """The git tag."""
+        return f"{NAME}@{self.name}"
+
+
+@dataclass(frozen=True)
+class Registry:
+    """All versions, oldest first, and those that were put in service, in that order.
+
+    The order of the latter is that of GTO's counters, not of clocks.
+    """
+
+    versions: list[Version]
+    served: list[Version]
+
+    @property
+    def in_service(self) -> Version | None:
+        """The version in service."""
+        return self.served[-1] if self.served else None
+
+    def find(self, name: str) -> Version | None:
+        """A version by its name, with or without the v."""
+        return next(
+            (version for version in self.versions if version.name.lstrip("v") == name.lstrip("v")), None
+        )
+
+    def before(self) -> Version | None:
+        """The newest version older than the one in service that was in service once."""
+        now = self.in_service
+        older = [version for version in self.served if now and version.number < now.number]
+        return max(older, key=lambda version: version.number, default=None)
+
+    def next_name(self, change: str) -> str:
+        """The name of the next version; `change` is major, minor or patch."""
+        if not self.versions:
+            return _name(FIRST)
+        major, minor, patch = max(version.number for version in self.versions)
+        return _name(
+            {
+                "major": (major + 1, 0, 0),
+                "minor": (major, minor + 1, 0),
+                "patch": (major, minor, patch + 1),
+            }[change]
+        )
+
+
+def read_registry() -> Registry:
+    """Read the tags of this clone."""
+    listed = git("tag", "--list", f"{NAME}[@#]*", "--format=%(refname:short) %(*objectname) %(objectname)")
+    versions: dict[str, Version] = {}
+    removed, assigned = set(), list[tuple[int, str]]()
+    for line in listed.splitlines():
+        tag, commit = line.split()[:2]
+        said = parse_name(tag, raise_on_fail=False)
+        if not said:
+            continue
+        action = said["action"].value if hasattr(said["action"], "value") else str(said["action"])
+        if action == "register":
+            versions[commit] = Version(said["version"], commit)
+        elif action == "deregister":
+            removed.add(said["version"])
+        elif action == "assign" and said["stage"] == STAGE:
+            assigned.append((int(said["counter"]), commit))
+    for commit in [commit for commit, version in versions.items() if version.name in removed]:
+        del versions[commit]
+    served = [versions[commit] for _, commit in sorted(assigned) if commit in versions]
+    return Registry(sorted(versions.values(), key=lambda version: version.number), served)
+
+
+def export_md5(revision: str | None = None) -> str | None:
+    """DVC's hash of exports/encoder in `dvc.lock`, of this work tree or of a commit."""
+    try:
+        text = git("show", f"{revision}:dvc.lock") if revision else _lock_text()
+        outs = YAML(typ="safe").load(text)["stages"]["export"]["outs"]
+        return str(outs[0]["md5"])
+    except (CommandError, OSError, KeyError, TypeError, IndexError):
+        return None
+
+
+def _lock_text() -> str:
+    return Path("dvc.lock").read_text(encoding="utf-8")
+
+
+def register(name: str, commit: str, message: str) -> None:
+    """Tag a commit as a version."""
+    with _newest_of_all(commit, message):
+        gto.api.register(".", NAME, commit, version=name, message=message)
+
+
+def assign(version: Version, message: str) -> str:
+    """Put a version in service, by a tag that comes after all others; returns the tag."""
+    with _newest_of_all(version.commit, message) as tags:
+        gto.api.assign(".", NAME, STAGE, version=version.name, message=message, force=True)
+    return tags[0]
+
+
+@contextmanager
+def _newest_of_all(commit: str, message: str) -> Iterator[list[str]]:
+    """A name for tags where the machine has none, and a date after those of all other tags.
+
+    GTO orders by the dates of tags, so a clock that was set back would put old versions in service.
+
+    Yields:
+        The tag that the block made, once it is left.
+    """
+    before, made = _dates(), list[str]()
+    try:
+        with _named_author():
+            yield made
+    except GTOException as error:
+        raise InfoCLError(f"GTO cannot tag the encoder ({' '.join(str(error).split())})") from None
+    after = _dates()
+    made += sorted(set(after) - set(before))
+    latest = max(before.values(), default=0)
+    for tag in made:
+        if after[tag] <= latest:
+            with _named_author(GIT_COMMITTER_DATE=f"@{latest + 1} +0000"):
+                git("tag", "--force", "--annotate", "--message", message, tag, commit)
+
+
+def _dates() -> dict[str, int]:
+    """All tags of the encoder, and when they were made, in seconds."""
+    listed = git("tag", "--list", f"{NAME}[@#]*", "--format=%(refname:short) %(creatordate:unix)")
+    return {tag: int(date) for tag, date in (line.split() for line in listed.splitlines())}
+
+
+@contextmanager
+def _named_author(**more: str) -> Iterator[None]:
+    before = dict(os.environ)
+    try:
+        git("config", "user.email")
+    except CommandError:
+        name, email = (word.partition("=")[2] for word in NOBODY[1::2])
+        os.environ |= {"GIT_COMMITTER_NAME": name, "GIT_COMMITTER_EMAIL": email}
+    os.environ |= more
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+
+
+def _name(number: tuple[int, int, int]) -> str:
+    return "v" + ".".join(map(str, number))

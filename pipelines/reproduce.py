@@ -1,0 +1,57 @@
+"""Each DVC stage as a Prefect task: named, timed, logged line by line, retried where that helps."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from typing import Any, ParamSpec, TypeVar, cast
+
+from prefect import get_run_logger, task
+from prefect.client.schemas.objects import State, TaskRun
+from prefect.tasks import Task
+
+from pipelines.commands import CommandError, stream
+
+HINT = re.compile(r"To (track the changes|enable auto staging)|\s*(git add|dvc config)|Use `dvc push`")
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def helps(_task: Task[..., Any], _run: TaskRun, state: State[Any]) -> bool:
+    """Whether trying again later may help: a lost connection, a full GPU; never bad params."""
+    error = state.result(raise_on_failure=False)
+    return isinstance(error, CommandError) and error.passing
+
+
+def patient(work: Task[P, R], seconds: Sequence[float], name: str | None = None) -> Callable[P, R]:
+    """The task, tried again after each of these pauses where that may help."""
+    again = work.with_options(name=name, retries=len(seconds), retry_delay_seconds=list(seconds))
+    return cast(Callable[P, R], again)
+
+
+@task(task_run_name="{stage}", retry_condition_fn=helps, persist_result=False)
+def reproduce(stage: str, why: str, lock: int | None) -> None:
+    """Reproduce one stage as `dvc repro --single-item` does; `lock` is held until nothing of it runs.
+
+    Raises:
+        CommandError: the stage failed; the message is its own.
+    """
+    log = get_run_logger()
+    log.info(f"{stage}: {why}")
+
+    def say(line: str) -> None:
+        if not HINT.match(line):
+            log.info(line)
+
+    stream(["dvc", "repro", "--single-item", stage], say, keep=lock)
+
+
+@task(task_run_name="dvc push", retry_condition_fn=helps, persist_result=False)
+def push() -> None:
+    """Send data, weights and export to the DVC remote.
+
+    Raises:
+        CommandError: it does not answer or refuses.
+    """
+    stream(["dvc", "push"], get_run_logger().info)

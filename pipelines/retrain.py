@@ -1,0 +1,121 @@
+"""`python -m pipelines.retrain`: rerun what changed, judge the encoder, put it in service or refuse it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+from uuid import UUID
+
+from prefect import flow, get_run_logger
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.objects import State
+from prefect.runtime import flow_run
+from prefect.states import Completed
+
+from infocl.errors import InfoCLError
+from infocl.files import read_json
+from infocl.layout import EXPORT
+from infocl.results import ABOUT_FILE
+from infocl.workspace_lock import workspace
+from pipelines import notices, reports, service
+from pipelines.changes import find_changes
+from pipelines.logs import plain_failures
+from pipelines.promotion import decide
+from pipelines.repository import commit_results, require_repository
+from pipelines.reproduce import patient, reproduce
+from pipelines.sources import record_data, update
+from pipelines.standing import Outcome, nothing_to_do, rules_in_force
+
+RETRY_SECONDS = (30.0, 120.0)
+TITLES = {"promoted": "Promoted", "refused": "Refused", "unchanged": "Nothing changed"}
+
+
+@flow(name="retrain", persist_result=False)
+def retrain(
+    track: str | None = None,
+    gate: dict[str, Any] | None = None,
+    force: bool = False,
+    wait_minutes: float = 60.0,
+    retry_seconds: list[float] | None = None,
+    notify: str | None = None,
+    git_remote: str | None = None,
+    report_url: str | None = None,
+) -> State[Any]:
+    """Rerun what changed, judge the new encoder against the one in service, promote or refuse it.
+
+    Args:
+        track: a branch whose new commits are merged first, such as origin/main.
+        gate: thresholds other than those in params.yaml, such as {"max_mean_drop": 0.01}.
+        force: put the new encoder in service whatever the gate says; the table says so.
+        wait_minutes: how long to wait for a workspace that is in use.
+        retry_seconds: pauses before what a lost connection or a full GPU stopped is tried again.
+        notify: a notification block that is told of refusals and failures, such as slack-webhook/ops.
+        git_remote: where commits and tags are pushed after a promotion; none: they stay here.
+        report_url: where `pipelines.serve` shows reports, for links.
+    """
+    log = get_run_logger()
+    plain_failures()
+    try:
+        require_repository()
+        with workspace(
+            f"flow run {flow_run.get_name()}",
+            60 * wait_minutes,
+            lambda holder: log.info(f"Waiting for {holder}."),
+        ) as lock:
+            retries = list(RETRY_SECONDS) if retry_seconds is None else retry_seconds
+            outcome = _run(track, gate, force, retries, git_remote, lock)
+            if report_url and outcome.kind != "unchanged":
+                notices.show_report(reports.keep(report_url, str(flow_run.get_name())))
+    except InfoCLError as error:
+        notices.notify(
+            notify, "InfoCL: retraining failed", f"{error} The encoder in service was not touched."
+        )
+        raise
+    log.info(outcome.said)
+    if outcome.kind == "refused":
+        notices.notify(notify, "InfoCL: new encoder refused", outcome.said)
+    return Completed(name=TITLES[outcome.kind], message=outcome.said)
+
+
+def _run(
+    track: str | None,
+    gate: Mapping[str, Any] | None,
+    force: bool,
+    retries: list[float],
+    git_remote: str | None,
+    lock: int | None,
+) -> Outcome:
+    log = get_run_logger()
+    service.reconcile(log.info)
+    patient(update, retries)(track)
+    plan = find_changes()
+    rules = rules_in_force(gate)
+    if (done := nothing_to_do(plan, rules)) is not None:
+        return done
+    lines = plan.lines() or ["the last result was not judged yet"]
+    notices.show_plan(lines)
+    _rename(plan.headline() if plan.stages else lines[0])
+    for line in lines:
+        log.info(line)
+    tracked = record_data(plan.data)
+    for stage, line in zip(plan.stages, lines[len(plan.data) :], strict=False):
+        why = line.partition(": ")[2]
+        patient(reproduce, retries, stage)(stage, why, lock)
+    commit = commit_results(f"Retrain: {plan.headline()}", tracked)
+    if commit:
+        log.info(f"Results are commit {commit[:7]}.")
+    notices.show_metrics(read_json(EXPORT / ABOUT_FILE, "export it again (dvc repro export)"))
+    return decide(rules, message=plan.headline(), forced=force, git_remote=git_remote, retries=retries)
+
+
+def _rename(headline: str) -> None:
+    """Name the run by what changed, so that a list of runs can be read."""
+    name = headline if len(headline) <= 80 else headline[:77] + "..."
+    with get_client(sync_client=True) as client:
+        client.update_flow_run(UUID(flow_run.get_id()), name=name)
+
+
+if __name__ == "__main__":
+    from pipelines.command_line import retrain_command
+
+    retrain_command()

@@ -1,0 +1,80 @@
+"""`python -m pipelines.rollback`: put the previous version of the encoder back in service."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from prefect import flow, get_run_logger
+
+from infocl.errors import UserError
+from infocl.workspace_lock import workspace
+from pipelines import service
+from pipelines.logs import plain_failures
+from pipelines.registry import Registry, Version, assign, export_md5, read_registry
+from pipelines.repository import publish, require_repository
+
+
+@flow(name="rollback", persist_result=False)
+def rollback(to: str | None = None, git_remote: str | None = None, wait_minutes: float = 60.0) -> str:
+    """Put the previous version of the encoder, or a named one, back in service.
+
+    Args:
+        to: such as v1.2.0; none: the newest older one that was in service.
+        git_remote: where the tag is pushed; none: it stays here.
+        wait_minutes: how long to wait for a workspace that is in use.
+    """
+    plain_failures()
+    return roll_back(to, git_remote, get_run_logger().info, 60 * wait_minutes).name
+
+
+def roll_back(
+    to: str | None, git_remote: str | None, say: Callable[[str], object], wait_seconds: float
+) -> Version:
+    """Put a version back in service: the one before, or a named one. Nothing is trained or removed.
+
+    Args:
+        to: the version's name such as v1.2.0; None: the newest older one that was in service.
+        git_remote: where the tag is pushed; None: it stays here.
+        say: takes lines for people.
+        wait_seconds: how long to wait for a workspace that is in use.
+
+    Raises:
+        UserError: there is no such version.
+        CommandError: its files are neither here nor on the DVC remote; the one in service stays.
+    """
+    require_repository()
+    with workspace("a rollback", wait_seconds, lambda holder: say(f"Waiting for {holder}.")):
+        registry = read_registry()
+        version = _wanted(registry, to)
+        now = registry.in_service
+        service.place(version, say)
+        tag = assign(version, f"Rolled back from {now.name if now else 'none'}")
+        service.reconcile(say)
+        service.record("rolled back", export_md5(version.commit) or "", {}, version=version.name)
+        if git_remote is not None:
+            publish(git_remote, [version.tag, tag])
+    say(f"{version.name} is in service{f' instead of {now.name}' if now else ''}.")
+    return version
+
+
+def _wanted(registry: Registry, to: str | None) -> Version:
+    if not registry.versions:
+        raise UserError("there is no version to go back to; infocl retrain makes the first one")
+    names = ", ".join(version.name for version in registry.versions)
+    version = registry.before() if to is None else registry.find(to)
+    if version is None and to is None:
+        now = registry.in_service
+        raise UserError(
+            f"no version older than {now.name if now else 'none'} was in service; name one with --to: {names}"
+        )
+    if version is None:
+        raise UserError(f"there is no version {to}; name one of {names}")
+    if version == registry.in_service:
+        raise UserError(f"{version.name} is in service already")
+    return version
+
+
+if __name__ == "__main__":
+    from pipelines.command_line import rollback_command
+
+    rollback_command()

@@ -1,0 +1,130 @@
+"""`python -m pipelines.serve`: a schedule and a watch; runs start here, in processes of their own."""
+
+from __future__ import annotations
+
+import time
+from datetime import timedelta
+from threading import Event, Thread
+from typing import Annotated, Any, cast
+
+import typer
+from prefect import serve
+from prefect.client.orchestration import get_client
+from prefect.deployments import run_deployment
+from prefect.deployments.runner import RunnerDeployment
+from prefect.exceptions import PrefectException
+from prefect.settings import PREFECT_API_URL
+from prefect.types.entrypoint import EntrypointType
+
+from infocl.errors import UserError, guarded
+from pipelines import reports
+from pipelines.repository import newest, require_repository
+from pipelines.retrain import retrain
+from pipelines.rollback import rollback
+from pipelines.sweep import sweep
+from pipelines.watch import Watch
+
+RETRY_SECONDS = 5.0  # before a server that is down is asked again
+
+
+def main(
+    name: Annotated[str, typer.Option(help="Of the deployments; another for each workspace.")] = "served",
+    cron: Annotated[str | None, typer.Option(help="When to retrain, such as '0 3 * * *'.")] = None,
+    every: Annotated[float | None, typer.Option(help="Hours between two runs, instead of --cron.")] = None,
+    watch: Annotated[bool, typer.Option(help="Start a run when data, params or branch change.")] = True,
+    track: Annotated[
+        str | None, typer.Option(help="A branch whose new commits are merged, as origin/main.")
+    ] = None,
+    notify: Annotated[str | None, typer.Option(help="Notification block, such as slack-webhook/ops.")] = None,
+    git_remote: Annotated[
+        str | None, typer.Option(help="Push commits and tags there after a promotion.")
+    ] = None,
+    report_port: Annotated[
+        int, typer.Option(help="Of the report pages, on this machine only; 0: any.")
+    ] = 4280,
+    limit: Annotated[int, typer.Option(help="Runs at the same time; one of them at most reproduces.")] = 2,
+) -> None:
+    """Serve the flows of this workspace to the Prefect server in PREFECT_API_URL, until stopped."""
+    raise SystemExit(
+        guarded(
+            lambda: _serve(
+                name,
+                {"cron": cron} if cron else {"interval": timedelta(hours=every)} if every else {},
+                watch=watch,
+                parameters={"track": track, "notify": notify, "git_remote": git_remote},
+                report_port=report_port,
+                limit=limit,
+            )
+        )
+    )
+
+
+def _serve(
+    name: str,
+    schedule: dict[str, Any],
+    *,
+    watch: bool,
+    parameters: dict[str, Any],
+    report_port: int,
+    limit: int,
+) -> None:
+    require_repository()
+    if PREFECT_API_URL.value() is None:
+        raise UserError(
+            "PREFECT_API_URL is not set; start `prefect server start` and set it to "
+            "http://127.0.0.1:4200/api, or to your server"
+        )
+    if parameters["track"] is not None:
+        newest(parameters["track"])
+    try:
+        parameters["report_url"] = reports.serve(report_port)
+    except OSError as error:
+        raise UserError(
+            f"the reports cannot be served on port {report_port} ({error}); take another --report-port"
+        ) from None
+    stop = Event()
+    if watch:
+        watcher = Watch(parameters["track"], lambda what, key: _ask(name, what, key), _say)
+        Thread(target=watcher.run, args=(stop,), name="watch", daemon=True).start()
+    try:
+        while True:
+            _wait_for_server()
+            try:
+                serve(*_deployments(name, schedule, parameters), limit=limit)
+                return
+            except (PrefectException, OSError) as error:
+                _say(f"The server is lost ({' '.join(str(error).split())}); serving goes on when it is back.")
+    finally:
+        stop.set()
+
+
+def _deployments(name: str, schedule: dict[str, Any], parameters: dict[str, Any]) -> list[RunnerDeployment]:
+    common: dict[str, Any] = {"name": name, "entrypoint_type": EntrypointType.MODULE_PATH}
+    made = (
+        retrain.to_deployment(parameters=parameters, **common, **schedule),
+        sweep.to_deployment(**common),
+        rollback.to_deployment(parameters={"git_remote": parameters["git_remote"]}, **common),
+    )
+    return cast(list[RunnerDeployment], list(made))
+
+
+def _ask(name: str, what: str, key: str) -> None:
+    run_deployment(f"retrain/{name}", flow_run_name=what, timeout=0, idempotency_key=key, as_subflow=False)
+
+
+def _wait_for_server() -> None:
+    told = False
+    with get_client(sync_client=True) as client:
+        while (problem := client.api_healthcheck()) is not None:
+            if not told:
+                _say(f"The Prefect server {client.api_url} does not answer ({problem}); waiting for it.")
+            told = True
+            time.sleep(RETRY_SECONDS)
+
+
+def _say(line: str) -> None:
+    print(line, flush=True)
+
+
+if __name__ == "__main__":
+    typer.run(main)

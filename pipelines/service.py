@@ -1,0 +1,146 @@
+"""The encoder in service: a folder that consumers read, switched as one, and a journal of decisions.
+
+`exports/service/current` is a link to the folder of the version that the git tags say is in service, so
+that a reader finds the old encoder or the new one, whole, at any moment.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from infocl.deploy.sums import check_sums
+from infocl.errors import UserError
+from infocl.layout import EXPORT
+from pipelines.commands import stream
+from pipelines.registry import Registry, Version, read_registry
+
+SERVICE = Path("exports/service")
+CURRENT = SERVICE / "current"
+JOURNAL = SERVICE / "journal.jsonl"
+
+Say = Callable[[str], object]
+
+
+def reconcile(say: Say, registry: Registry | None = None) -> Version | None:
+    """Make `current` the version that the tags say is in service, whatever happened before.
+
+    Returns:
+        That version; None when none was put in service yet.
+    """
+    registry = registry or read_registry()
+    version = registry.in_service
+    if version is None or (_serving() == version.name and _whole(SERVICE / version.name)):
+        return version
+    place(version, say)
+    link = Path(tempfile.mkdtemp(dir=SERVICE, prefix=".link.")) / "current"
+    link.symlink_to(version.name)
+    link.replace(CURRENT)
+    link.parent.rmdir()
+    _forget_others(registry)
+    say(f"{CURRENT} is {version.name} now.")
+    return version
+
+
+def place(version: Version, say: Say) -> Path:
+    """The version's folder below `exports/service`, checked; fetched when it is not there or not whole.
+
+    Raises:
+        CommandError: neither this machine's cache nor the DVC remote has it, or it is not sound.
+    """
+    folder = SERVICE / version.name
+    if _whole(folder):
+        return folder
+    SERVICE.mkdir(parents=True, exist_ok=True)
+    temporary = Path(tempfile.mkdtemp(dir=SERVICE, prefix=f".{version.name}."))
+    try:
+        copy = temporary / "encoder"
+        stream(["dvc", "get", ".", EXPORT.as_posix(), "--rev", version.tag, "-o", str(copy)], say)
+        verify(copy, say)
+        shutil.rmtree(folder, ignore_errors=True)
+        copy.replace(folder)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    return folder
+
+
+def verify(folder: Path, say: Say) -> None:
+    """Check an exported folder as its consumers do.
+
+    Raises:
+        CommandError: it is not sound; the message names the file.
+    """
+    stream([sys.executable, "-m", "infocl", "verify", str(folder)], say)
+
+
+def record(decision: str, candidate: str, rules: Mapping[str, Any], **more: Any) -> None:
+    """Append a decision to the journal."""
+    SERVICE.mkdir(parents=True, exist_ok=True)
+    line = {
+        "at": datetime.now().astimezone().isoformat(timespec="seconds"),
+        "decision": decision,
+        "candidate": candidate,
+        "rules": digest(rules),
+        **more,
+    }
+    whole = not JOURNAL.exists() or JOURNAL.read_bytes().endswith(b"\n") or not JOURNAL.stat().st_size
+    with JOURNAL.open("a", encoding="utf-8") as stream_:
+        stream_.write(("" if whole else "\n") + json.dumps(line) + "\n")
+        stream_.flush()
+        os.fsync(stream_.fileno())
+
+
+def journal() -> Iterator[dict[str, Any]]:
+    """All decisions, oldest first; a line that a crash cut off is passed over."""
+    if not JOURNAL.exists():
+        return
+    for line in JOURNAL.read_text(encoding="utf-8").splitlines():
+        try:
+            entry = json.loads(line)
+        except ValueError:
+            continue
+        if isinstance(entry, dict):
+            yield entry
+
+
+def decided(candidate: str, rules: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The last decision on this candidate by these rules."""
+    found = [
+        entry
+        for entry in journal()
+        if entry.get("candidate") == candidate and entry.get("rules") == digest(rules)
+    ]
+    return found[-1] if found else None
+
+
+def digest(rules: Mapping[str, Any]) -> str:
+    """A short name of the rules that a decision was made by."""
+    return hashlib.sha256(json.dumps(rules, sort_keys=True).encode()).hexdigest()[:12]
+
+
+def _serving() -> str | None:
+    return CURRENT.readlink().name if CURRENT.is_symlink() else None
+
+
+def _whole(folder: Path) -> bool:
+    try:
+        check_sums(folder)
+    except (UserError, OSError):
+        return False
+    return True
+
+
+def _forget_others(registry: Registry) -> None:
+    """Keep the folders of the version in service and of the one that a rollback would bring back."""
+    kept = {version.name for version in (registry.in_service, registry.before()) if version}
+    for folder in SERVICE.glob("v*"):
+        if folder.name not in kept:
+            shutil.rmtree(folder, ignore_errors=True)

@@ -1,0 +1,51 @@
+"""Where things stand before a run, without Prefect: whether there is anything to do."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from infocl.config import GateParams
+from infocl.params_file import PARAMS_FILE, load_params, parse_params, read_yaml
+from pipelines import service
+from pipelines.changes import Plan
+from pipelines.registry import export_md5, read_registry
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a run ended: promoted, refused or unchanged; `said` is one sentence."""
+
+    kind: str
+    said: str
+    version: str | None = None
+
+
+def rules_in_force(overrides: Mapping[str, Any] | None) -> GateParams:
+    """The section `gate` of params.yaml with a flow's own thresholds put in.
+
+    Raises:
+        UserError: params.yaml or a threshold is not valid.
+    """
+    if not overrides:
+        return load_params().gate
+    raw = read_yaml(PARAMS_FILE)
+    raw["gate"] = {**raw.get("gate", {}), **overrides}
+    return parse_params(raw, "the flow's parameters").gate
+
+
+def nothing_to_do(plan: Plan, rules: GateParams) -> Outcome | None:
+    """The outcome of a run that finds nothing changed and its last result judged; None when there is work."""
+    candidate = export_md5()
+    if not plan.empty or candidate is None:
+        return None
+    now = read_registry().in_service
+    if now is not None and export_md5(now.commit) == candidate:
+        return Outcome("unchanged", f"Nothing changed; {now.name} is in service.", now.name)
+    before = service.decided(candidate, rules.model_dump())
+    if before is None:
+        return None
+    where = f"{now.name} is in service" if now else "none is in service"
+    said = f"Nothing changed; {where}, and the last result was {before['decision']} on {before['at']}."
+    return Outcome("unchanged", said)

@@ -1,0 +1,142 @@
+"""`python -m pipelines.sweep`: DVC experiments over a grid of params, each a task, and their table."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import OverrideParseException
+from prefect import flow, get_run_logger, task
+from prefect.artifacts import create_markdown_artifact, create_table_artifact
+from prefect.client.schemas.objects import State
+from prefect.runtime import flow_run
+from prefect.states import Completed
+
+from infocl.errors import InfoCLError, UserError
+from infocl.mappings import merged
+from infocl.params_file import PARAMS_FILE, parse_params, read_yaml
+from infocl.table.experiments import Run, read_experiments
+from pipelines.commands import output_of, stream
+from pipelines.logs import plain_failures
+from pipelines.repository import require_repository
+from pipelines.reproduce import helps, patient
+
+RETRY_SECONDS = (30.0, 120.0)
+
+
+@flow(name="sweep", persist_result=False)
+def sweep(overrides: list[str], until: str = "report") -> State[Any]:
+    """Run one DVC experiment for each combination of values, in a folder of its own, one after the other.
+
+    Args:
+        overrides: such as ["reg.weight=0,0.1,1", "seed=0,1,2"], by the grammar of `dvc exp run -S`.
+        until: the last stage to run; `transfer` suffices for the table.
+    """
+    plain_failures()
+    log = get_run_logger()
+    require_repository()
+    grid = expand(overrides)
+    log.info(f"{len(grid)} experiments.")
+    failed: dict[str, str] = {}
+    names = [f"{flow_run.get_name()}-{number:03}" for number in range(1, len(grid) + 1)]
+    for name, settings in zip(names, grid, strict=True):
+        try:
+            patient(experiment, RETRY_SECONDS)(name, settings, until)
+        except InfoCLError as error:
+            failed[name] = str(error)
+            log.error(f"{' '.join(settings)}: {error}")
+    rows = table_rows(names, grid, failed)
+    create_table_artifact(rows, key="sweep", description=" ".join(overrides))
+    create_markdown_artifact(markdown(rows), key="sweep-summary", description=" ".join(overrides))
+    for line in markdown(rows).splitlines():
+        log.info(line)
+    said = f"{len(grid) - len(failed)} of {len(grid)} experiments are done; `dvc exp show` has them."
+    if len(failed) == len(grid):
+        raise InfoCLError(f"every experiment failed; the first: {next(iter(failed.values()))}")
+    return Completed(message=said)
+
+
+@task(task_run_name="{settings}", retry_condition_fn=helps, persist_result=False)
+def experiment(name: str, settings: Sequence[str], until: str) -> None:
+    """One experiment; one that exists already by this name is done.
+
+    Raises:
+        CommandError: a stage failed; the message is its own.
+    """
+    words = [word for setting in settings for word in ("-S", setting)]
+    command = ["dvc", "exp", "run", "--temp", "--name", name, *words, until]
+    stream(command, get_run_logger().info)
+
+
+def expand(overrides: Sequence[str]) -> list[list[str]]:
+    """All combinations of the values of several overrides, each checked against params.yaml.
+
+    Raises:
+        UserError: an override cannot be read, or a combination is not valid.
+    """
+    if not overrides:
+        raise UserError("a sweep needs values, such as -S reg.weight=0,0.1,1")
+    try:
+        parsed = OverridesParser.create().parse_overrides(overrides=list(overrides))
+    except OverrideParseException as error:
+        raise UserError(f"-S {error.override} cannot be read ({' '.join(str(error).split())})") from None
+    choices = []
+    for override in parsed:
+        values = list(override.sweep_string_iterator()) if override.is_sweep_override() else None
+        key = override.get_key_element()
+        choices.append([f"{key}={value}" for value in values or [override.get_value_element_as_str()]])
+    grid = [list(combination) for combination in itertools.product(*choices)]
+    raw = read_yaml(PARAMS_FILE)
+    for settings in grid:
+        _check(settings, raw)
+    return grid
+
+
+def _check(settings: Sequence[str], raw: Mapping[str, Any]) -> None:
+    changes: dict[str, Any] = {}
+    for override in OverridesParser.create().parse_overrides(overrides=list(settings)):
+        value: Any = override.value()
+        for part in reversed(override.get_key_element().split(".")):
+            value = {part: value}
+        changes = merged(changes, value)
+    parse_params(merged(raw, changes), f"-S {' -S '.join(settings)}")
+
+
+def table_rows(
+    names: Sequence[str], grid: Sequence[Sequence[str]], failed: Mapping[str, str]
+) -> list[dict[str, Any]]:
+    """A row for each experiment: its settings, accuracies in %, or why it failed."""
+    listed = read_experiments(output_of(["dvc", "exp", "show", "--json"])).finished
+    by_name = {run.name: run for run in listed}
+    return [
+        _row(name, settings, by_name.get(name), failed.get(name))
+        for name, settings in zip(names, grid, strict=True)
+    ]
+
+
+def _row(name: str, settings: Sequence[str], run: Run | None, failure: str | None) -> dict[str, Any]:
+    row: dict[str, Any] = {"experiment": name}
+    row |= dict(setting.partition("=")[::2] for setting in settings)
+    if run is None:
+        return row | {"mean transfer %": None, "note": failure or "not found"}
+    row["mean transfer %"] = round(100 * run.mean, 1)
+    row["source %"] = None if run.source is None else round(100 * run.source, 1)
+    return row | {f"{target} %": round(100 * value, 1) for target, value in run.targets.items()}
+
+
+def markdown(rows: Sequence[Mapping[str, Any]]) -> str:
+    """The rows as a table, the best mean first."""
+    columns = list(dict.fromkeys(column for row in rows for column in row))
+    ranked = sorted(rows, key=lambda row: -(row.get("mean transfer %") or -1.0))
+    lines = [f"| {' | '.join(columns)} |", "|" + "---|" * len(columns)]
+    cells = [["" if row.get(column) is None else str(row[column]) for column in columns] for row in ranked]
+    lines += [f"| {' | '.join(row)} |" for row in cells]
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    from pipelines.command_line import sweep_command
+
+    sweep_command()
