@@ -125,8 +125,8 @@ def _drops(new: Encoder, now: Encoder | None, rules: GateParams) -> Iterator[Che
 def _drop(what: str, new: tuple[float, float, float], now: tuple[float, float, float], most: float) -> Check:
     change, low, high = difference(new, now)
     rule = (
-        f"difference {100 * change:+.1f} points (95 %: {100 * low:+.1f} to {100 * high:+.1f}), "
-        f"must exceed {-100 * most:+.1f}"
+        f"{100 * change:+.1f} points (95 %: {100 * low:+.1f} to {100 * high:+.1f}), "
+        f"the low end must be at least {-100 * most:+.1f}"
     )
     return Check(what, _percent(now[0]), _percent(new[0]), rule, low >= -most)
 
