@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from infocl.errors import guarded
+from infocl.workspace_lock import BusyError
 from pipelines.changes import find_changes
 from pipelines.repository import require_repository
-from pipelines.standing import nothing_to_do, rules_in_force
+from pipelines.standing import Outcome, nothing_to_do, rules_in_force
 
 if TYPE_CHECKING:
     from prefect.client.schemas.objects import State
@@ -57,7 +58,7 @@ def _retrain(
 
     def work() -> int:
         require_repository()
-        if track is None and (done := nothing_to_do(find_changes(), rules_in_force(None))):
+        if track is None and git_remote is None and (done := _nothing_to_do()):
             print(done.said)
             return 0
         from pipelines.retrain import retrain
@@ -107,6 +108,14 @@ def _sweep(
             return _exit_code(sweep(overrides, until, return_state=True))
 
     _run(work)
+
+
+def _nothing_to_do() -> Outcome | None:
+    """The outcome of a run that would do nothing; None when there is work, or another is at work here."""
+    try:
+        return nothing_to_do(find_changes(), rules_in_force(None))
+    except BusyError:
+        return None
 
 
 def _exit_code(state: State[Any]) -> int:

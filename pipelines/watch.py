@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import time
+import uuid
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from threading import Event
@@ -17,6 +18,7 @@ from infocl.params_file import PARAMS_FILE, load_params
 from pipelines.repository import git, newest
 from pipelines.service import SERVICE
 from pipelines.sources import outdated_imports
+from pipelines.unfinished import killed_run
 
 SEEN = SERVICE / "watch.json"
 SECONDS = 10.0  # between two looks; a change starts a run after the second look that finds it the same
@@ -29,6 +31,9 @@ Ask = Callable[[str, str], object]
 
 class Watch:
     """What was seen last lies on disk, so that changes made while nobody watched are found at the start.
+
+    Each start asks for a run, which may find nothing to do: what a watch before it asked for may have been
+    lost with its process.
 
     Args:
         track: a branch of another clone, such as origin/main; None: only this work tree.
@@ -44,6 +49,7 @@ class Watch:
         self._pending: State | None = None
         self._roots: list[Path] = []
         self._complaint = ""
+        self._start: str | None = uuid.uuid4().hex
 
     def run(self, stop: Event) -> None:
         """Look again and again until told to stop."""
@@ -58,8 +64,10 @@ class Watch:
 
     def look(self) -> None:
         """Look once; ask for a run when a change was already there, just so, at the look before."""
+        if killed := killed_run():
+            self.ask("a killed run goes on", _digest({"after": killed}))
         now, seen = self._state(), self._seen()
-        if now == seen:
+        if now == seen and self._start is None:
             self._pending = None
         elif now != self._pending:
             self._pending = now
@@ -67,8 +75,11 @@ class Watch:
             changed = sorted(
                 name for name in now.keys() | (seen or {}) if now.get(name) != (seen or {}).get(name)
             )
-            what = "first look" if seen is None else f"{' and '.join(changed)} changed"
-            self.ask(what, _digest({"from": _digest(seen or {}), "to": _digest(now)}))
+            what = f"{' and '.join(changed)} changed" if seen is not None and changed else "first look"
+            self.ask(
+                what, _digest({"from": _digest(seen or {}), "to": _digest(now), "at": self._start or ""})
+            )
+            self._start = None
             write_json(SEEN, now)
             self._pending = None
             self.say(f"{what[0].upper()}{what[1:]}: a run was asked for.")
