@@ -69,6 +69,17 @@ def workspace(
         os.close(descriptor)
 
 
+def holder() -> str | None:
+    """Who holds this workspace now, in words; None when nobody does."""
+    if not LOCK.exists():
+        return None
+    descriptor = os.open(LOCK, os.O_RDWR)
+    try:
+        return _blocker(descriptor)
+    finally:
+        os.close(descriptor)
+
+
 def _acquire(descriptor: int, wait_seconds: float, on_wait: Callable[[str], object] | None) -> None:
     deadline = time.monotonic() + wait_seconds
     told = False

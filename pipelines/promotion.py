@@ -92,6 +92,10 @@ def decide(
     """Judge, then put in service or refuse; the decision goes into the journal."""
     candidate = export_md5()
     assert candidate is not None
+    serving = read_registry().in_service
+    if serving is not None and export_md5(serving.commit) == candidate:
+        said = f"The encoder came out as it was, byte for byte; {serving.name} stays in service."
+        return Outcome("unchanged", said, serving.name)
     verdict, registry = gate(rules, forced)
     now = registry.in_service
     if not verdict.passed and not forced:

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from infocl.config import GateParams
+from infocl.errors import InfoCLError
 from infocl.params_file import PARAMS_FILE, load_params, parse_params, read_yaml
 from pipelines import service
-from pipelines.changes import Plan
+from pipelines.changes import Plan, find_changes
 from pipelines.registry import export_md5, read_registry
 
 
@@ -49,3 +50,11 @@ def nothing_to_do(plan: Plan, rules: GateParams) -> Outcome | None:
     where = f"{now.name} is in service" if now else "none is in service"
     said = f"Nothing changed; {where}, and the last result was {before['decision']} on {before['at']}."
     return Outcome("unchanged", said)
+
+
+def idle() -> bool:
+    """Whether a run would find nothing to do; one that would fail has something to say."""
+    try:
+        return nothing_to_do(find_changes(), rules_in_force(None)) is not None
+    except InfoCLError:
+        return False

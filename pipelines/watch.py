@@ -9,21 +9,25 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from threading import Event
+from typing import TypeVar
 
 from infocl.errors import InfoCLError, UserError
 from infocl.files import read_json, write_json
 from infocl.layout import raw_folder
 from infocl.params_file import PARAMS_FILE, load_params
+from infocl.workspace_lock import holder
 from pipelines.repository import git, newest
 from pipelines.service import SERVICE
 from pipelines.sources import outdated_imports
 
 SEEN = SERVICE / "watch.json"
 SECONDS = 10.0  # between two looks; a change starts a run after the second look that finds it the same
+IMPORTS, CURRENT = "imported data", "current"
 OURS = "Retrain: "  # how the commits of our own runs begin
 SLOWEST = 0.2  # share of the time that looking may take
 
 State = dict[str, str]
+R = TypeVar("R")
 Ask = Callable[[str, str], object]
 
 
@@ -32,56 +36,70 @@ class Watch:
 
     Args:
         track: a branch of another clone, such as origin/main; None: only this work tree.
+        idle: whether a run would find nothing to do in this work tree.
         ask: asks for a run; takes what changed, in words, and a key that is the same for the same change,
             whoever sees it.
         say: takes lines for people.
     """
 
-    def __init__(self, track: str | None, ask: Ask, say: Callable[[str], object]) -> None:
+    def __init__(
+        self, track: str | None, idle: Callable[[], bool], ask: Ask, say: Callable[[str], object]
+    ) -> None:
         self.track = track
+        self._branch = f"the branch {track}"
+        self.idle = idle
         self.ask = ask
         self.say = say
         self._pending: State | None = None
         self._roots: list[Path] = []
-        self._complaint = ""
+        self._complaints: dict[str, str] = {}
 
     def run(self, stop: Event) -> None:
         """Look again and again until told to stop."""
         while not stop.is_set():
             start = time.monotonic()
-            try:
-                self.look()
-                self._complaint = ""
-            except Exception as error:  # a watch outlives servers, remotes and disks that come and go
-                self._complain(" ".join(str(error).split()) or type(error).__name__)
+            self._outlive("this work tree or the server", self.look)
             stop.wait(max(SECONDS, (time.monotonic() - start) / SLOWEST))
 
     def look(self) -> None:
-        """Look once; ask for a run when a change was already there, just so, at the look before."""
-        now, seen = self._state(), self._seen()
+        """Look once; ask for a run when a change was already there, just so, at the look before.
+
+        While somebody works here nothing is judged: what a run itself changes is no reason for the next.
+        """
+        if holder() is not None:
+            return
+        seen = self._seen()
+        now = self._state(seen)
         if now == seen:
             self._pending = None
         elif now != self._pending:
             self._pending = now
         else:
-            changed = sorted(
-                name for name in now.keys() | (seen or {}) if now.get(name) != (seen or {}).get(name)
-            )
-            what = "first look" if seen is None else f"{' and '.join(changed)} changed"
-            self.ask(what, _digest({"from": _digest(seen or {}), "to": _digest(now)}))
-            write_json(SEEN, now)
-            self._pending = None
-            self.say(f"{what[0].upper()}{what[1:]}: a run was asked for.")
+            self._judge(now, seen)
 
-    def _state(self) -> State:
+    def _judge(self, now: State, seen: State | None) -> None:
+        changed = sorted(name for name in now if now[name] != (seen or {}).get(name))
+        what = "first look" if seen is None else f"{' and '.join(changed) or 'a source of data'} changed"
+        elsewhere = any(name in changed and now[name] != CURRENT for name in (self._branch, IMPORTS))
+        if not elsewhere and self.idle():
+            said = f"{what}, and no stage has anything to do."
+        else:
+            self.ask(what, _digest({"from": _digest(seen or {}), "to": _digest(now)}))
+            said = f"{what}: a run was asked for."
+        write_json(SEEN, now)
+        self._pending = None
+        self.say(said[0].upper() + said[1:])
+
+    def _state(self, seen: State | None) -> State:
         state = {PARAMS_FILE.name: _file(PARAMS_FILE)}
         for root in self._data_roots():
             state[f"data in {root}"] = folder_state(root)
         state["the checked-out branch"] = git("log", "-1", "--format=%H", "--invert-grep", f"--grep=^{OURS}")
-        if self.track is not None:
-            state[f"the branch {self.track}"] = _unless_merged(newest(self.track))
-        if imports := outdated_imports():
-            state["imported data"] = _digest({"imports": " ".join(imports)})
+        elsewhere = {IMPORTS: lambda: " ".join(outdated_imports()) or CURRENT}
+        if (track := self.track) is not None:
+            elsewhere[self._branch] = lambda: _unless_merged(newest(track))
+        for name, look in elsewhere.items():
+            state[name] = self._outlive(name, look) or (seen or {}).get(name, CURRENT)
         return state
 
     def _data_roots(self) -> list[Path]:
@@ -100,10 +118,18 @@ class Watch:
         except UserError:
             return None
 
-    def _complain(self, what: str) -> None:
-        if what != self._complaint:
-            self.say(f"The watch goes on after a problem: {what}")
-        self._complaint = what
+    def _outlive(self, what: str, look: Callable[[], R]) -> R | None:
+        """Go on when servers, remotes and disks come and go; each problem is said once."""
+        try:
+            found = look()
+        except Exception as error:
+            said = " ".join(str(error).split()) or type(error).__name__
+            if self._complaints.get(what) != said:
+                self.say(f"The watch of {what} goes on after a problem: {said}")
+            self._complaints[what] = said
+            return None
+        self._complaints.pop(what, None)
+        return found
 
 
 def folder_state(root: Path) -> str:
@@ -144,7 +170,7 @@ def _unless_merged(commit: str) -> str:
         git("merge-base", "--is-ancestor", commit, "HEAD")
     except InfoCLError:
         return commit
-    return "merged"
+    return CURRENT
 
 
 def _digest(value: Mapping[str, str]) -> str:
