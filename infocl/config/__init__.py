@@ -24,20 +24,10 @@ __all__ = [
     "TrainParams",
 ]
 
-DataName = Literal["scenes", "cifar10", "cifar100", "stl10", "fashionmnist", "folder"]
-TargetName = Literal[
-    "hue",
-    "position",
-    "scale",
-    "tilt",
-    "scenery",
-    "digits",
-    "photos",
-    "cifar10",
-    "cifar100",
-    "stl10",
-    "fashionmnist",
-]
+ArraySet = Literal["cifar10", "cifar100", "stl10", "fashionmnist", "mnist", "svhn"]
+PictureSet = Literal["dtd", "cub200", "flowers102", "gtsrb", "aircraft", "eurosat", "pets", "food101"]
+DataName = Literal["scenes", ArraySet, PictureSet, "imagenet", "folder"]
+TargetName = Literal["hue", "position", "scale", "tilt", "scenery", "digits", "photos", ArraySet, PictureSet]
 # The registries name the same; these are read without importing torch.
 OBJECTIVE_NAMES: tuple[str, ...] = get_args(ObjectiveParams.model_fields["name"].annotation)
 REGULARIZER_NAMES: tuple[str, ...] = get_args(RegParams.model_fields["name"].annotation)
@@ -51,6 +41,12 @@ class ScenesParams(Model):
     train_images: Annotated[int, Field(ge=60, le=1_000_000)]
     test_images: Annotated[int, Field(ge=20, le=1_000_000)]
     seed: Seed
+
+
+class DtdParams(Model):
+    """Which of the ten official splits of DTD is used."""
+
+    split: Annotated[int, Field(ge=1, le=10)]
 
 
 class FolderParams(Model):
@@ -72,6 +68,7 @@ class DataParams(Model):
     root: Annotated[str, Field(min_length=1)]
     image_size: Annotated[int, Field(ge=8, le=1024)]
     scenes: ScenesParams
+    dtd: DtdParams
     folder: FolderParams
 
 

@@ -41,7 +41,8 @@ def prepare_source(params: Params) -> dict[str, Any]:
 def prepare_targets(params: Params) -> dict[str, Any]:
     """Write `data/targets/<target>/` for each of `transfer.targets`, and nothing else there.
 
-    Targets that are attributes of the same images share one copy, in a folder of its own.
+    Targets that are attributes of the same images share one copy, in a folder of its own; files that an
+    earlier preparation decoded are not decoded again.
 
     Raises:
         UserError: the data of a target are missing or damaged; what was prepared before stays.
@@ -53,6 +54,7 @@ def prepare_targets(params: Params) -> dict[str, Any]:
         names: list[str] = list(waiting)
         while names:
             name = names.pop()
+            borrow_prepared(store, TARGETS / name)
             raw_set = _labelled_part(CATALOG[name](request))
             meta = write_set(parent / name, name, raw_set, size, store)
             done[name] = sum(about["images"] for about in meta["splits"].values())
