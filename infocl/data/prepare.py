@@ -29,7 +29,7 @@ def prepare_source(params: Params) -> dict[str, Any]:
         UserError: the data are missing or damaged; what was prepared before stays.
     """
     name, size = params.data.name, params.data.image_size
-    with PixelStore(DECODING / "source", size) as store:
+    with PixelStore(DECODING / "source", size, crop=params.data.crop) as store:
         borrow_prepared(store, PREPARED / name)
         raw_set = CATALOG[name](Request(params.data, raw_folder(params.data.root), store))
         with replacing_folder(PREPARED / name) as folder:
@@ -49,7 +49,10 @@ def prepare_targets(params: Params) -> dict[str, Any]:
     """
     size = params.data.image_size
     waiting, done = list(params.transfer.targets), dict[str, int]()
-    with PixelStore(DECODING / "targets", size) as store, replacing_folder(TARGETS) as parent:
+    with (
+        PixelStore(DECODING / "targets", size, crop=params.data.crop) as store,
+        replacing_folder(TARGETS) as parent,
+    ):
         request = Request(params.data, raw_folder(params.transfer.root), store)
         names: list[str] = list(waiting)
         while names:
@@ -91,6 +94,7 @@ def write_set(folder: Path, name: str, raw_set: RawSet, image_size: int, store: 
         "name": name,
         "classes": raw_set.classes,
         "image_size": image_size,
+        "crop": store.crop,
         **statistics.result(),
         "source": raw_set.source,
         "licence": raw_set.licence,
