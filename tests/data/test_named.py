@@ -7,7 +7,7 @@ import hashlib
 import socket
 import tarfile
 from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler, SimpleHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
 
 import numpy as np
@@ -153,6 +153,25 @@ def test_a_download_is_checked_unpacked_and_kept(tmp_path, monkeypatch, mirror):
     set_cifar(monkeypatch, "cifar10", md5=md5)
     assert len(load_cifar(request_for(raw), "cifar10").splits["train"].images) == 50
     assert {path.name for path in raw.iterdir()} == {"cifar-10-binary.tar.gz", "cifar-10-batches-bin"}
+
+
+def test_a_connection_lost_in_the_middle_leaves_no_half_file(tmp_path, monkeypatch):
+    class Losing(BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_response(200)
+            self.send_header("Content-Length", "100000")
+            self.end_headers()
+            self.wfile.write(bytes(70_000))
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Losing) as server:
+        thread = Thread(target=server.serve_forever)
+        thread.start()
+        set_cifar(monkeypatch, "cifar10", url=f"http://127.0.0.1:{server.server_port}/cifar-10-binary.tar.gz")
+        with pytest.raises(UserError, match=r"cifar10 is not in .* and could not be downloaded"):
+            load_cifar(request_for(tmp_path / "raw"), "cifar10")
+        server.shutdown()
+        thread.join()
+    assert list((tmp_path / "raw").iterdir()) == []
 
 
 def test_a_silent_server_is_given_up(tmp_path, monkeypatch):

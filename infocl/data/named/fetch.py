@@ -111,7 +111,7 @@ def _fetch(remote: Remote, raw: Path) -> None:
 
 @contextlib.contextmanager
 def _quietly() -> Iterator[None]:
-    """Without progress bars, and connections that stay silent fail: torchvision sets no limit of its own."""
+    """Without prints, and connections that stay silent fail: torchvision sets no limit of its own."""
     before = socket.getdefaulttimeout()
     socket.setdefaulttimeout(SECONDS_OF_SILENCE)
     try:
