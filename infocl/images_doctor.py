@@ -37,7 +37,7 @@ def print_images_diagnosis(data: DataParams, root: Path, out: Path) -> None:
     """
     with (
         tempfile.TemporaryDirectory() as temporary,
-        PixelStore(Path(temporary) / "store", data.image_size, keep_pixels=False) as store,
+        PixelStore(Path(temporary) / "store", data.image_size, crop=data.crop, keep_pixels=False) as store,
     ):
         survey = Survey(root, find_entries(root, data.folder.csv), store)
         survey.look()

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from infocl.config import Crop
 from infocl.errors import UserError
 from infocl.files import read_array, read_json
 
@@ -51,6 +52,7 @@ class Prepared:
             self.name: str = meta["name"]
             self.classes: list[str] | None = meta["classes"]
             self.image_size: int = meta["image_size"]
+            self.crop: Crop = meta.get("crop", "center")
             self.mean: list[float] = meta["mean"]
             self.std: list[float] = meta["std"]
             self.splits: dict[str, dict[str, Any]] = meta["splits"]
