@@ -219,9 +219,7 @@ def test_a_description_without_what_is_compared_is_named(tmp_path, key):
     said = json.loads((folder / "encoder.json").read_text())
     del said[key]
     (folder / "encoder.json").write_text(json.dumps(said))
-    with pytest.raises(
-        UserError, match=rf"encoder.json lacks what the gate compares.*{key}.*dvc repro export"
-    ):
+    with pytest.raises(UserError, match=rf"lacks what the gate compares.*{key}.*dvc repro export"):
         read_encoder(folder)
 
 
@@ -236,7 +234,7 @@ def test_accuracies_that_cannot_be_compared_are_refused_before_they_are(tmp_path
     said = json.loads((folder / "encoder.json").read_text())
     said["metrics"]["transfer"] = transfer
     (folder / "encoder.json").write_text(json.dumps(said))
-    with pytest.raises(UserError, match="encoder.json"):
+    with pytest.raises(UserError, match=r"encoder\.json"):
         read_encoder(folder)
 
 
