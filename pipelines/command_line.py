@@ -57,9 +57,11 @@ def _retrain(
 
     def work() -> int:
         require_repository()
-        if track is None and (done := nothing_to_do(find_changes(), rules_in_force(None))):
-            print(done.said)
-            return 0
+        if track is None:
+            done = nothing_to_do(find_changes(), rules_in_force(None), forced=force)
+            if done is not None:
+                print(done.said)
+                return 0
         from pipelines.retrain import retrain
 
         with _reachable_server():

@@ -36,14 +36,19 @@ def rules_in_force(overrides: Mapping[str, Any] | None) -> GateParams:
     return parse_params(raw, "the flow's parameters").gate
 
 
-def nothing_to_do(plan: Plan, rules: GateParams) -> Outcome | None:
-    """The outcome of a run that finds nothing changed and its last result judged; None when there is work."""
+def nothing_to_do(plan: Plan, rules: GateParams, *, forced: bool) -> Outcome | None:
+    """The outcome of a run that finds nothing changed and its last result judged; None when there is work.
+
+    `forced` means that the last result is wanted in service, also where it was refused or rolled back.
+    """
     candidate = export_md5()
     if not plan.empty or candidate is None:
         return None
     now = read_registry().in_service
     if now is not None and export_md5(now.commit) == candidate:
         return Outcome("unchanged", f"Nothing changed; {now.name} is in service.", now.name)
+    if forced:
+        return None
     before = service.decided(candidate, rules.model_dump())
     if before is None:
         return None
