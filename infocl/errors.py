@@ -36,23 +36,8 @@ def guarded(work: Callable[[], object]) -> int:
     except InfoCLError as error:
         return _say(error, error.exit_code)
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-            return _say(
-                f"the disk is full, or a limit on file sizes is reached{_at(error)}; free some space and run "
-                "again",
-                UserError.exit_code,
-            )
-        if error.errno in (errno.EACCES, errno.EROFS, errno.EPERM):
-            return _say(
-                f"writing or reading is not allowed{_at(error)}; mend the folder's permissions",
-                UserError.exit_code,
-            )
-        if error.errno in (errno.EEXIST, errno.ENOTDIR, errno.EISDIR):
-            return _say(
-                f"a file lies where a folder must be, or a folder where a file must be{_at(error)}; move it "
-                "away",
-                UserError.exit_code,
-            )
+        if (said := in_words(error)) is not None:
+            return _say(said, UserError.exit_code)
         traceback.print_exc()
         return 1
     except KeyboardInterrupt:
@@ -61,6 +46,19 @@ def guarded(work: Callable[[], object]) -> int:
         traceback.print_exc()
         return 1
     return 0
+
+
+def in_words(error: OSError) -> str | None:
+    """What the system refused, and the mend; None where there is none."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        return f"the disk is full, or a limit on file sizes is met{_at(error)}; free some space and run again"
+    if error.errno in (errno.EACCES, errno.EROFS, errno.EPERM):
+        return f"writing or reading is not allowed{_at(error)}; mend the folder's permissions"
+    if error.errno in (errno.EEXIST, errno.ENOTDIR, errno.EISDIR):
+        return (
+            f"a file lies where a folder must be, or a folder where a file must be{_at(error)}; move it away"
+        )
+    return None
 
 
 def _at(error: OSError) -> str:

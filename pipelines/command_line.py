@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from infocl.errors import guarded
+from infocl.workspace_lock import BusyError
 from pipelines.changes import find_changes
 from pipelines.repository import require_repository
-from pipelines.standing import nothing_to_do, rules_in_force
+from pipelines.standing import Outcome, nothing_to_do, rules_in_force
 
 if TYPE_CHECKING:
     from prefect.client.schemas.objects import State
@@ -57,11 +58,9 @@ def _retrain(
 
     def work() -> int:
         require_repository()
-        if track is None:
-            done = nothing_to_do(find_changes(), rules_in_force(None), forced=force)
-            if done is not None:
-                print(done.said)
-                return 0
+        if track is None and git_remote is None and (done := _nothing_to_do(force)):
+            print(done.said)
+            return 0
         from pipelines.retrain import retrain
 
         with _reachable_server():
@@ -109,6 +108,14 @@ def _sweep(
             return _exit_code(sweep(overrides, until, return_state=True))
 
     _run(work)
+
+
+def _nothing_to_do(forced: bool) -> Outcome | None:
+    """The outcome of a run that would do nothing; None when there is work, or another is at work here."""
+    try:
+        return nothing_to_do(find_changes(), rules_in_force(None), forced=forced)
+    except BusyError:
+        return None
 
 
 def _exit_code(state: State[Any]) -> int:

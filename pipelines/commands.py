@@ -16,7 +16,8 @@ TAIL = 60  # lines of output kept for the message of a failure
 LOST_CONNECTION = re.compile(
     r"connection (refused|reset|aborted|closed)|could not connect|failed to connect|timed? ?out|unreachable|"
     r"name resolution|could not resolve|temporary failure|unable to access|EndpointConnectionError|"
-    r"early EOF|hung up|service unavailable|slow ?down",
+    r"early EOF|hung up|service unavailable|slow ?down|cannot connect|connect call failed|"
+    r"unable to acquire lock",  # a person's `dvc` looks at the workspace for a moment
     re.IGNORECASE,
 )
 

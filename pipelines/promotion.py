@@ -64,12 +64,25 @@ def promote(message: str, remote: str | None) -> Version:
         register(version.name, version.commit, message)
         log.info(f"Registered {version.tag}.")
     if registry.in_service != version:
+        service.place(version, log.info)  # before the tags say so, because a disk may be full
         tag = assign(version, message)
         log.info(f"{version.name} is in service by the tag {tag}.")
     service.reconcile(log.info)
     if remote is not None:
         publish(remote, tags_of(version))
     return version
+
+
+@task(task_run_name="publish", retry_condition_fn=helps, persist_result=False)
+def publish_in_service(remote: str) -> None:
+    """Push what an earlier run could not, when the git remote did not answer; otherwise this does nothing.
+
+    Raises:
+        CommandError: the git remote does not answer or refuses.
+    """
+    version = read_registry().in_service
+    if version is not None:
+        publish(remote, tags_of(version))
 
 
 def tags_of(version: Version) -> list[str]:

@@ -102,6 +102,8 @@ def bring_in(upstream: str) -> bool:
     target = git("rev-parse", "--verify", f"{upstream}^{{commit}}")
     if git("merge-base", "HEAD", target) == target:
         return False
+    if Path(git("rev-parse", "--git-path", "MERGE_HEAD")).exists():
+        raise CommandError("a merge is unfinished here; finish it, or git merge --abort", 2, False)
     try:
         git(*_author(), "merge", "--quiet", "--no-edit", "-X", "theirs", target)
     except CommandError as error:

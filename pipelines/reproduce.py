@@ -52,6 +52,10 @@ def push() -> None:
     """Send data, weights and export to the DVC remote.
 
     Raises:
-        CommandError: it does not answer or refuses.
+        CommandError: it does not answer or refuses. Sending again is always worth a try.
     """
-    stream(["dvc", "push"], get_run_logger().info)
+    try:
+        stream(["dvc", "push"], get_run_logger().info)
+    except CommandError as error:
+        said = f"the DVC remote did not take the results, which stay here; the next run sends them ({error})"
+        raise CommandError(said, 1, True) from None

@@ -12,15 +12,15 @@ from prefect.client.schemas.objects import State
 from prefect.runtime import flow_run
 from prefect.states import Completed
 
-from infocl.errors import InfoCLError
+from infocl.errors import UserError, in_words
 from infocl.files import read_json
 from infocl.layout import EXPORT
 from infocl.results import ABOUT_FILE
 from infocl.workspace_lock import workspace
-from pipelines import notices, reports, service
+from pipelines import leftovers, notices, reports, service, unfinished
 from pipelines.changes import find_changes
 from pipelines.logs import plain_failures
-from pipelines.promotion import decide
+from pipelines.promotion import decide, publish_in_service
 from pipelines.repository import commit_results, require_repository
 from pipelines.reproduce import patient, reproduce
 from pipelines.sources import record_data, update
@@ -63,13 +63,17 @@ def retrain(
             lambda holder: log.info(f"Waiting for {holder}."),
         ) as lock:
             retries = list(RETRY_SECONDS) if retry_seconds is None else retry_seconds
-            outcome = _run(track, gate, force, retries, git_remote, lock)
+            with unfinished.marked(str(flow_run.get_id())):
+                outcome = _run(track, gate, force, retries, git_remote, lock)
             if report_url and outcome.kind != "unchanged":
                 notices.show_report(reports.keep(report_url, str(flow_run.get_name())))
-    except InfoCLError as error:
+    except Exception as error:
+        said = in_words(error) if isinstance(error, OSError) else None
         notices.notify(
-            notify, "InfoCL: retraining failed", f"{error} The encoder in service was not touched."
+            notify, "InfoCL: retraining failed", f"{said or error} The encoder in service was not touched."
         )
+        if said:
+            raise UserError(said) from None
         raise
     log.info(outcome.said)
     if outcome.kind == "refused":
@@ -86,11 +90,14 @@ def _run(
     lock: int | None,
 ) -> Outcome:
     log = get_run_logger()
+    leftovers.clear(log.info)
     service.reconcile(log.info)
     patient(update, retries)(track)
     plan = find_changes()
     rules = rules_in_force(gate)
     if (done := nothing_to_do(plan, rules, forced=force)) is not None:
+        if git_remote is not None:
+            patient(publish_in_service, retries)(git_remote)
         return done
     lines = plan.lines() or ["the last result was not judged yet"]
     notices.show_plan(lines)

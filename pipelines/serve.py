@@ -12,7 +12,6 @@ from prefect import serve
 from prefect.client.orchestration import get_client
 from prefect.deployments import run_deployment
 from prefect.deployments.runner import RunnerDeployment
-from prefect.exceptions import PrefectException
 from prefect.settings import PREFECT_API_URL
 from prefect.types.entrypoint import EntrypointType
 
@@ -83,6 +82,7 @@ def _serve(
         raise UserError(
             f"the reports cannot be served on port {report_port} ({error}); take another --report-port"
         ) from None
+    _deployments(name, schedule, parameters)  # refuses a schedule that cannot be read
     stop = Event()
     if watch:
         watcher = Watch(parameters["track"], idle, lambda what, key: _ask(name, what, key), _say)
@@ -93,8 +93,9 @@ def _serve(
             try:
                 serve(*_deployments(name, schedule, parameters), limit=limit)
                 return
-            except (PrefectException, OSError) as error:
-                _say(f"The server is lost ({' '.join(str(error).split())}); serving goes on when it is back.")
+            except Exception as error:  # a lost server shows as errors of many kinds
+                _say(f"The server is lost ({_words(error)}); serving goes on when it is back.")
+                time.sleep(RETRY_SECONDS)
     finally:
         stop.set()
 
@@ -121,6 +122,13 @@ def _wait_for_server() -> None:
                 _say(f"The Prefect server {client.api_url} does not answer ({problem}); waiting for it.")
             told = True
             time.sleep(RETRY_SECONDS)
+
+
+def _words(error: BaseException) -> str:
+    """The first cause of a failure, in one line."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return " ".join(str(error).split()) or type(error).__name__
 
 
 def _say(line: str) -> None:

@@ -60,6 +60,6 @@ def nothing_to_do(plan: Plan, rules: GateParams, *, forced: bool) -> Outcome | N
 def idle() -> bool:
     """Whether a run would find nothing to do; one that would fail has something to say."""
     try:
-        return nothing_to_do(find_changes(), rules_in_force(None)) is not None
+        return nothing_to_do(find_changes(), rules_in_force(None), forced=False) is not None
     except InfoCLError:
         return False

@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import time
+import uuid
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from threading import Event
@@ -19,6 +20,7 @@ from infocl.workspace_lock import holder
 from pipelines.repository import git, newest
 from pipelines.service import SERVICE
 from pipelines.sources import outdated_imports
+from pipelines.unfinished import killed_run
 
 SEEN = SERVICE / "watch.json"
 SECONDS = 10.0  # between two looks; a change starts a run after the second look that finds it the same
@@ -33,6 +35,9 @@ Ask = Callable[[str, str], object]
 
 class Watch:
     """What was seen last lies on disk, so that changes made while nobody watched are found at the start.
+
+    Each start looks anew whether there is anything to do: what a watch before it asked for may have been lost
+    with its process.
 
     Args:
         track: a branch of another clone, such as origin/main; None: only this work tree.
@@ -53,6 +58,7 @@ class Watch:
         self._pending: State | None = None
         self._roots: list[Path] = []
         self._complaints: dict[str, str] = {}
+        self._start: str | None = uuid.uuid4().hex
 
     def run(self, stop: Event) -> None:
         """Look again and again until told to stop."""
@@ -68,9 +74,11 @@ class Watch:
         """
         if holder() is not None:
             return
+        if killed := killed_run():
+            self.ask("a killed run goes on", _digest({"after": killed}))
         seen = self._seen()
         now = self._state(seen)
-        if now == seen:
+        if now == seen and self._start is None:
             self._pending = None
         elif now != self._pending:
             self._pending = now
@@ -79,15 +87,16 @@ class Watch:
 
     def _judge(self, now: State, seen: State | None) -> None:
         changed = sorted(name for name in now if now[name] != (seen or {}).get(name))
-        what = "first look" if seen is None else f"{' and '.join(changed) or 'a source of data'} changed"
+        what = f"{' and '.join(changed)} changed" if seen is not None and changed else "first look"
         elsewhere = any(name in changed and now[name] != CURRENT for name in (self._branch, IMPORTS))
         if not elsewhere and self.idle():
             said = f"{what}, and no stage has anything to do."
         else:
-            self.ask(what, _digest({"from": _digest(seen or {}), "to": _digest(now)}))
+            change = {"from": _digest(seen or {}), "to": _digest(now), "at": self._start or ""}
+            self.ask(what, _digest(change))
             said = f"{what}: a run was asked for."
         write_json(SEEN, now)
-        self._pending = None
+        self._pending = self._start = None
         self.say(said[0].upper() + said[1:])
 
     def _state(self, seen: State | None) -> State:

@@ -1,0 +1,113 @@
+"""What a kill or a restart of the machine leaves behind; the next run clears it."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+from dvc.lock import make_lock
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from pipelines.repository import git
+from pipelines.service import SERVICE
+
+LOCK_FILE = Path("dvc.lock")
+DVC_TMP = Path(".dvc/tmp")
+
+Say = Callable[[str], object]
+
+
+def clear(say: Say) -> None:
+    """Clear locks whose owners are gone, files cut off in the middle, and half-made copies.
+
+    Nothing is touched that a running `git` or `dvc` may own.
+    """
+    _clear_git(say)
+    _clear_dvc(say)
+    _mend_lock_file(say)
+    for pattern in (".link.*", ".v*"):
+        for folder in SERVICE.glob(pattern):
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _clear_git(say: Say) -> None:
+    """Git never removes the lock of a process that was killed, and refuses every commit from then on."""
+    folder = Path(git("rev-parse", "--git-dir"))
+    locks = [folder / "index.lock", folder / "HEAD.lock", folder / "packed-refs.lock"]
+    locks = [lock for lock in (*locks, *(folder / "refs").rglob("*.lock")) if lock.exists()]
+    if not locks or any(_works_here(process, "git") for process in psutil.process_iter()):
+        return
+    for lock in locks:
+        lock.unlink(missing_ok=True)
+        say(f"Removed {lock}, which a killed git left.")
+
+
+def _clear_dvc(say: Say) -> None:
+    """DVC takes a lock for held when any process has its owner's number, as after a restart."""
+    path = DVC_TMP / "rwlock"
+    if not path.exists():
+        return
+    with make_lock(str(DVC_TMP / "rwlock.lock"), tmp_dir=str(DVC_TMP)):
+        try:
+            held = json.loads(path.read_bytes())
+            stale = [owner for owner in _owners(held) if not _is_dvc(owner["pid"])]
+        except (ValueError, KeyError, TypeError, AttributeError):
+            path.unlink()
+            say(f"Removed {path}, which a killed dvc left cut off.")
+            return
+        if stale:
+            path.write_text(json.dumps(_without(held, stale)), encoding="utf-8")
+            say(f"Cleared {path} of what a killed dvc held.")
+
+
+def _owners(held: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    yield from held.get("write", {}).values()
+    for owners in held.get("read", {}).values():
+        yield from owners
+
+
+def _without(held: dict[str, Any], stale: list[dict[str, Any]]) -> dict[str, Any]:
+    reads = {
+        path: [owner for owner in owners if owner not in stale]
+        for path, owners in held.get("read", {}).items()
+    }
+    return {
+        "write": {path: owner for path, owner in held.get("write", {}).items() if owner not in stale},
+        "read": {path: owners for path, owners in reads.items() if owners},
+    }
+
+
+def _is_dvc(pid: int) -> bool:
+    try:
+        return any(Path(word).name == "dvc" for word in psutil.Process(pid).cmdline()[:2])
+    except psutil.Error:
+        return False
+
+
+def _works_here(process: psutil.Process, name: str) -> bool:
+    try:
+        return bool(process.name() == name and Path(process.cwd()).is_relative_to(Path.cwd()))
+    except (psutil.Error, OSError):
+        return False
+
+
+def _mend_lock_file(say: Say) -> None:
+    """A `dvc.lock` that was cut off while it was written is taken from git; DVC's cache has the rest."""
+    if not LOCK_FILE.exists():
+        return
+    try:
+        whole = isinstance(YAML(typ="safe").load(LOCK_FILE.read_text(encoding="utf-8")), dict)
+    except (YAMLError, UnicodeDecodeError):
+        whole = False
+    if whole:
+        return
+    if git("ls-tree", "HEAD", "--", str(LOCK_FILE)):
+        git("checkout", "HEAD", "--", str(LOCK_FILE))
+    else:
+        LOCK_FILE.unlink()
+    say(f"{LOCK_FILE} was cut off; the last committed one is back.")
