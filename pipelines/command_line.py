@@ -101,8 +101,9 @@ def _sweep(
 
     def work() -> int:
         require_repository()
-        from pipelines.sweep import expand, sweep
+        from pipelines.sweep import expand, require_table, sweep
 
+        require_table(until)
         expand(overrides)
         with _reachable_server():
             return _exit_code(sweep(overrides, until, return_state=True))

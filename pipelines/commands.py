@@ -95,16 +95,19 @@ def output_of(command: Sequence[str]) -> str:
     """Run a short program of this environment; its standard output.
 
     Raises:
-        CommandError: it failed; `passing` where a connection was the reason.
+        CommandError: it failed, or is not installed; `passing` where a connection was the reason.
     """
-    done = subprocess.run(
-        command,
-        capture_output=True,
-        text=True,
-        stdin=subprocess.DEVNULL,
-        env=with_programs({"GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C"}),
-        check=False,
-    )
+    try:
+        done = subprocess.run(
+            command,
+            capture_output=True,
+            text=True,
+            stdin=subprocess.DEVNULL,
+            env=with_programs({"GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C"}),
+            check=False,
+        )
+    except FileNotFoundError:
+        raise CommandError(f"{command[0]} is not installed", 127, False) from None
     if done.returncode:
         raise _failure(command, done.returncode, (done.stderr or done.stdout).splitlines())
     return done.stdout.rstrip("\n")

@@ -17,7 +17,6 @@ from tests.pipelines.quick import QuickProject
 from tests.project import environment
 
 
-
 @pytest.fixture(scope="module")
 def quick(tmp_path_factory):
     """A project of quick stages in which nothing ran yet, in a folder with a space in its name."""
@@ -69,7 +68,7 @@ def listener():
     heard: list[dict] = []
 
     class Listener(BaseHTTPRequestHandler):
-        def do_POST(self):  # noqa: N802 - the library's name
+        def do_POST(self):
             body = self.rfile.read(int(self.headers["Content-Length"]))
             heard.append(json.loads(body))
             self.send_response(200)

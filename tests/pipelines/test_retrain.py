@@ -214,10 +214,14 @@ def test_a_sweep_runs_an_experiment_for_each_combination_and_shows_their_table(p
 def test_a_bad_combination_is_refused_before_anything_runs(project):
     before = count_of_runs()
     said = project.run("infocl", "sweep", "-S", "reg.weight=0.5,-1", "--until", "transfer", code=2)
-    assert said == "infocl: -S reg.weight=-1: reg.weight is -1, but must be at least 0\n"
+    assert said == "infocl: -S reg.weight=-1: reg.weight is -1, but must be at least 0.0\n"
     said = project.run("infocl", "sweep", "-S", "reg.wieght=1", code=2)
     assert "did you mean reg.weight?" in said
     assert project.run("infocl", "sweep", "-S", "reg.weight", code=2).count("\n") == 1
+    said = project.run("infocl", "sweep", "-S", "seed=1,2", "--until", "pretrain", code=2)
+    assert said == (
+        "infocl: a sweep cannot end with pretrain, its table needs more; use transfer, export, report\n"
+    )
     assert count_of_runs() == before
 
 
