@@ -1,0 +1,123 @@
+"""Faults of a run started by hand: each befalls a real project, and the run after it ends well."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from contextlib import contextmanager
+
+import pytest
+
+from tests.pipelines import faults
+
+
+@pytest.fixture(scope="module")
+def prefect(tmp_path_factory):
+    prefect = faults.Prefect(tmp_path_factory.mktemp("prefect"))
+    prefect.start()
+    yield prefect
+    prefect.kill()
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory, prefect):
+    """v1.0.0 is in service; the branch `other` holds results that were never judged."""
+    made = faults.copied(
+        faults.shared(tmp_path_factory), tmp_path_factory.mktemp("hand") / "project", prefect
+    )
+    made.project.change("export.parity_images", 8)
+    made.run("dvc", "repro", "--quiet")
+    made.project.commit("other results")
+    made.project.git("branch", "other")
+    yield made
+    made.forget()
+
+
+def test_an_unreachable_remote_is_tried_again_and_the_next_run_promotes_without_training(project):
+    before = project.weights()
+    url = f"http://127.0.0.1:{faults.free_port()}/store"
+    project.run("dvc", "remote", "modify", "--local", "store", "url", url)
+    said = project.retrain(code=1)
+    assert "Retry 1/1" in said
+    last = said.splitlines()[-1]
+    assert last.startswith("infocl: the DVC remote did not take the results, which stay here"), said
+    assert project.in_service() == "v1.0.0"
+    project.run("dvc", "remote", "modify", "--local", "store", "--unset", "url")
+    said = project.retrain()
+    assert "v1.0.1 is in service in place of v1.0.0" in said
+    assert "Running stage" not in said
+    assert project.weights() == before
+    assert project.in_service() == "v1.0.1"
+
+
+def test_without_its_server_a_run_says_so_and_two_at_once_make_one_promotion(project):
+    """Each brings a server of its own, and both keep their records in one folder."""
+    project.offer("main~1")
+    before = project.promotions()
+    dead = f"http://127.0.0.1:{faults.free_port()}/api"
+    both = [project.start_retrain(dead) for _ in range(2)]
+    for one in both:
+        assert one.process.wait(faults.DEADLINE) == 0, one.said()
+    said = [one.said() for one in both]
+    for text in said:
+        assert f"the Prefect server {dead} does not answer; this run is recorded on this machine only" in text
+    assert sorted("v1.0.0 is in service in place of v1.0.1" in text for text in said) == [False, True], said
+    assert sorted("Nothing changed; v1.0.0 is in service" in text for text in said) == [False, True], said
+    assert project.promotions() == [*before, "v1.0.0"]
+    assert project.in_service() == "v1.0.0"
+
+
+def test_a_clock_set_back_leaves_the_new_version_in_service_for_all_who_ask(project):
+    """Tags of a clock that was a year ahead; GTO and DVC go by the dates of tags."""
+    for line in project.project.git("tag", "--list", "--format=%(refname:short) %(*objectname)").splitlines():
+        tag, commit = line.split()
+        project.run(
+            *("git", "tag", "--force", "--annotate", "--message", "a year ahead", tag, commit),
+            GIT_COMMITTER_DATE="2036-01-01T00:00:00Z",
+        )
+    project.offer("other")
+    assert "v1.0.1 is in service in place of v1.0.0" in project.retrain()
+    assert project.in_service() == "v1.0.1"
+    shown = project.run("gto", "show", "encoder", "--json")
+    assert "v1.0.1" in json.dumps(json.loads(shown[shown.index("[") :])[-1]), shown
+    project.run("dvc", "artifacts", "get", ".", "encoder", "--stage", "production", "-o", "had")
+    assert files(project.folder / "had") == files(project.folder / "exports/service/current")
+    shutil.rmtree(project.folder / "had")
+
+
+def test_a_full_disk_stops_a_stage_and_a_promotion_in_one_line_and_loses_nothing(project, tmp_path):
+    with faults.small_disk(tmp_path / "disk", megabytes=400) as real:
+        small = faults.copied(project.folder, tmp_path / "disk/project", project.prefect)
+        before = small.weights()
+        small.project.change("train.checkpoint_minutes", 6.0)
+        with full(small, real, 60_000):
+            assert "infocl: the disk is full" in small.retrain(code=2).splitlines()[-1]
+        assert small.in_service() == "v1.0.1"
+        assert "v1.0.1 is in service" in small.retrain()
+        small.offer("main~1")
+        with full(small, real, 500_000):
+            said = small.retrain(code=2)
+            assert "Running stage" not in said
+            assert "disk is full" in said.splitlines()[-1] or "No space left" in said.splitlines()[-1], said
+        assert small.in_service() == "v1.0.1"
+        assert "v1.0.0 is in service in place of v1.0.1" in small.retrain()
+        assert small.in_service() == "v1.0.0"
+        assert small.weights() == before
+        small.forget()
+
+
+@contextmanager
+def full(small, real, leave):
+    """A disk with so many bytes left; where none can be mounted, a limit on the size of each file."""
+    filler = small.folder.parent / "filler"
+    if not real:
+        with faults.limited(leave):
+            yield
+        return
+    faults.fill(filler, leave)
+    yield
+    filler.unlink()
+
+
+def files(folder):
+    return {path.name: path.read_bytes() for path in folder.iterdir()}

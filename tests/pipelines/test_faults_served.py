@@ -1,0 +1,129 @@
+"""Faults of a served workspace: servers and workers that die, two of them at once, bad params, bad data."""
+
+from __future__ import annotations
+
+import json
+import os
+
+import pytest
+from PIL import Image
+
+from tests.pipelines import faults
+from tests.workspace import digit_images
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory):
+    prefect = faults.Prefect(tmp_path_factory.mktemp("prefect"))
+    folder = tmp_path_factory.mktemp("served") / "project"
+    served = faults.copied(faults.shared(tmp_path_factory), folder, prefect)
+    served.servers = []
+    yield served
+    for program in (*served.servers, prefect.program):
+        if program is not None:
+            program.kill()
+    served.forget()
+
+
+def log(served):
+    return "\n".join(program.said() for program in served.servers)
+
+
+def finished(served, count, kind="COMPLETED"):
+    """Wait until so many runs ended so; these runs."""
+
+    def ended():
+        runs = [run for run in served.prefect.runs() if run["type"] == kind]
+        return runs if len(runs) >= count else None
+
+    return faults.until(ended, lambda: f"{served.prefect.runs()}\n{log(served)}")
+
+
+def test_two_that_serve_one_workspace_wait_for_their_server_and_each_looks_once(served):
+    served.servers = [served.serve(), served.serve()]
+    for server in served.servers:
+        faults.until(lambda server=server: "does not answer" in server.said(), server.said)
+    served.prefect.start()
+    runs = finished(served, 2)
+    assert [run["message"] for run in runs] == ["Nothing changed; v1.0.0 is in service."] * 2
+    assert all(server.process.poll() is None for server in served.servers), log(served)
+
+
+def test_broken_params_fail_by_name_and_a_server_killed_in_the_run_of_the_mended_ones_ends_it_well(served):
+    path = served.folder / "params.yaml"
+    good = path.read_text()
+    for number, (text, said) in enumerate(
+        ((good + "oops: [1\n", "params.yaml"), (good + "wieght: 1\n", "wieght is not a known parameter")), 1
+    ):
+        path.write_text(text)
+        failed = finished(served, number, "FAILED")
+        assert said in failed[-1]["message"]
+        assert "\n" not in failed[-1]["message"].strip()
+    assert served.in_service() == "v1.0.0"
+    before = len(served.prefect.runs())
+    path.write_text(good.replace("checkpoint_minutes: 5", "checkpoint_minutes: 6"))
+    faults.until(lambda: served.stage("report"), lambda: log(served))
+    served.prefect.kill()
+    served.prefect.start()
+    run = finished(served, 3)[-1]
+    assert "v1.0.0 is in service" in run["message"], run
+    assert len(served.prefect.runs()) == before + 1, "two that watch asked for one run"
+    assert served.promotions()[0] == "v1.0.0"
+
+
+def test_a_corrupt_new_image_is_refused_by_name_and_skipped_where_asked(served):
+    """The run that goes on is killed in pretraining, by itself and then with all else; its work goes on."""
+    for split, offset in (("train", 0), ("test", 96)):
+        images, labels = digit_images(96 if split == "train" else 48, offset=offset)
+        for number, (image, label) in enumerate(zip(images, labels, strict=True)):
+            target = served.folder / "data/raw" / split / str(label) / f"{number}.png"
+            target.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(image).save(target)
+    (served.folder / "data/raw/train/0/broken.png").write_bytes(b"no image")
+    before = len(finished(served, 2, "FAILED"))
+    served.project.change("data.name", "folder")
+    failed = finished(served, before + 1, "FAILED")
+    assert "broken.png" in log(served)
+    assert failed[-1]["message"]
+    assert served.in_service() == "v1.0.0"
+
+
+def test_kill_nine_in_pretraining_and_a_restart_of_the_machine_end_with_the_same_weights(served):
+    raw = (served.folder / "params.yaml").read_text()
+    raw = raw.replace("on_bad: refuse", "on_bad: skip").replace("epochs: 2", "epochs: 30", 1)
+    (served.folder / "params.yaml").write_text(raw)
+    faults.until(served.checkpoints, lambda: log(served))
+    assert "broken.png" in (served.folder / "data/rejected.csv").read_text()
+    stage, run = served.stage("pretrain"), served.mark()
+    assert stage is not None, "killed before the end"
+    faults.kill(run["pid"])
+    faults.until(lambda: not stage.is_running() or stage.status() == "zombie", "training goes on", 20)
+    assert served.checkpoints()
+    assert served.in_service() == "v1.0.0"
+    faults.until(lambda: "Continuing from step" in log(served), lambda: log(served))
+    faults.until(lambda: served.stage("probe"), lambda: log(served))
+    restart(served)
+    faults.until(lambda: "v1.1.0" in served.promotions(), lambda: log(served))
+    faults.until(lambda: served.mark() is None, lambda: log(served))
+    assert served.promotions() == ["v1.0.0"] * served.promotions().count("v1.0.0") + ["v1.1.0"]
+    assert served.in_service() == "v1.1.0"
+    assert "pretrain" not in served.servers[0].said(), "what was finished is not done again"
+    resumed = served.weights()
+    for server in served.servers:
+        server.kill()
+    served.run("dvc", "repro", "--force", "--single-item", "pretrain")
+    assert served.weights() == resumed
+
+
+def restart(served):
+    """All processes die at once; locks stay, and the numbers of processes are given to others."""
+    for server in served.servers:
+        server.kill()
+    served.prefect.kill()
+    other = {"pid": os.getpid(), "cmd": "dvc repro"}
+    written, read = (str(served.folder / name) for name in ("models/features", "models/pretrain"))
+    held = {"write": {written: other}, "read": {read: [other]}}
+    (served.folder / ".dvc/tmp/rwlock").write_text(json.dumps(held))
+    (served.folder / ".git/index.lock").touch()
+    served.prefect.start()
+    served.servers = [served.serve()]
