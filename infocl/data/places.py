@@ -14,6 +14,7 @@ from infocl.files import replacing
 from infocl.layout import SHARDS
 
 BUCKET = "s3://"
+TRIES, CONNECT_SECONDS = 5, 10  # until a server counts as out of reach; the engine's own limit is 1,000 tries
 NOT_THERE = ("404", "NoSuchKey", "NoSuchBucket")
 REFUSED = ("401", "403", "AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken")
 
@@ -96,7 +97,7 @@ class Bucket:
         from litdata.streaming.downloader import get_downloader
 
         if self._downloader is None:
-            self._downloader = get_downloader(self.url, str(self.cache), [])
+            self._downloader = get_downloader(self.url, str(self.cache), [], {"config": _patience()})
         return self._downloader
 
     def discard(self, name: str) -> bool:
@@ -118,11 +119,17 @@ class Bucket:
     def _client(self) -> Any:
         import boto3
 
-        return boto3.client("s3")
+        return boto3.client("s3", config=_patience())
 
     def _address(self, name: str) -> tuple[str, str]:
         bucket, _, prefix = self.url.removeprefix(BUCKET).partition("/")
         return bucket, f"{prefix}/{name}".lstrip("/")
+
+
+def _patience() -> Any:
+    from botocore.config import Config
+
+    return Config(retries={"mode": "standard", "total_max_attempts": TRIES}, connect_timeout=CONNECT_SECONDS)
 
 
 @contextmanager

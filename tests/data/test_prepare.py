@@ -11,10 +11,10 @@ import pytest
 
 from infocl.data.catalog import CATALOG
 from infocl.data.embedded import load_plain_digits
+from infocl.data.order import Order
 from infocl.data.prepare import prepare_source, prepare_targets
 from infocl.data.prepared import load_prepared
 from infocl.data.raw import RawSplit
-from infocl.data.order import Order
 from infocl.data.resident import ResidentImages
 from infocl.data.stream import ChannelStatistics
 from infocl.errors import UserError
