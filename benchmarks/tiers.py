@@ -46,7 +46,7 @@ from infocl.stage import peak_memory_mib
 from infocl.views import Views
 
 SIZE, BATCH = 32, 256  # px, images
-STEPS, TRAINING_STEPS = 2000, 200  # of reading alone, and of training
+STEPS, TRAINING_STEPS = 1000, 80  # of reading alone, and of training
 WORKERS = 2  # of the DataLoader, one per core of the machine that was measured
 BUCKET = "s3://infocl/images"
 ROWS = {

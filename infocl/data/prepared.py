@@ -118,6 +118,11 @@ class Prepared:
         """The split that pretraining sees: `pretrain` where there is one, otherwise `train`."""
         return "pretrain" if "pretrain" in self.splits else "train"
 
+    @property
+    def pretrain_bytes(self) -> int:
+        """Bytes of the images that pretraining sees."""
+        return self.count(self.pretrain_name) * 3 * self.image_size**2
+
     @cached_property
     def pretrain(self) -> Split:
         """The images that pretraining sees."""

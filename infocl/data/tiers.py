@@ -24,6 +24,7 @@ from infocl.errors import UserError
 from infocl.parallel.world import World
 
 RESIDENT_SHARE = 0.5  # of free memory that images may take; the rest is for the encoder and its activations
+RULE = "resident up to half of what is free"
 Storage = Literal["resident", "mapped", "sharded"]
 
 
@@ -106,8 +107,9 @@ def choose_storage(
 def storage_for(params: Params, prepared: Prepared, device: torch.device, copies: int) -> Choice:
     """The storage for a prepared data set."""
     file = prepared.images_file(prepared.pretrain_name)
-    size = prepared.count(prepared.pretrain_name) * 3 * prepared.image_size**2
-    return choose_storage(params.train, size, str(file), there=file.exists(), device=device, copies=copies)
+    return choose_storage(
+        params.train, prepared.pretrain_bytes, str(file), there=file.exists(), device=device, copies=copies
+    )
 
 
 def open_images(params: Params, prepared: Prepared, world: World, device: torch.device) -> Images:
