@@ -24,13 +24,16 @@ TILE, COLUMNS, MARGIN, LABEL = 72, 12, 4, 170  # px, images in a row, px, px
 IMBALANCE = 10  # times more images in the largest class than in the smallest are worth a word
 
 
-def print_images_diagnosis(data: DataParams, root: Path, out: Path) -> None:
+def print_images_diagnosis(data: DataParams, root: Path, out: Path) -> int:
     """Print what preparation would make of the images below `root`, and write a contact sheet.
 
     Args:
         data: the size, the limits and the split are those of params.yaml.
         root: the folder.
         out: folder for the contact sheet and for the list of files of no use.
+
+    Returns:
+        How many images would be trained on; 0 where they cannot be split.
 
     Raises:
         UserError: there is no such folder, it holds no images, or its layout is unclear.
@@ -47,6 +50,7 @@ def print_images_diagnosis(data: DataParams, root: Path, out: Path) -> None:
         _write_sheet(out / SHEET, survey)
         write_rejected(survey, out / LIST)
         print(f"{'Sheet':<12} {out / SHEET}")
+        return sum(survey.counts("train").values())
 
 
 def _findings(survey: Survey, data: DataParams, out: Path) -> Iterator[tuple[str, str]]:
