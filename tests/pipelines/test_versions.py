@@ -13,10 +13,12 @@ import pytest
 from infocl.deploy.sums import check_sums
 from infocl.errors import UserError
 from pipelines import service
+from pipelines.changes import Plan
 from pipelines.commands import CommandError
 from pipelines.promotion import _kind_of_change
 from pipelines.registry import Registry, Version, assign, export_md5, read_registry, register
 from pipelines.rollback import roll_back
+from pipelines.standing import nothing_to_do, rules_in_force
 from tests.pipelines.exports import write_export
 from tests.pipelines.toy import Toy
 from tests.workspace import ROOT
@@ -146,6 +148,21 @@ def test_rollback_goes_to_the_version_before_to_a_named_one_and_twice_and_says_w
         ("rolled back", name) for name in ("v1.1.0", "v1.0.0", "v1.2.0")
     ]
     assert entries[0]["candidate"] == export_md5(toy.commits[1])
+
+
+def test_what_was_rolled_back_stays_out_until_it_is_named_or_forced(toy):
+    for index, name in enumerate(("v1.0.0", "v1.1.0", "v1.2.0")):
+        promoted(toy, index, name)
+    plan, rules = Plan([], {}), rules_in_force(None)
+    other = rules_in_force({"max_mean_drop": 0.5})
+    assert nothing_to_do(plan, rules, forced=False).said == "Nothing changed; v1.2.0 is in service."
+    roll_back(None, None, nothing, 0)
+    for thresholds in (rules, other):
+        said = nothing_to_do(plan, thresholds, forced=False).said
+        assert "v1.1.0 is in service; v1.2.0 was rolled back and stays out" in said
+    assert nothing_to_do(plan, rules, forced=True) is None
+    roll_back("v1.2.0", None, nothing, 0)
+    assert read_registry().withdrawn(export_md5()) is None
 
 
 def test_without_a_version_there_is_nothing_to_go_back_to(toy):
