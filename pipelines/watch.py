@@ -14,13 +14,12 @@ from infocl.errors import InfoCLError, UserError
 from infocl.files import read_json, write_json
 from infocl.layout import raw_folder
 from infocl.params_file import PARAMS_FILE, load_params
-from pipelines.repository import git, newest
+from pipelines.repository import OURS, fetch, git, newest
 from pipelines.service import SERVICE
 from pipelines.sources import outdated_imports
 
 SEEN = SERVICE / "watch.json"
 SECONDS = 10.0  # between two looks; a change starts a run after the second look that finds it the same
-OURS = "Retrain: "  # how the commits of our own runs begin
 SLOWEST = 0.2  # share of the time that looking may take
 
 State = dict[str, str]
@@ -77,9 +76,10 @@ class Watch:
         state = {PARAMS_FILE.name: _file(PARAMS_FILE)}
         for root in self._data_roots():
             state[f"data in {root}"] = folder_state(root)
-        state["the checked-out branch"] = git("log", "-1", "--format=%H", "--invert-grep", f"--grep=^{OURS}")
-        if self.track is not None:
-            state[f"the branch {self.track}"] = _unless_merged(newest(self.track))
+        if self.track is None:
+            state["the checked-out branch"] = _newest_of_others("HEAD")
+        else:
+            state |= _branches(self.track)
         if imports := outdated_imports():
             state["imported data"] = _digest({"imports": " ".join(imports)})
         return state
@@ -115,14 +115,17 @@ def folder_state(root: Path) -> str:
     return f"{count} files, {digest.hexdigest()[:16]}"
 
 
-def _files(folder: Path) -> Iterator[tuple[str, int, int]]:
+def _files(folder: Path, above: tuple[Path, ...] = ()) -> Iterator[tuple[str, int, int]]:
+    real = folder.resolve()
+    if real in above:
+        return  # a link to a folder that it lies in
     try:
         entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return
     for entry in entries:
         if entry.is_dir():
-            yield from _files(Path(entry.path))
+            yield from _files(Path(entry.path), (*above, real))
         else:
             try:
                 about = entry.stat()
@@ -138,13 +141,30 @@ def _file(path: Path) -> str:
         return "missing"
 
 
-def _unless_merged(commit: str) -> str:
-    """A commit that is part of this work tree's history is nothing new, whoever made it."""
+def _branches(track: str) -> State:
+    """The newest commits that people made: on the tracked branch, and here beside it.
+
+    A merge moves none of the two, so that a run that merged is not followed by another.
+    """
+    tip = newest(track)
+    if not _known(tip):
+        fetch(track)
+    return {
+        f"the branch {track}": _newest_of_others(tip),
+        "the checked-out branch": _newest_of_others("HEAD", f"^{tip}"),
+    }
+
+
+def _newest_of_others(*revisions: str) -> str:
+    return git("log", "-1", "--format=%H", "--invert-grep", f"--grep=^{OURS}", *revisions, "--")
+
+
+def _known(commit: str) -> bool:
     try:
-        git("merge-base", "--is-ancestor", commit, "HEAD")
+        git("cat-file", "-e", f"{commit}^{{commit}}")
     except InfoCLError:
-        return commit
-    return "merged"
+        return False
+    return True
 
 
 def _digest(value: Mapping[str, str]) -> str:
