@@ -125,7 +125,8 @@ def _failure(command: Sequence[str], code: int, tail: Sequence[str]) -> CommandE
     of_stage = re.findall(r"exited with (\d+)", text)
     code = int(of_stage[-1]) if of_stage else code
     said = [line for line in tail if line.startswith("infocl: ")]
-    errors = [line for line in tail if line.startswith(("ERROR: ", "error: ", "fatal: "))]
+    errors = [line.strip() for line in tail if line.startswith(("ERROR: ", "error: ", "fatal: ", "\t"))]
+    errors = errors if any(": " in line for line in errors) else []
     if code == INTERRUPTED:
         reason = f"{' '.join(command[:4])} was interrupted"
     elif said:

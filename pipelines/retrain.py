@@ -21,7 +21,7 @@ from pipelines import leftovers, notices, reports, service, unfinished
 from pipelines.changes import find_changes
 from pipelines.logs import plain_failures
 from pipelines.promotion import decide, publish_in_service
-from pipelines.repository import commit_results, require_repository
+from pipelines.repository import OURS, commit_results, require_repository
 from pipelines.reproduce import patient, reproduce
 from pipelines.sources import record_data, update
 from pipelines.standing import Outcome, nothing_to_do, rules_in_force
@@ -109,7 +109,7 @@ def _run(
     for stage, line in zip(plan.stages, lines[len(plan.data) :], strict=False):
         why = line.partition(": ")[2]
         patient(reproduce, retries, stage)(stage, why, lock)
-    commit = commit_results(f"Retrain: {headline}", tracked)
+    commit = commit_results(f"{OURS}{headline}", tracked)
     if commit:
         log.info(f"Results are commit {commit[:7]}.")
     notices.show_metrics(read_json(EXPORT / ABOUT_FILE, "export it again (dvc repro export)"))

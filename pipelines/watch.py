@@ -17,15 +17,14 @@ from infocl.files import read_json, write_json
 from infocl.layout import raw_folder
 from infocl.params_file import PARAMS_FILE, load_params
 from infocl.workspace_lock import holder
-from pipelines.repository import git, newest
+from pipelines.repository import OURS, fetch, git, newest
 from pipelines.service import SERVICE
 from pipelines.sources import outdated_imports
 from pipelines.unfinished import killed_run
 
 SEEN = SERVICE / "watch.json"
 SECONDS = 10.0  # between two looks; a change starts a run after the second look that finds it the same
-IMPORTS, CURRENT = "imported data", "current"
-OURS = "Retrain: "  # how the commits of our own runs begin
+IMPORTS, HERE = "imported data", "the checked-out branch"
 SLOWEST = 0.2  # share of the time that looking may take
 
 State = dict[str, str]
@@ -88,28 +87,37 @@ class Watch:
     def _judge(self, now: State, seen: State | None) -> None:
         changed = sorted(name for name in now if now[name] != (seen or {}).get(name))
         what = f"{' and '.join(changed)} changed" if seen is not None and changed else "first look"
-        elsewhere = any(name in changed and now[name] != CURRENT for name in (self._branch, IMPORTS))
-        if not elsewhere and self.idle():
+        self._pending = None
+        if not changed and self._start is None:  # a source is gone, or its news has been taken in
+            write_json(SEEN, now)
+            return
+        if not {self._branch, IMPORTS} & set(changed) and self.idle():
             said = f"{what}, and no stage has anything to do."
         else:
             change = {"from": _digest(seen or {}), "to": _digest(now), "at": self._start or ""}
             self.ask(what, _digest(change))
             said = f"{what}: a run was asked for."
         write_json(SEEN, now)
-        self._pending = self._start = None
-        self.say(said[0].upper() + said[1:])
+        self._start = None
+        self.say(f"Watch: {said}")
 
     def _state(self, seen: State | None) -> State:
         state = {PARAMS_FILE.name: _file(PARAMS_FILE)}
         for root in self._data_roots():
             state[f"data in {root}"] = folder_state(root)
-        state["the checked-out branch"] = git("log", "-1", "--format=%H", "--invert-grep", f"--grep=^{OURS}")
-        elsewhere = {IMPORTS: lambda: " ".join(outdated_imports()) or CURRENT}
-        if (track := self.track) is not None:
-            elsewhere[self._branch] = lambda: _unless_merged(newest(track))
-        for name, look in elsewhere.items():
-            state[name] = self._outlive(name, look) or (seen or {}).get(name, CURRENT)
+        state |= self._elsewhere(IMPORTS, _imports, seen)
+        if (track := self.track) is None:
+            state[HERE] = _newest_of_others("HEAD")
+        else:
+            state |= self._elsewhere(self._branch, lambda: _branches(track), seen, HERE)
         return state
+
+    def _elsewhere(self, what: str, look: Callable[[], State], seen: State | None, *more: str) -> State:
+        """The state of a source on other machines; what was seen last while it does not answer."""
+        found = self._outlive(what, look)
+        if found is not None:
+            return found
+        return {name: seen[name] for name in (what, *more) if seen and name in seen}
 
     def _data_roots(self) -> list[Path]:
         """Folders of raw data; while params.yaml is broken, those it named before."""
@@ -150,14 +158,17 @@ def folder_state(root: Path) -> str:
     return f"{count} files, {digest.hexdigest()[:16]}"
 
 
-def _files(folder: Path) -> Iterator[tuple[str, int, int]]:
+def _files(folder: Path, above: tuple[Path, ...] = ()) -> Iterator[tuple[str, int, int]]:
+    real = folder.resolve()
+    if real in above:
+        return  # a link to a folder that it lies in
     try:
         entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return
     for entry in entries:
         if entry.is_dir():
-            yield from _files(Path(entry.path))
+            yield from _files(Path(entry.path), (*above, real))
         else:
             try:
                 about = entry.stat()
@@ -173,13 +184,35 @@ def _file(path: Path) -> str:
         return "missing"
 
 
-def _unless_merged(commit: str) -> str:
-    """A commit that is part of this work tree's history is nothing new, whoever made it."""
+def _branches(track: str) -> State:
+    """The newest commits that people made: on the tracked branch, and here beside it.
+
+    A merge moves none of the two, so that a run that merged is not followed by another.
+    """
+    tip = newest(track)
+    if not _known(tip):
+        fetch(track)
+    return {
+        f"the branch {track}": _newest_of_others(tip),
+        HERE: _newest_of_others("HEAD", f"^{tip}"),
+    }
+
+
+def _newest_of_others(*revisions: str) -> str:
+    return git("log", "-1", "--format=%H", "--invert-grep", f"--grep=^{OURS}", *revisions, "--")
+
+
+def _known(commit: str) -> bool:
     try:
-        git("merge-base", "--is-ancestor", commit, "HEAD")
+        git("cat-file", "-e", f"{commit}^{{commit}}")
     except InfoCLError:
-        return commit
-    return CURRENT
+        return False
+    return True
+
+
+def _imports() -> State:
+    outdated = outdated_imports()
+    return {IMPORTS: " ".join(outdated)} if outdated else {}
 
 
 def _digest(value: Mapping[str, str]) -> str:
