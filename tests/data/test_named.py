@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import gzip
 import hashlib
 import socket
 import tarfile
-from functools import partial
-from http.server import BaseHTTPRequestHandler, SimpleHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
 
 import numpy as np
@@ -17,13 +15,12 @@ from scipy.io import savemat
 from infocl.data.catalog import CATALOG
 from infocl.data.named import arrays, fetch, idx
 from infocl.data.named.arrays import load_cifar, load_stl10, load_svhn
-from infocl.data.named.idx import load_idx, read_idx
 from infocl.data.raw import Request
 from infocl.errors import UserError
+from tests.data.layouts import NOWHERE
 from tests.workspace import tiny_params
 
 CIFAR_ROWS = {"cifar10": 10, "cifar100": 100}  # images in each file made here
-NOWHERE = "http://127.0.0.1:9/"  # the discard port of this machine: refused at once
 
 
 @pytest.fixture(autouse=True)
@@ -36,7 +33,6 @@ def _small_and_offline(monkeypatch):
     monkeypatch.setattr(arrays, "SVHN_IMAGES", {"train": 20, "test": 20})
     here = {name: [NOWHERE + file, file, md5] for name, (_, file, md5) in arrays.SVHN.split_list.items()}
     monkeypatch.setattr(arrays.SVHN, "split_list", here)
-    monkeypatch.setattr(idx, "IMAGES", {"train": 40, "test": 40})
     for name, about in idx.IDX_SETS.items():
         monkeypatch.setitem(idx.IDX_SETS, name, about._replace(mirror=NOWHERE))
 
@@ -122,20 +118,6 @@ def test_cifar_with_images_missing_is_named(tmp_path):
     (folder / "data_batch_4.bin").unlink()
     with pytest.raises(UserError, match=r"data_batch_4\.bin is missing"):
         load_cifar(request_for(tmp_path), "cifar10")
-
-
-@pytest.fixture
-def mirror(tmp_path):
-    """A web server on this machine, and the folder that it serves."""
-    served = tmp_path / "served"
-    served.mkdir()
-    handler = partial(SimpleHTTPRequestHandler, directory=str(served))
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        thread = Thread(target=server.serve_forever)
-        thread.start()
-        yield served, f"http://127.0.0.1:{server.server_port}/"
-        server.shutdown()
-        thread.join()
 
 
 def test_a_download_is_checked_unpacked_and_kept(tmp_path, monkeypatch, mirror):
@@ -244,93 +226,6 @@ def test_svhn(tmp_path, monkeypatch):
     monkeypatch.setattr(arrays, "SVHN_IMAGES", {"test": 20})
     with pytest.raises(UserError, match=r"test_32x32\.mat is damaged or another file \(MD5 is not"):
         load_svhn(request_for(tmp_path))
-
-
-def write_idx(folder, name, *, compressed=True, count=40):
-    folder.mkdir(parents=True, exist_ok=True)
-    generator = np.random.default_rng(0)
-    about = idx.IDX_SETS[name]
-    labels = np.array([*about.first_labels, *(np.arange(count) % 10)][:count], np.uint8)
-    for name, _ in about.resources:
-        if "images" in name:
-            values = generator.integers(0, 256, (count, 28, 28), dtype=np.uint8)
-            header = np.array([2051, count, 28, 28], ">u4").tobytes()
-        else:
-            values, header = labels, np.array([2049, count], ">u4").tobytes()
-        content = header + values.tobytes()
-        if compressed:
-            (folder / name).write_bytes(gzip.compress(content))
-        else:
-            (folder / name.removesuffix(".gz")).write_bytes(content)
-
-
-@pytest.mark.parametrize("compressed", [True, False])
-@pytest.mark.parametrize(
-    ("name", "inside"),
-    [
-        *(("fashionmnist", inside) for inside in ("", "fashion-mnist", "FashionMNIST/raw")),
-        *(("mnist", inside) for inside in ("mnist", "MNIST/raw")),
-    ],
-)
-def test_idx_sets_as_they_lie_on_disk(tmp_path, name, inside, compressed):
-    write_idx(tmp_path / inside, name, compressed=compressed)
-    raw = load_idx(request_for(tmp_path, data__image_size=28), name)
-    pixels = np.random.default_rng(0).integers(0, 256, (40, 28, 28), dtype=np.uint8)
-    assert np.array_equal(raw.splits["train"].images, np.repeat(pixels[..., None], 3, -1))
-    assert np.array_equal(raw.splits["test"].labels[10:], np.arange(30) % 10)
-    assert load_idx(request_for(tmp_path), name).splits["train"].images.shape == (40, 32, 32, 3)
-
-
-def test_files_of_the_same_names_are_not_taken_for_another_set(tmp_path):
-    write_idx(tmp_path, "mnist")
-    with pytest.raises(UserError, match="holds the labels of another data set than fashionmnist"):
-        load_idx(request_for(tmp_path), "fashionmnist")
-
-
-def test_idx_files_are_downloaded_whole_or_not_at_all(tmp_path, monkeypatch, mirror):
-    served, url = mirror
-    write_idx(served, "mnist")
-    about = idx.IDX_SETS["mnist"]
-    md5s = [(file, hashlib.md5((served / file).read_bytes()).hexdigest()) for file, _ in about.resources]
-    monkeypatch.setitem(idx.IDX_SETS, "mnist", about._replace(mirror=url, resources=md5s))
-    last = served / md5s[-1][0]
-    whole = last.read_bytes()
-    last.write_bytes(whole[:-20])
-    with pytest.raises(
-        UserError, match=r"put the file MNIST/raw/t10k-labels-idx1-ubyte\.gz \(MD5 \w+\) there"
-    ):
-        load_idx(request_for(tmp_path / "raw"), "mnist")
-    there = {path.name for path in (tmp_path / "raw/MNIST/raw").iterdir()}
-    assert there == {file for file, _ in md5s[:-1]}, "what came whole stays"
-    last.write_bytes(whole)
-    assert len(load_idx(request_for(tmp_path / "raw"), "mnist").splits["test"].images) == 40
-
-
-@pytest.mark.parametrize(
-    "harm",
-    [
-        lambda content: content[:-3],
-        lambda content: b"PK" + content,
-        lambda content: gzip.compress(gzip.decompress(content)[:-100]),
-        lambda content: gzip.compress(b"\0\0\x08\x02" + gzip.decompress(content)[4:]),
-        lambda content: content[:10] + b"\xff" * 40 + content[50:],
-        lambda _content: b"",
-    ],
-)
-def test_damaged_idx_is_named(tmp_path, harm):
-    write_idx(tmp_path, "fashionmnist")
-    path = tmp_path / "train-images-idx3-ubyte.gz"
-    path.write_bytes(harm(path.read_bytes()))
-    with pytest.raises(
-        UserError, match=r"train-images-idx3-ubyte\.gz is (damaged|not an IDX file).*replace it"
-    ):
-        read_idx(path, 3)
-
-
-def test_fashionmnist_with_images_missing_is_named(tmp_path):
-    write_idx(tmp_path, "fashionmnist", count=39)
-    with pytest.raises(UserError, match=r"train-images.*holds 39 images, not 40"):
-        load_idx(request_for(tmp_path), "fashionmnist")
 
 
 @pytest.mark.parametrize(
