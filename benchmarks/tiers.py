@@ -20,6 +20,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -46,7 +47,6 @@ from infocl.stage import peak_memory_mib
 from infocl.views import Views
 
 SIZE, BATCH = 32, 256  # px, images
-STEPS, TRAINING_STEPS = 1000, 80  # of reading alone, and of training
 WORKERS = 2  # of the DataLoader, one per core of the machine that was measured
 BUCKET = "s3://infocl/images"
 ROWS = {
@@ -58,6 +58,13 @@ ROWS = {
 }
 ALTERNATIVE = f"DataLoader over the memory map, {WORKERS} workers"
 Batches = Callable[[int], Tensor]
+
+
+class Steps(NamedTuple):
+    """How many batches are read alone, and how many are trained on."""
+
+    reading: int
+    training: int
 
 
 @dataclass(frozen=True)
@@ -106,13 +113,13 @@ def _params(storage: str, shards: str, shuffle: str) -> Params:
     return parse_params(raw)
 
 
-def ours(what: str) -> Row:
+def ours(what: str, steps: Steps) -> Row:
     """A storage of the project."""
     params = _params(*ROWS[what])
     prepared = load_prepared(PREPARED / "folder")
     start = time.perf_counter()
     images = open_images(params, prepared, ALONE, device())
-    row = _measured(what, lambda step: images.batch(step)[0], start)
+    row = _measured(what, lambda step: images.batch(step)[0], start, steps)
     images.close()
     return row
 
@@ -130,14 +137,13 @@ class _Mapped(Dataset[Tensor]):
         return torch.from_numpy(np.array(self.images[index]))
 
 
-def alternative(what: str) -> Row:
+def alternative(what: str, steps: Steps) -> Row:
     """The DataLoader, in the same order of images."""
     start = time.perf_counter()
     dataset = _Mapped()
     order = Order(len(dataset), BATCH, 0)
-    batches = [
-        order.rows(step).tolist() for step in range(min(order.batches_per_epoch, STEPS + TRAINING_STEPS + 20))
-    ]
+    count = min(order.batches_per_epoch, 1 + sum(steps))
+    batches = [order.rows(step).tolist() for step in range(count)]
     loader = DataLoader(
         dataset,
         batch_sampler=batches,
@@ -146,15 +152,15 @@ def alternative(what: str) -> Row:
         prefetch_factor=4,
     )
     iterator = iter(loader)
-    return _measured(what, lambda _: next(iterator).to(device(), non_blocking=True), start)
+    return _measured(what, lambda _: next(iterator).to(device(), non_blocking=True), start, steps)
 
 
-def _measured(what: str, batch: Batches, start: float) -> Row:
+def _measured(what: str, batch: Batches, start: float, steps: Steps) -> Row:
     batch(0)
     synchronize()
     started = time.perf_counter() - start
-    reading = _speed(lambda step: batch(step), 1, STEPS)
-    training = _speed(_trainer(batch), STEPS + 1, TRAINING_STEPS)
+    reading = _speed(batch, 1, steps.reading)
+    training = _speed(_trainer(batch), steps.reading + 1, steps.training)
     return Row(what, started, reading, training, peak_memory_mib(), _own_mib())
 
 
@@ -186,10 +192,10 @@ def _trainer(batch: Batches) -> Callable[[int], None]:
     return step
 
 
-def _alone(work: Callable[[str], Row], what: str) -> Row:
+def _alone(work: Callable[[str, Steps], Row], what: str, steps: Steps) -> Row:
     """The row of a fresh process, which may have children."""
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
-        return pool.submit(work, what).result()
+        return pool.submit(work, what, steps).result()
 
 
 def _own_mib() -> float:
@@ -238,7 +244,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--images", type=int, default=1_000_000)
     parser.add_argument("--note", default="", help="What else the machine did meanwhile.")
+    parser.add_argument("--steps", type=int, nargs=2, default=[2000, 200], help="Of reading, of training.")
     asked = parser.parse_args()
+    steps = Steps(*asked.steps)
     results = RESULTS.resolve()
     about = {
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
@@ -248,6 +256,8 @@ def main() -> None:
         "litdata": version("litdata"),
         "revision": git_revision(),
         "images": asked.images,
+        "batches read": steps.reading,
+        "batches trained on": steps.training,
     }
     with tempfile.TemporaryDirectory(prefix="infocl-") as folder, _bucket():
         os.chdir(folder)
@@ -257,7 +267,7 @@ def main() -> None:
             write_shards(prepared, url)
         rows = []
         for what in (*ROWS, ALTERNATIVE):
-            rows.append(_alone(alternative if what == ALTERNATIVE else ours, what))
+            rows.append(_alone(alternative if what == ALTERNATIVE else ours, what, steps))
             print(rows[-1], flush=True)
         os.chdir(results)
     write_text(results / "tiers.md", _table(rows, about, asked.note))

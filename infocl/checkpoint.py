@@ -17,7 +17,7 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from infocl.config import Params
-from infocl.config.train import optimizer_in_force
+from infocl.config.train import NEUTRAL, optimizer_in_force
 from infocl.files import replacing
 
 FILE = "checkpoint.safetensors"
@@ -26,8 +26,6 @@ CODE = (
     *("batch.py", "encoders.py", "history.py", "lars.py", "learner.py", "loop.py"),
     *("numerics.py", "objectives", "optim.py", "parallel", "pretrain.py", "regularizers", "views.py"),
 )
-# Of the section `train`: where images are and steps run, and how often a run is saved.
-NEUTRAL = ("device", "devices", "compile", "checkpoint_minutes", "storage", "shards")
 
 
 @dataclass(frozen=True)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import pytest
-import torch
-from safetensors.torch import load_file
 
 from infocl import loop
 from infocl import pretrain as stage
@@ -12,6 +10,7 @@ from infocl.data import order
 from infocl.data.prepared import load_prepared
 from infocl.data.shards import write_shards
 from infocl.layout import PREPARED, PRETRAIN
+from tests.test_pretrain import KilledError, same, weights
 from tests.workspace import tiny_params, write_prepared
 
 STORAGES = ["resident", "mapped", "sharded"]
@@ -23,18 +22,6 @@ def workspace(tmp_path, monkeypatch):
     monkeypatch.setattr(order, "SHARD_BYTES", 7 * 3 * 32**2)
     monkeypatch.setattr(order, "WINDOW_SHARDS", 3)
     write_shards(load_prepared(write_prepared(PREPARED / "scenes")), "shards")
-
-
-class KilledError(BaseException):
-    """Stands for a kill in the middle of the loop."""
-
-
-def weights():
-    return load_file(PRETRAIN / "encoder.safetensors")
-
-
-def same(a, b):
-    return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
 
 
 def params(storage, shuffle):

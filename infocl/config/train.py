@@ -21,6 +21,8 @@ class OptimizerParams(Model):
     trust_coefficient: Annotated[float, Field(gt=0, le=1)]
 
 
+# Knobs of `train` that change no result: where images are and steps run, and how often a run is saved.
+NEUTRAL = ("device", "devices", "compile", "checkpoint_minutes", "storage", "shards")
 # Knobs that only these optimisers read.
 READ_BY = {"momentum": ("sgd", "lars"), "trust_coefficient": ("lars",)}
 

@@ -1,4 +1,4 @@
-"""A web server for readers that download."""
+"""What tests of several readers or storages share: servers on this machine."""
 
 from __future__ import annotations
 
@@ -7,6 +7,16 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
 
 import pytest
+
+from tests.s3 import served_bucket
+
+
+@pytest.fixture
+def bucket(monkeypatch):
+    """A client of an empty bucket `infocl`, on a server that the environment names."""
+    with served_bucket(monkeypatch) as (url, client):
+        monkeypatch.setenv("AWS_ENDPOINT_URL", url)
+        yield client
 
 
 @pytest.fixture

@@ -22,7 +22,6 @@ from infocl.errors import UserError
 from infocl.files import read_json, write_json
 from infocl.layout import PREPARED, SHARDS
 from infocl.parallel.world import ALONE
-from tests.s3 import served_bucket
 from tests.workspace import ROOT, raw_params, tiny_params, write_prepared
 
 URL = "s3://infocl/set"
@@ -34,13 +33,6 @@ def prepared(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(order, "SHARD_BYTES", 7 * ROW)
     return load_prepared(write_prepared(PREPARED / "scenes"))
-
-
-@pytest.fixture
-def bucket(monkeypatch):
-    with served_bucket(monkeypatch) as (url, client):
-        monkeypatch.setenv("AWS_ENDPOINT_URL", url)
-        yield client
 
 
 def read(prepared, url="shards", **changes):

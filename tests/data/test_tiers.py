@@ -16,7 +16,6 @@ from infocl.data.tiers import choose_storage, open_images, storage_for
 from infocl.errors import UserError
 from infocl.layout import PREPARED, SHARDS
 from infocl.parallel.world import ALONE, World
-from tests.s3 import served_bucket
 from tests.workspace import tiny_params, write_prepared
 
 CPU = torch.device("cpu")
@@ -31,13 +30,6 @@ def prepared(tmp_path, monkeypatch):
     monkeypatch.setattr(order, "SHARD_BYTES", 7 * 3 * 32**2)
     monkeypatch.setattr(order, "WINDOW_SHARDS", 3)
     return load_prepared(write_prepared(PREPARED / "scenes"))
-
-
-@pytest.fixture
-def bucket(monkeypatch):
-    with served_bucket(monkeypatch) as (url, client):
-        monkeypatch.setenv("AWS_ENDPOINT_URL", url)
-        yield client
 
 
 @pytest.fixture
