@@ -52,7 +52,7 @@ def test_an_unreachable_remote_is_tried_again_and_the_next_run_promotes_without_
 
 def test_without_its_server_a_run_says_so_and_two_at_once_make_one_promotion(project):
     """Each brings a server of its own, and both keep their records in one folder."""
-    project.offer("main~1")
+    project.offer("encoder@v1.0.0")
     before = project.promotions()
     dead = f"http://127.0.0.1:{faults.free_port()}/api"
     both = [project.start_retrain(dead) for _ in range(2)]
@@ -94,7 +94,7 @@ def test_a_full_disk_stops_a_stage_and_a_promotion_in_one_line_and_loses_nothing
             assert "infocl: the disk is full" in small.retrain(code=2).splitlines()[-1]
         assert small.in_service() == "v1.0.1"
         assert "v1.0.1 is in service" in small.retrain()
-        small.offer("main~1")
+        small.offer("encoder@v1.0.0")
         with full(small, real, 500_000):
             said = small.retrain(code=2)
             assert "Running stage" not in said
