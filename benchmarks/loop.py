@@ -9,6 +9,7 @@ import torch
 
 from benchmarks.measure import device, timed
 from infocl.config import EncoderParams, Params
+from infocl.data.order import Order
 from infocl.data.resident import ResidentImages
 from infocl.learner import Learner
 from infocl.optim import build_optimizer
@@ -39,7 +40,7 @@ def loop_rows(params: Params) -> list[LoopRow]:
 def _measure(params: Params, batch: int) -> LoopRow:
     size = params.data.image_size
     pixels = np.random.default_rng(0).integers(0, 256, (4 * batch, size, size, 3), dtype=np.uint8)
-    images = ResidentImages(pixels, None, batch, 0, device())
+    images = ResidentImages(pixels, None, Order(len(pixels), batch, 0, device=device()), device())
     views = Views(params.views, size).to(device())
     learner = Learner(params, [0.5] * 3, [0.25] * 3).to(device=device(), memory_format=torch.channels_last)
     optimizer = build_optimizer(params.train.optimizer, learner.parameters())

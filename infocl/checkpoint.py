@@ -17,12 +17,13 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from infocl.config import Params
-from infocl.config.train import optimizer_in_force
+from infocl.config.train import NEUTRAL, optimizer_in_force
 from infocl.files import replacing
 
 FILE = "checkpoint.safetensors"
 CODE = (
-    *("batch.py", "data/resident.py", "encoders.py", "history.py", "lars.py", "learner.py", "loop.py"),
+    *(f"data/{name}.py" for name in ("mapped", "order", "prefetch", "resident", "sharded", "shards")),
+    *("batch.py", "encoders.py", "history.py", "lars.py", "learner.py", "loop.py"),
     *("numerics.py", "objectives", "optim.py", "parallel", "pretrain.py", "regularizers", "views.py"),
 )
 
@@ -41,11 +42,7 @@ def fingerprint(params: Params, data: Mapping[str, Any]) -> str:
     Knobs of parts that are not chosen, and those that only say where or how often, are left out.
     """
     chosen = params.model_dump()
-    train = {
-        key: value
-        for key, value in chosen["train"].items()
-        if key not in ("device", "devices", "compile", "checkpoint_minutes")
-    }
+    train = {key: value for key, value in chosen["train"].items() if key not in NEUTRAL}
     train["optimizer"] = optimizer_in_force(train["optimizer"])
     shaping = {
         "data": dict(data),

@@ -69,6 +69,27 @@ def doctor(
 
 
 @app.command()
+def shard(
+    target: Annotated[str, typer.Argument(help="A new or empty folder, or s3://bucket/prefix.")],
+    prepared: Annotated[
+        Path | None, typer.Option(help="The prepared data set; by default that of params.yaml.")
+    ] = None,
+) -> None:
+    """Write the prepared images as shards, for machines whose disk does not hold them (train.shards)."""
+
+    def work() -> None:
+        from infocl.data.prepared import load_prepared
+        from infocl.data.shards import write_shards
+        from infocl.layout import PREPARED
+        from infocl.params_file import load_params
+
+        written = write_shards(load_prepared(prepared or PREPARED / load_params().data.name), target)
+        print(f"{target} holds {written.images:,} images in {len(written.shards):,} shards.")
+
+    _exit(work, extra="shards")
+
+
+@app.command()
 def recipe(
     name: Annotated[str | None, typer.Argument(help="Such as cifar10-simclr-lbe; none: list all.")] = None,
     notes: Annotated[bool, typer.Option(help="Its source and what deliberately differs instead.")] = False,

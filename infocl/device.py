@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import psutil
 import torch
 
 from infocl.errors import UserError
@@ -44,3 +47,17 @@ def describe_device(device: torch.device) -> str:
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     return f"CPU, {torch.get_num_threads()} threads"
+
+
+def free_memory(device: torch.device) -> int:
+    """Bytes that may still be allocated on a device; on the CPU within the limits of a container."""
+    if device.type == "cuda":
+        return int(torch.cuda.mem_get_info(device)[0])
+    free = int(psutil.virtual_memory().available)
+    limits = Path("/sys/fs/cgroup")
+    try:
+        statistics = dict(line.split() for line in (limits / "memory.stat").read_text().splitlines())
+        used = int((limits / "memory.current").read_text()) - int(statistics["inactive_file"])
+        return min(free, max(0, int((limits / "memory.max").read_text()) - used))
+    except (OSError, ValueError, KeyError):  # no container, or one without a limit
+        return free

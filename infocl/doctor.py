@@ -10,9 +10,12 @@ from pathlib import Path
 
 import torch
 
+from infocl.config import Params
+from infocl.data.prepared import META_FILE, load_prepared
+from infocl.data.tiers import RULE, choose_storage
 from infocl.device import choose_device, describe_device
 from infocl.images_doctor import print_images_diagnosis
-from infocl.layout import raw_folder
+from infocl.layout import PREPARED, raw_folder
 from infocl.params_file import load_params
 
 PACKAGES = ("torch", "torchvision", "kornia", "dvc", "onnx", "onnxruntime", "scikit-learn", "numpy")
@@ -39,8 +42,21 @@ def print_diagnosis(images: Path | None, out: Path) -> None:
     print("params.yaml  valid")
     if images is None and params.data.name == "folder":
         images = Path(params.data.root)
-    if images is not None:
-        print_images_diagnosis(params.data, images, out)
+    if images is None:
+        prepared = PREPARED / params.data.name
+        if (prepared / META_FILE).exists():
+            _print_storage(params, load_prepared(prepared).pretrain_bytes, prepared, device)
+        return
+    count = print_images_diagnosis(params.data, images, out)
+    if count:
+        _print_storage(params, 3 * params.data.image_size**2 * count, PREPARED / "folder", device)
+
+
+def _print_storage(params: Params, size: int, prepared: Path, device: torch.device) -> None:
+    """Say where so many bytes of images would lie while training, and why."""
+    copies = params.train.devices if device.type == "cpu" else 1
+    choice = choose_storage(params.train, size, str(prepared), there=True, device=device, copies=copies)
+    print(f"{'In training':<12} {choice}; train.storage {params.train.storage}, {RULE}")
 
 
 def _bf16_note(device: torch.device) -> str:

@@ -24,7 +24,7 @@ TILE, COLUMNS, MARGIN, LABEL = 72, 12, 4, 170  # px, images in a row, px, px
 IMBALANCE = 10  # times more images in the largest class than in the smallest are worth a word
 
 
-def print_images_diagnosis(data: DataParams, root: Path, out: Path) -> None:
+def print_images_diagnosis(data: DataParams, root: Path, out: Path) -> int:
     """Print what preparation would make of the images below `root`, and write a contact sheet.
 
     Args:
@@ -32,12 +32,15 @@ def print_images_diagnosis(data: DataParams, root: Path, out: Path) -> None:
         root: the folder.
         out: folder for the contact sheet and for the list of files of no use.
 
+    Returns:
+        How many images would be trained on; 0 where they cannot be split.
+
     Raises:
         UserError: there is no such folder, it holds no images, or its layout is unclear.
     """
     with (
         tempfile.TemporaryDirectory() as temporary,
-        PixelStore(Path(temporary) / "store", data.image_size, keep_pixels=False) as store,
+        PixelStore(Path(temporary) / "store", data.image_size, crop=data.crop, keep_pixels=False) as store,
     ):
         survey = Survey(root, find_entries(root, data.folder.csv), store)
         survey.look()
@@ -47,6 +50,7 @@ def print_images_diagnosis(data: DataParams, root: Path, out: Path) -> None:
         _write_sheet(out / SHEET, survey)
         write_rejected(survey, out / LIST)
         print(f"{'Sheet':<12} {out / SHEET}")
+        return sum(survey.counts("train").values())
 
 
 def _findings(survey: Survey, data: DataParams, out: Path) -> Iterator[tuple[str, str]]:

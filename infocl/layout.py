@@ -14,6 +14,7 @@ CHECKPOINTS = Path("models/checkpoints")
 FEATURES = Path("models/features")
 METRICS = Path("metrics")
 EXPORT = Path("exports/encoder")
+SHARDS = Path("data/shards")  # copies of shards that lie in a bucket
 DETECTION = Path("models/detection")
 REPORT = Path("report/index.html")
 

@@ -13,7 +13,7 @@ from torch import nn
 
 from infocl.checkpoint import Checkpoints, Progress
 from infocl.config import Params
-from infocl.data.resident import ResidentImages
+from infocl.data.tiers import Images
 from infocl.errors import InfoCLError, UserError
 from infocl.history import History
 from infocl.layout import CHECKPOINTS
@@ -39,7 +39,7 @@ class Run:
     learner: Learner
     model: nn.Module  # the learner, in a wrapper that averages gradients where there are several processes
     optimizer: torch.optim.Optimizer
-    images: ResidentImages
+    images: Images
     views: Views
     device: torch.device
     checkpoints: Checkpoints
@@ -47,7 +47,7 @@ class Run:
     @property
     def total_steps(self) -> int:
         """Steps of the whole run."""
-        return self.params.train.epochs * self.images.batches_per_epoch
+        return self.params.train.epochs * self.images.order.batches_per_epoch
 
 
 def train(run: Run) -> History:
@@ -63,7 +63,7 @@ def train(run: Run) -> History:
     if progress.step and run.world.first:
         print(f"Continuing from step {progress.step} of {run.total_steps}.", file=sys.stderr)
     history = History(progress.rows)
-    per_epoch = run.images.batches_per_epoch
+    per_epoch = run.images.order.batches_per_epoch
     window = max(1, per_epoch // WINDOWS_PER_EPOCH)
     saved_at = time.monotonic()
     launcher = os.getppid()
@@ -110,7 +110,7 @@ def _rate(run: Run, step: int) -> float:
         step,
         peak=train.optimizer.lr,
         schedule=train.schedule,
-        steps_per_epoch=run.images.batches_per_epoch,
+        steps_per_epoch=run.images.order.batches_per_epoch,
         total_steps=run.total_steps,
     )
 

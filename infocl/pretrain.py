@@ -1,8 +1,9 @@
-"""Pretraining: resident images, views on the device, encoder, objective + weight * regulariser."""
+"""Pretraining: uint8 images, views on the device, encoder, objective + weight * regulariser."""
 
 from __future__ import annotations
 
 import subprocess
+from contextlib import closing
 from typing import Any
 
 import torch
@@ -12,7 +13,7 @@ from infocl import __version__
 from infocl.checkpoint import Checkpoints, fingerprint
 from infocl.config import Params
 from infocl.data.prepared import Prepared, load_prepared
-from infocl.data.resident import ResidentImages
+from infocl.data.tiers import open_images
 from infocl.device import choose_device, describe_device, own_device
 from infocl.encoders import save_encoder
 from infocl.errors import PassingError, UserError
@@ -29,6 +30,7 @@ from infocl.parallel.world import World, joined, launched
 from infocl.pictures import write_reconstructions, write_view_sheet
 from infocl.views import Views
 
+SAMPLE = 12  # images on the sheet of views
 WEIGHTS = 0  # purpose of the derived seed of the initial weights
 
 
@@ -72,13 +74,18 @@ def _pretrain(
         )
     try:
         run = _set_up(params, prepared, world, device)
-        history = train(run)
+        with closing(run.images):
+            return _train(run)
     except torch.OutOfMemoryError:
         raise PassingError(
             f"the memory of {device} does not hold its share of a batch of train.batch_size "
             f"{params.train.batch_size}; make it smaller, or wait until others leave the device"
         ) from None
-    if not world.first:
+
+
+def _train(run: Run) -> dict[str, Any] | None:
+    history = train(run)
+    if not run.world.first:
         return None
     _write(run, history)
     run.checkpoints.remove()
@@ -91,15 +98,16 @@ def _check_fit(params: Params, prepared: Prepared) -> None:
             f"{prepared.folder} holds images of {prepared.image_size} px but data.image_size is "
             f"{params.data.image_size}; run the prepare stage again (dvc repro prepare)"
         )
-    if OBJECTIVES[params.objective.name].needs_labels and prepared.pretrain.labels is None:
+    name = prepared.pretrain_name
+    if OBJECTIVES[params.objective.name].needs_labels and prepared.labels(name) is None:
         raise UserError(
             f"objective.name {params.objective.name} needs labels, but the images that {prepared.name} "
             "pretrains on have none; choose another objective or labelled data"
         )
-    train, test = prepared.split("train"), prepared.split("test")
+    train_labels, test = prepared.labels("train"), prepared.split("test")
     share = params.probe.validation_share
-    check_source(train.labels, test.labels, len(test), share, str(prepared.folder), prepared.classes)
-    count = len(prepared.pretrain)
+    check_source(train_labels, test.labels, len(test), share, str(prepared.folder), prepared.classes)
+    count = prepared.count(name)
     if count < params.train.batch_size:
         raise UserError(
             f"train.batch_size {params.train.batch_size} is larger than the data set {prepared.name} "
@@ -108,8 +116,8 @@ def _check_fit(params: Params, prepared: Prepared) -> None:
 
 
 def _set_up(params: Params, prepared: Prepared, world: World, device: torch.device) -> Run:
-    split = prepared.pretrain
-    about = {"images": split.images_sha256, "mean": prepared.mean, "std": prepared.std}
+    sha256 = prepared.images_sha256(prepared.pretrain_name)
+    about = {"images": sha256, "mean": prepared.mean, "std": prepared.std}
     torch.manual_seed(derive_seed(params.seed, WEIGHTS))
     learner = Learner(params, prepared.mean, prepared.std, len(prepared.classes or ()))
     learner.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -122,7 +130,7 @@ def _set_up(params: Params, prepared: Prepared, world: World, device: torch.devi
         learner,
         learner if world.size == 1 else DistributedDataParallel(learner),
         build_optimizer(params.train.optimizer, learner.parameters()),
-        ResidentImages(split.images, split.labels, params.train.batch_size, params.seed, device, world),
+        open_images(params, prepared, world, device),
         Views(params.views, params.data.image_size).to(device),
         device,
         Checkpoints(CHECKPOINTS, fingerprint(params, about)),
@@ -143,7 +151,8 @@ def _write(run: Run, history: History) -> None:
         "params_sha256": run.checkpoints.run,
         "git_revision": git_revision(),
     }
-    sample = run.images.images[:: max(1, len(run.images.images) // 12)][:12]
+    count = run.images.order.count
+    sample = run.images.sample(range(0, count, max(1, count // SAMPLE))[:SAMPLE])
     run.learner.eval()
     with replacing_folder(PRETRAIN) as folder:
         save_encoder(folder, run.learner.encoder, about)

@@ -69,6 +69,17 @@ def workspace(
         os.close(descriptor)
 
 
+def holder() -> str | None:
+    """Who holds this workspace now, in words; None when nobody does."""
+    if not LOCK.exists():
+        return None
+    descriptor = os.open(LOCK, os.O_RDWR)
+    try:
+        return _blocker(descriptor)
+    finally:
+        os.close(descriptor)
+
+
 def _acquire(descriptor: int, wait_seconds: float, on_wait: Callable[[str], object] | None) -> None:
     deadline = time.monotonic() + wait_seconds
     told = False
@@ -107,13 +118,21 @@ def _still_between_stages(last: Mapping[str, Any]) -> bool:
 
 
 def _held_by_ancestor() -> bool:
+    """Whether the token in this process's environment is that of the holder, and the lock is still held."""
     token = os.environ.get(HOLDER)
     if not token:
         return False
     try:
-        return bool(json.loads(LOCK.read_bytes()).get("token") == token)
-    except (OSError, ValueError):
+        descriptor = os.open(LOCK, os.O_RDWR)
+    except OSError:
         return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        return False  # nobody holds it: the run that this process comes from has ended
+    except BlockingIOError:
+        return bool(_read(descriptor).get("token") == token)
+    finally:
+        os.close(descriptor)
 
 
 def _self() -> dict[str, Any]:

@@ -58,7 +58,7 @@ def _retrain(
 
     def work() -> int:
         require_repository()
-        if track is None and git_remote is None and (done := _nothing_to_do()):
+        if track is None and git_remote is None and (done := _nothing_to_do(force)):
             print(done.said)
             return 0
         from pipelines.retrain import retrain
@@ -101,8 +101,9 @@ def _sweep(
 
     def work() -> int:
         require_repository()
-        from pipelines.sweep import expand, sweep
+        from pipelines.sweep import expand, require_table, sweep
 
+        require_table(until)
         expand(overrides)
         with _reachable_server():
             return _exit_code(sweep(overrides, until, return_state=True))
@@ -110,10 +111,10 @@ def _sweep(
     _run(work)
 
 
-def _nothing_to_do() -> Outcome | None:
+def _nothing_to_do(forced: bool) -> Outcome | None:
     """The outcome of a run that would do nothing; None when there is work, or another is at work here."""
     try:
-        return nothing_to_do(find_changes(), rules_in_force(None))
+        return nothing_to_do(find_changes(), rules_in_force(None), forced=forced)
     except BusyError:
         return None
 

@@ -95,16 +95,19 @@ def output_of(command: Sequence[str]) -> str:
     """Run a short program of this environment; its standard output.
 
     Raises:
-        CommandError: it failed; `passing` where a connection was the reason.
+        CommandError: it failed, or is not installed; `passing` where a connection was the reason.
     """
-    done = subprocess.run(
-        command,
-        capture_output=True,
-        text=True,
-        stdin=subprocess.DEVNULL,
-        env=with_programs({"GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C"}),
-        check=False,
-    )
+    try:
+        done = subprocess.run(
+            command,
+            capture_output=True,
+            text=True,
+            stdin=subprocess.DEVNULL,
+            env=with_programs({"GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C"}),
+            check=False,
+        )
+    except FileNotFoundError:
+        raise CommandError(f"{command[0]} is not installed", 127, False) from None
     if done.returncode:
         raise _failure(command, done.returncode, (done.stderr or done.stdout).splitlines())
     return done.stdout.rstrip("\n")
@@ -122,7 +125,8 @@ def _failure(command: Sequence[str], code: int, tail: Sequence[str]) -> CommandE
     of_stage = re.findall(r"exited with (\d+)", text)
     code = int(of_stage[-1]) if of_stage else code
     said = [line for line in tail if line.startswith("infocl: ")]
-    errors = [line for line in tail if line.startswith(("ERROR: ", "error: ", "fatal: "))]
+    errors = [line.strip() for line in tail if line.startswith(("ERROR: ", "error: ", "fatal: ", "\t"))]
+    errors = errors if any(": " in line for line in errors) else []
     if code == INTERRUPTED:
         reason = f"{' '.join(command[:4])} was interrupted"
     elif said:

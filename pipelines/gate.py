@@ -74,12 +74,20 @@ def read_encoder(folder: Path, seconds: float | None = None) -> Encoder:
     about = read_json(folder / ABOUT_FILE, mend)
     try:
         encoder = Encoder(about, (folder / ONNX_FILE).stat().st_size, seconds)
-        for row in encoder.tasks.values():
-            float(row["accuracy"]), *map(float, row["accuracy_ci95"])
+        for name, row in encoder.tasks.items():
+            _check_interval(name, *_estimate(row))
+        if not encoder.tasks:
+            raise ValueError("no target was measured")
         float(about["parity"]["max_relative_error"]), float(about["parity"]["tolerance"])
     except (KeyError, TypeError, ValueError, AttributeError, FileNotFoundError) as error:
         raise UserError(f"{folder / ABOUT_FILE} lacks what the gate compares ({error}); {mend}") from None
     return encoder
+
+
+def _check_interval(name: str, accuracy: float, low: float, high: float) -> None:
+    slack = 1e-9  # of limits that are the accuracy itself, at 0 and at 1
+    if not (0 <= low <= accuracy + slack and accuracy - slack <= high <= 1):
+        raise ValueError(f"{name}: {accuracy} with the interval {low} to {high}")
 
 
 def judge(new: Encoder, now: Encoder | None, rules: GateParams) -> Verdict:

@@ -18,6 +18,8 @@ from collections.abc import Sequence
 
 GRACE = ((signal.SIGINT, 20.0), (signal.SIGTERM, 5.0), (signal.SIGKILL, 5.0))  # seconds after each signal
 
+NOT_FOUND = 127  # as shells say it
+
 
 def main(command: Sequence[str]) -> int:
     """Run `command` to its end or until standard input closes; its exit code, 128 + N for signal N."""
@@ -27,7 +29,13 @@ def main(command: Sequence[str]) -> int:
     signal.signal(signal.SIGCHLD, lambda *_: None)
     for ignored in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(ignored, signal.SIG_IGN)
-    process = subprocess.Popen(command, stdin=subprocess.DEVNULL, start_new_session=True, preexec_fn=_heed)
+    try:
+        process = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, start_new_session=True, preexec_fn=_heed
+        )
+    except FileNotFoundError:
+        print(f"infocl: {command[0]} is not installed", flush=True)
+        return NOT_FOUND
     while process.poll() is None:
         readable, _, _ = select.select([sys.stdin, ended], [], [])
         if ended in readable:

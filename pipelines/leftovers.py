@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,6 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from pipelines.repository import git
-from pipelines.service import SERVICE
 
 LOCK_FILE = Path("dvc.lock")
 DVC_TMP = Path(".dvc/tmp")
@@ -23,16 +21,13 @@ Say = Callable[[str], object]
 
 
 def clear(say: Say) -> None:
-    """Clear locks whose owners are gone, files cut off in the middle, and half-made copies.
+    """Clear locks whose owners are gone and files cut off in the middle.
 
     Nothing is touched that a running `git` or `dvc` may own.
     """
     _clear_git(say)
     _clear_dvc(say)
     _mend_lock_file(say)
-    for pattern in (".link.*", ".v*"):
-        for folder in SERVICE.glob(pattern):
-            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _clear_git(say: Say) -> None:

@@ -16,7 +16,7 @@ from pipelines.latency import seconds_of
 from pipelines.registry import Registry, Version, assign, export_md5, read_registry, register
 from pipelines.repository import git, head, publish
 from pipelines.reproduce import helps, patient, push
-from pipelines.standing import Outcome
+from pipelines.standing import Outcome, stays_out
 
 
 @task(task_run_name="gate", persist_result=False)
@@ -58,7 +58,7 @@ def promote(message: str, remote: str | None) -> Version:
     """
     log = get_run_logger()
     registry, candidate = read_registry(), export_md5("HEAD")
-    version = next((v for v in registry.versions if export_md5(v.commit) == candidate), None)
+    version = registry.made_by(candidate) if candidate else None
     if version is None:
         version = Version(registry.next_name(_kind_of_change(registry)), head())
         register(version.name, version.commit, message)
@@ -105,6 +105,13 @@ def decide(
     """Judge, then put in service or refuse; the decision goes into the journal."""
     candidate = export_md5()
     assert candidate is not None
+    registry = read_registry()
+    serving = registry.in_service
+    if serving is not None and export_md5(serving.commit) == candidate:
+        said = f"The encoder came out as it was, byte for byte; {serving.name} stays in service."
+        return Outcome("unchanged", said, serving.name)
+    if (withdrawn := registry.withdrawn(candidate)) and not forced:
+        return Outcome("refused", stays_out(withdrawn, registry))
     verdict, registry = gate(rules, forced)
     now = registry.in_service
     if not verdict.passed and not forced:

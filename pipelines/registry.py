@@ -62,6 +62,17 @@ class Registry:
             (version for version in self.versions if version.name.lstrip("v") == name.lstrip("v")), None
         )
 
+    def made_by(self, export: str) -> Version | None:
+        """The version whose commit names this hash of exports/encoder."""
+        return next((version for version in self.versions if export_md5(version.commit) == export), None)
+
+    def withdrawn(self, export: str) -> Version | None:
+        """The version of an export that was in service until a rollback put an older one there."""
+        version, now = self.made_by(export), self.in_service
+        if version is None or now is None or version not in self.served:
+            return None
+        return version if version.number > now.number else None
+
     def before(self) -> Version | None:
         """The newest version older than the one in service that was in service once."""
         now = self.in_service

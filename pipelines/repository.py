@@ -8,7 +8,9 @@ from pathlib import Path
 from infocl.errors import UserError
 from pipelines.commands import CommandError, output_of
 
-RESULTS = ("dvc.lock", "params.yaml", "metrics")  # what a reproduction writes into git
+MADE = ("dvc.lock", "metrics")  # what a reproduction makes
+RESULTS = (*MADE, "params.yaml")  # and what it commits, because it belongs together
+OURS = "Retrain: "  # how the commits of our own runs begin
 NOBODY = ("-c", "user.name=InfoCL", "-c", "user.email=infocl@localhost")
 
 
@@ -48,7 +50,7 @@ def commit_results(message: str, more: Sequence[str] = ()) -> str | None:
     Returns:
         The new commit; None when there was nothing to commit.
     """
-    paths = [path for path in (*RESULTS, *more) if Path(path).exists()]
+    paths = [path for path in (*RESULTS, *more) if Path(path).exists() or git("ls-files", "--", path)]
     if not git("status", "--porcelain", "--", *paths):
         return None
     git("add", "--", *paths)
@@ -74,8 +76,10 @@ def newest(upstream: str) -> str:
     remote, branch = split_upstream(upstream)
     if remote is None:
         return git("rev-parse", "--verify", f"refs/heads/{branch}")
-    listed = git("ls-remote", "--exit-code", remote, f"refs/heads/{branch}")
-    return listed.split()[0]
+    listed = git("ls-remote", remote, f"refs/heads/{branch}").split()
+    if not listed:
+        raise CommandError(f"the git remote {remote} has no branch {branch}", 2, False)
+    return listed[0]
 
 
 def split_upstream(upstream: str) -> tuple[str | None, str]:
@@ -84,11 +88,22 @@ def split_upstream(upstream: str) -> tuple[str | None, str]:
     return (first, rest) if rest and first in git("remote").splitlines() else (None, upstream)
 
 
+def fetch(upstream: str) -> None:
+    """Download a tracked branch of a remote.
+
+    Raises:
+        CommandError: the remote does not answer, or has no such branch.
+    """
+    remote, branch = split_upstream(upstream)
+    if remote is not None:
+        git("fetch", "--quiet", remote, f"+refs/heads/{branch}:refs/remotes/{remote}/{branch}")
+
+
 def bring_in(upstream: str) -> bool:
     """Merge the newest commit of a tracked branch into this work tree.
 
-    Results of runs that both sides committed are taken from the other side: what of them does not fit
-    the merged code and params is made again.
+    Results of runs that both sides committed are taken from the other side as a whole: what of them does
+    not fit the merged code and params is made again.
 
     Returns:
         Whether there was anything new.
@@ -96,21 +111,46 @@ def bring_in(upstream: str) -> bool:
     Raises:
         CommandError: the remote does not answer, or a person has to merge.
     """
-    remote, branch = split_upstream(upstream)
-    if remote is not None:
-        git("fetch", "--quiet", remote, f"+refs/heads/{branch}:refs/remotes/{remote}/{branch}")
+    newest(upstream)
+    fetch(upstream)
     target = git("rev-parse", "--verify", f"{upstream}^{{commit}}")
-    if git("merge-base", "HEAD", target) == target:
+    base = git("merge-base", "HEAD", target)
+    if base == target:
         return False
     if Path(git("rev-parse", "--git-path", "MERGE_HEAD")).exists():
         raise CommandError("a merge is unfinished here; finish it, or git merge --abort", 2, False)
     try:
-        git(*_author(), "merge", "--quiet", "--no-edit", "-X", "theirs", target)
+        if base == head():
+            git("merge", "--quiet", "--ff-only", target)
+        else:
+            _merge(upstream, target, [path for path in MADE if _both_changed(path, base, target)])
     except CommandError as error:
-        if Path(git("rev-parse", "--git-path", "MERGE_HEAD")).exists():
-            git("merge", "--abort")
         raise CommandError(f"{upstream} cannot be merged ({error}); merge it by hand", 2, False) from None
     return True
+
+
+def _both_changed(path: str, base: str, target: str) -> bool:
+    return all(git("diff", "--name-only", base, side, "--", path) for side in ("HEAD", target))
+
+
+def _merge(upstream: str, target: str, theirs: Sequence[str]) -> None:
+    """Merge a commit, some paths as they are there; a conflict elsewhere leaves everything as it was."""
+    try:
+        git(*_author(), "merge", "--quiet", "--no-commit", "--no-ff", target)
+    except CommandError:
+        if not Path(git("rev-parse", "--git-path", "MERGE_HEAD")).exists():
+            raise
+    try:
+        for path in theirs:
+            git("rm", "-r", "--force", "--quiet", "--ignore-unmatch", "--", path)
+            if git("ls-tree", target, "--", path):
+                git("checkout", "--quiet", target, "--", path)
+        if conflicts := git("diff", "--name-only", "--diff-filter=U"):
+            raise CommandError(f"both sides changed {', '.join(conflicts.splitlines())}", 1, False)
+        git(*_author(), "commit", "--quiet", "--no-verify", "-m", f"{OURS}merge of {upstream}")
+    except CommandError:
+        git("merge", "--abort")
+        raise
 
 
 def publish(remote: str, tags: Sequence[str]) -> None:

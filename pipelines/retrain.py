@@ -21,7 +21,7 @@ from pipelines import leftovers, notices, reports, service, unfinished
 from pipelines.changes import find_changes
 from pipelines.logs import plain_failures
 from pipelines.promotion import decide, publish_in_service
-from pipelines.repository import commit_results, require_repository
+from pipelines.repository import OURS, commit_results, require_repository
 from pipelines.reproduce import patient, reproduce
 from pipelines.sources import record_data, update
 from pipelines.standing import Outcome, nothing_to_do, rules_in_force
@@ -95,24 +95,25 @@ def _run(
     patient(update, retries)(track)
     plan = find_changes()
     rules = rules_in_force(gate)
-    if (done := nothing_to_do(plan, rules)) is not None:
+    if (done := nothing_to_do(plan, rules, forced=force)) is not None:
         if git_remote is not None:
             patient(publish_in_service, retries)(git_remote)
         return done
     lines = plan.lines() or ["the last result was not judged yet"]
     notices.show_plan(lines)
-    _rename(plan.headline() if plan.stages else lines[0])
+    headline = lines[0] if plan.empty else plan.headline()
+    _rename(headline)
     for line in lines:
         log.info(line)
     tracked = record_data(plan.data)
     for stage, line in zip(plan.stages, lines[len(plan.data) :], strict=False):
         why = line.partition(": ")[2]
         patient(reproduce, retries, stage)(stage, why, lock)
-    commit = commit_results(f"Retrain: {plan.headline()}", tracked)
+    commit = commit_results(f"{OURS}{headline}", tracked)
     if commit:
         log.info(f"Results are commit {commit[:7]}.")
     notices.show_metrics(read_json(EXPORT / ABOUT_FILE, "export it again (dvc repro export)"))
-    return decide(rules, message=plan.headline(), forced=force, git_remote=git_remote, retries=retries)
+    return decide(rules, message=headline, forced=force, git_remote=git_remote, retries=retries)
 
 
 def _rename(headline: str) -> None:

@@ -20,6 +20,7 @@ from pipelines import reports
 from pipelines.repository import newest, require_repository
 from pipelines.retrain import retrain
 from pipelines.rollback import rollback
+from pipelines.standing import idle
 from pipelines.sweep import sweep
 from pipelines.watch import Watch
 
@@ -84,7 +85,7 @@ def _serve(
     _deployments(name, schedule, parameters)  # refuses a schedule that cannot be read
     stop = Event()
     if watch:
-        watcher = Watch(parameters["track"], lambda what, key: _ask(name, what, key), _say)
+        watcher = Watch(parameters["track"], idle, lambda what, key: _ask(name, what, key), _say)
         Thread(target=watcher.run, args=(stop,), name="watch", daemon=True).start()
     try:
         while True:

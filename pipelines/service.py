@@ -38,9 +38,12 @@ def reconcile(say: Say, registry: Registry | None = None) -> Version | None:
     """
     registry = registry or read_registry()
     version = registry.in_service
+    _tidy()
     if version is None or (_serving() == version.name and _whole(SERVICE / version.name)):
         return version
     place(version, say)
+    if CURRENT.is_dir() and not CURRENT.is_symlink():
+        shutil.rmtree(CURRENT)  # a copy without links brought it here; only a link can be switched as one
     link = Path(tempfile.mkdtemp(dir=SERVICE, prefix=".link.")) / "current"
     link.symlink_to(version.name)
     link.replace(CURRENT)
@@ -102,7 +105,7 @@ def journal() -> Iterator[dict[str, Any]]:
     """All decisions, oldest first; a line that a crash cut off is passed over."""
     if not JOURNAL.exists():
         return
-    for line in JOURNAL.read_text(encoding="utf-8").splitlines():
+    for line in JOURNAL.read_text(encoding="utf-8", errors="replace").splitlines():
         try:
             entry = json.loads(line)
         except ValueError:
@@ -135,6 +138,13 @@ def _serving() -> str | None:
     return CURRENT.readlink().name if CURRENT.is_symlink() else None
 
 
+def _tidy() -> None:
+    """Remove what a run that was killed left half done; whoever calls this holds the workspace."""
+    for leftover in SERVICE.glob(".*"):
+        if leftover.is_dir():
+            shutil.rmtree(leftover, ignore_errors=True)
+
+
 def _whole(folder: Path) -> bool:
     try:
         check_sums(folder)
@@ -144,8 +154,14 @@ def _whole(folder: Path) -> bool:
 
 
 def _forget_others(registry: Registry) -> None:
-    """Keep the folders of the version in service and of the one that a rollback would bring back."""
-    kept = {version.name for version in (registry.in_service, registry.before()) if version}
+    """Keep the folders of the versions in service now and just before, and of the one to roll back to.
+
+    A reader may have followed the link right before it was switched.
+    """
+    replaced = next(
+        (version for version in reversed(registry.served) if version != registry.in_service), None
+    )
+    kept = {version.name for version in (registry.in_service, replaced, registry.before()) if version}
     for folder in SERVICE.glob("v*"):
         if folder.name not in kept:
             shutil.rmtree(folder, ignore_errors=True)

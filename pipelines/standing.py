@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from infocl.config import GateParams
+from infocl.errors import InfoCLError
 from infocl.params_file import PARAMS_FILE, load_params, parse_params, read_yaml
 from pipelines import service
-from pipelines.changes import Plan
-from pipelines.registry import export_md5, read_registry
+from pipelines.changes import Plan, find_changes
+from pipelines.registry import Registry, Version, export_md5, read_registry
 
 
 @dataclass(frozen=True)
@@ -35,17 +36,42 @@ def rules_in_force(overrides: Mapping[str, Any] | None) -> GateParams:
     return parse_params(raw, "the flow's parameters").gate
 
 
-def nothing_to_do(plan: Plan, rules: GateParams) -> Outcome | None:
-    """The outcome of a run that finds nothing changed and its last result judged; None when there is work."""
+def nothing_to_do(plan: Plan, rules: GateParams, *, forced: bool) -> Outcome | None:
+    """The outcome of a run that finds nothing changed and its last result judged; None when there is work.
+
+    `forced` means that the last result is wanted in service, also where it was refused or rolled back.
+    """
     candidate = export_md5()
     if not plan.empty or candidate is None:
         return None
-    now = read_registry().in_service
+    registry = read_registry()
+    now = registry.in_service
     if now is not None and export_md5(now.commit) == candidate:
         return Outcome("unchanged", f"Nothing changed; {now.name} is in service.", now.name)
+    if forced:
+        return None
+    if withdrawn := registry.withdrawn(candidate):
+        return Outcome("unchanged", f"Nothing changed; {stays_out(withdrawn, registry)}")
     before = service.decided(candidate, rules.model_dump())
     if before is None:
         return None
     where = f"{now.name} is in service" if now else "none is in service"
     said = f"Nothing changed; {where}, and the last result was {before['decision']} on {before['at']}."
     return Outcome("unchanged", said)
+
+
+def stays_out(withdrawn: Version, registry: Registry) -> str:
+    """Why a version that was rolled back is not put in service again."""
+    now = registry.in_service.name if registry.in_service else "none"
+    return (
+        f"{now} is in service; {withdrawn.name} was rolled back and stays out, unless it is forced or named "
+        f"(infocl rollback --to {withdrawn.name})."
+    )
+
+
+def idle() -> bool:
+    """Whether a run would find nothing to do; one that would fail has something to say."""
+    try:
+        return nothing_to_do(find_changes(), rules_in_force(None), forced=False) is not None
+    except InfoCLError:
+        return False

@@ -24,6 +24,7 @@ from pipelines.repository import require_repository
 from pipelines.reproduce import helps, patient
 
 RETRY_SECONDS = (30.0, 120.0)
+LAST = ("transfer", "export", "report")  # stages after which there is something to show
 
 
 @flow(name="sweep", persist_result=False)
@@ -37,6 +38,7 @@ def sweep(overrides: list[str], until: str = "report") -> State[Any]:
     plain_failures()
     log = get_run_logger()
     require_repository()
+    require_table(until)
     grid = expand(overrides)
     log.info(f"{len(grid)} experiments.")
     failed: dict[str, str] = {}
@@ -68,6 +70,18 @@ def experiment(name: str, settings: Sequence[str], until: str) -> None:
     words = [word for setting in settings for word in ("-S", setting)]
     command = ["dvc", "exp", "run", "--temp", "--name", name, *words, until]
     stream(command, get_run_logger().info)
+
+
+def require_table(until: str) -> None:
+    """Refuse a last stage that leaves nothing for the table.
+
+    Raises:
+        UserError: so it is.
+    """
+    if until not in LAST:
+        raise UserError(
+            f"a sweep cannot end with {until}, its table needs more; use one of {', '.join(LAST)}"
+        )
 
 
 def expand(overrides: Sequence[str]) -> list[list[str]]:
@@ -108,10 +122,10 @@ def table_rows(
     names: Sequence[str], grid: Sequence[Sequence[str]], failed: Mapping[str, str]
 ) -> list[dict[str, Any]]:
     """A row for each experiment: its settings, accuracies in %, or why it failed."""
-    listed = read_experiments(output_of(["dvc", "exp", "show", "--json"])).finished
-    by_name = {run.name: run for run in listed}
+    shown = output_of(["dvc", "exp", "show", "--json"])
+    by_name = {run.name: run for run in read_experiments(shown, partly_run=True).finished}
     return [
-        _row(name, settings, by_name.get(name), failed.get(name))
+        _row(name, settings, None if name in failed else by_name.get(name), failed.get(name))
         for name, settings in zip(names, grid, strict=True)
     ]
 

@@ -10,90 +10,114 @@ import uuid
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from threading import Event
+from typing import TypeVar
 
 from infocl.errors import InfoCLError, UserError
 from infocl.files import read_json, write_json
 from infocl.layout import raw_folder
 from infocl.params_file import PARAMS_FILE, load_params
-from pipelines.repository import git, newest
+from infocl.workspace_lock import holder
+from pipelines.repository import OURS, fetch, git, newest
 from pipelines.service import SERVICE
 from pipelines.sources import outdated_imports
 from pipelines.unfinished import killed_run
 
 SEEN = SERVICE / "watch.json"
 SECONDS = 10.0  # between two looks; a change starts a run after the second look that finds it the same
-OURS = "Retrain: "  # how the commits of our own runs begin
+IMPORTS, HERE = "imported data", "the checked-out branch"
 SLOWEST = 0.2  # share of the time that looking may take
 
 State = dict[str, str]
+R = TypeVar("R")
 Ask = Callable[[str, str], object]
 
 
 class Watch:
     """What was seen last lies on disk, so that changes made while nobody watched are found at the start.
 
-    Each start asks for a run, which may find nothing to do: what a watch before it asked for may have been
-    lost with its process.
+    Each start looks anew whether there is anything to do: what a watch before it asked for may have been lost
+    with its process.
 
     Args:
         track: a branch of another clone, such as origin/main; None: only this work tree.
+        idle: whether a run would find nothing to do in this work tree.
         ask: asks for a run; takes what changed, in words, and a key that is the same for the same change,
             whoever sees it.
         say: takes lines for people.
     """
 
-    def __init__(self, track: str | None, ask: Ask, say: Callable[[str], object]) -> None:
+    def __init__(
+        self, track: str | None, idle: Callable[[], bool], ask: Ask, say: Callable[[str], object]
+    ) -> None:
         self.track = track
+        self._branch = f"the branch {track}"
+        self.idle = idle
         self.ask = ask
         self.say = say
         self._pending: State | None = None
         self._roots: list[Path] = []
-        self._complaint = ""
+        self._complaints: dict[str, str] = {}
         self._start: str | None = uuid.uuid4().hex
 
     def run(self, stop: Event) -> None:
         """Look again and again until told to stop."""
         while not stop.is_set():
             start = time.monotonic()
-            try:
-                self.look()
-                self._complaint = ""
-            except Exception as error:  # a watch outlives servers, remotes and disks that come and go
-                self._complain(" ".join(str(error).split()) or type(error).__name__)
+            self._outlive("this work tree or the server", self.look)
             stop.wait(max(SECONDS, (time.monotonic() - start) / SLOWEST))
 
     def look(self) -> None:
-        """Look once; ask for a run when a change was already there, just so, at the look before."""
+        """Look once; ask for a run when a change was already there, just so, at the look before.
+
+        While somebody works here nothing is judged: what a run itself changes is no reason for the next.
+        """
+        if holder() is not None:
+            return
         if killed := killed_run():
             self.ask("a killed run goes on", _digest({"after": killed}))
-        now, seen = self._state(), self._seen()
+        seen = self._seen()
+        now = self._state(seen)
         if now == seen and self._start is None:
             self._pending = None
         elif now != self._pending:
             self._pending = now
         else:
-            changed = sorted(
-                name for name in now.keys() | (seen or {}) if now.get(name) != (seen or {}).get(name)
-            )
-            what = f"{' and '.join(changed)} changed" if seen is not None and changed else "first look"
-            self.ask(
-                what, _digest({"from": _digest(seen or {}), "to": _digest(now), "at": self._start or ""})
-            )
-            self._start = None
-            write_json(SEEN, now)
-            self._pending = None
-            self.say(f"{what[0].upper()}{what[1:]}: a run was asked for.")
+            self._judge(now, seen)
 
-    def _state(self) -> State:
+    def _judge(self, now: State, seen: State | None) -> None:
+        changed = sorted(name for name in now if now[name] != (seen or {}).get(name))
+        what = f"{' and '.join(changed)} changed" if seen is not None and changed else "first look"
+        self._pending = None
+        if not changed and self._start is None:  # a source is gone, or its news has been taken in
+            write_json(SEEN, now)
+            return
+        if not {self._branch, IMPORTS} & set(changed) and self.idle():
+            said = f"{what}, and no stage has anything to do."
+        else:
+            change = {"from": _digest(seen or {}), "to": _digest(now), "at": self._start or ""}
+            self.ask(what, _digest(change))
+            said = f"{what}: a run was asked for."
+        write_json(SEEN, now)
+        self._start = None
+        self.say(f"Watch: {said}")
+
+    def _state(self, seen: State | None) -> State:
         state = {PARAMS_FILE.name: _file(PARAMS_FILE)}
         for root in self._data_roots():
             state[f"data in {root}"] = folder_state(root)
-        state["the checked-out branch"] = git("log", "-1", "--format=%H", "--invert-grep", f"--grep=^{OURS}")
-        if self.track is not None:
-            state[f"the branch {self.track}"] = _unless_merged(newest(self.track))
-        if imports := outdated_imports():
-            state["imported data"] = _digest({"imports": " ".join(imports)})
+        state |= self._elsewhere(IMPORTS, _imports, seen)
+        if (track := self.track) is None:
+            state[HERE] = _newest_of_others("HEAD")
+        else:
+            state |= self._elsewhere(self._branch, lambda: _branches(track), seen, HERE)
         return state
+
+    def _elsewhere(self, what: str, look: Callable[[], State], seen: State | None, *more: str) -> State:
+        """The state of a source on other machines; what was seen last while it does not answer."""
+        found = self._outlive(what, look)
+        if found is not None:
+            return found
+        return {name: seen[name] for name in (what, *more) if seen and name in seen}
 
     def _data_roots(self) -> list[Path]:
         """Folders of raw data; while params.yaml is broken, those it named before."""
@@ -111,10 +135,18 @@ class Watch:
         except UserError:
             return None
 
-    def _complain(self, what: str) -> None:
-        if what != self._complaint:
-            self.say(f"The watch goes on after a problem: {what}")
-        self._complaint = what
+    def _outlive(self, what: str, look: Callable[[], R]) -> R | None:
+        """Go on when servers, remotes and disks come and go; each problem is said once."""
+        try:
+            found = look()
+        except Exception as error:
+            said = " ".join(str(error).split()) or type(error).__name__
+            if self._complaints.get(what) != said:
+                self.say(f"The watch of {what} goes on after a problem: {said}")
+            self._complaints[what] = said
+            return None
+        self._complaints.pop(what, None)
+        return found
 
 
 def folder_state(root: Path) -> str:
@@ -126,14 +158,17 @@ def folder_state(root: Path) -> str:
     return f"{count} files, {digest.hexdigest()[:16]}"
 
 
-def _files(folder: Path) -> Iterator[tuple[str, int, int]]:
+def _files(folder: Path, above: tuple[Path, ...] = ()) -> Iterator[tuple[str, int, int]]:
+    real = folder.resolve()
+    if real in above:
+        return  # a link to a folder that it lies in
     try:
         entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return
     for entry in entries:
         if entry.is_dir():
-            yield from _files(Path(entry.path))
+            yield from _files(Path(entry.path), (*above, real))
         else:
             try:
                 about = entry.stat()
@@ -149,13 +184,35 @@ def _file(path: Path) -> str:
         return "missing"
 
 
-def _unless_merged(commit: str) -> str:
-    """A commit that is part of this work tree's history is nothing new, whoever made it."""
+def _branches(track: str) -> State:
+    """The newest commits that people made: on the tracked branch, and here beside it.
+
+    A merge moves none of the two, so that a run that merged is not followed by another.
+    """
+    tip = newest(track)
+    if not _known(tip):
+        fetch(track)
+    return {
+        f"the branch {track}": _newest_of_others(tip),
+        HERE: _newest_of_others("HEAD", f"^{tip}"),
+    }
+
+
+def _newest_of_others(*revisions: str) -> str:
+    return git("log", "-1", "--format=%H", "--invert-grep", f"--grep=^{OURS}", *revisions, "--")
+
+
+def _known(commit: str) -> bool:
     try:
-        git("merge-base", "--is-ancestor", commit, "HEAD")
+        git("cat-file", "-e", f"{commit}^{{commit}}")
     except InfoCLError:
-        return commit
-    return "merged"
+        return False
+    return True
+
+
+def _imports() -> State:
+    outdated = outdated_imports()
+    return {IMPORTS: " ".join(outdated)} if outdated else {}
 
 
 def _digest(value: Mapping[str, str]) -> str:

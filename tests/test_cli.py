@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from tests.workspace import ROOT
+from tests.workspace import ROOT, write_prepared
 
 SHIPPED = (ROOT / "params.yaml").read_text()
 
@@ -46,6 +46,15 @@ def test_doctor_says_what_the_machine_offers(infocl):
         "params.yaml",
     ]
     assert "data/raw (transfer.root; not there" in done.stdout
+
+
+def test_doctor_says_where_prepared_images_would_lie(infocl, tmp_path):
+    write_prepared(tmp_path / "data/prepared/scenes")
+    done = infocl("doctor")
+    assert done.returncode == 0, done.stderr
+    last = done.stdout.splitlines()[-1]
+    assert last.startswith("In training  0.3 MiB, resident on ")
+    assert last.endswith("GiB free); train.storage auto, resident up to half of what is free")
 
 
 @pytest.mark.parametrize("command", ["check", "doctor"])

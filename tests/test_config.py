@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import copy
 from pathlib import Path
+from typing import get_args
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from infocl.config import Params, decoder_start
+from infocl.config import OWN_SIZE, DataName, Params, TargetName, decoder_start
+from infocl.data.catalog import CATALOG
 from infocl.errors import UserError
+from infocl.mappings import merged
 from infocl.params_file import load_params, parse_params, read_yaml
 
 ROOT = Path(__file__).parent.parent
@@ -58,7 +61,7 @@ def refusal(raw):
 
 
 def test_the_shipped_file_is_valid_and_complete():
-    assert load_params(ROOT / "params.yaml").model_dump() == SHIPPED
+    assert load_params(ROOT / "params.yaml").model_dump() == merged(SHIPPED, {"data": {"image_size": 32}})
 
 
 @pytest.mark.parametrize("key", KEYS)
@@ -109,6 +112,9 @@ def test_every_key_is_needed_and_named_when_missing(key):
         ("data.root", "", "data.root is '', but must be text that is not empty"),
         ("data.root", "\ud800", r"data.root is '\ud800', but must be text without halves of surrogate pairs"),
         ("data.image_size", 4, "data.image_size is 4, but must be at least 8"),
+        ("data.crop", "centre", "data.crop is 'centre'; did you mean center?"),
+        ("data.dtd.split", 11, "data.dtd.split is 11, but must be at most 10"),
+        ("data.image_size", "automatic", "data.image_size is 'automatic', but must be a whole number"),
         ("data", None, "data is None, but must be a section"),
         ("reg.lbe.level_weights", [0, 0, 0], "reg.lbe.level_weights must have one weight above 0"),
         ("reg.ip.distance", "squared", "reg.ip.distance is 'squared'; did you mean mean_squared?"),
@@ -137,6 +143,24 @@ def test_parts_that_do_not_fit_each_other():
     raw = changed("reg.name", "rc")
     raw["data"]["image_size"] = 48
     assert "data.image_size 48 cannot be reconstructed" in refusal(raw)
+
+
+def test_auto_is_the_size_that_suits_the_set():
+    said = {"cifar10": 32, "stl10": 64, "imagenet": 224, "fashionmnist": 32, "eurosat": 64, "folder": 32}
+    for name, size in said.items():
+        raw = changed("data.name", name)
+        assert raw["data"]["image_size"] == "auto"
+        assert parse_params(raw).data.image_size == size
+        raw["data"]["image_size"] = 128
+        assert parse_params(raw).data.image_size == 128
+    assert set(OWN_SIZE) == set(get_args(DataName))
+    assert all(decoder_start(size) for size in OWN_SIZE.values()), "rc, the default, can reconstruct them"
+    assert "data.name is 'cifar'; did you mean cifar10?" in refusal(changed("data.name", "cifar"))
+    assert "data.name is ['cifar10']; did you mean cifar10?" in refusal(changed("data.name", ["cifar10"]))
+
+
+def test_every_name_can_be_loaded():
+    assert set(CATALOG) == {*get_args(DataName), *get_args(TargetName)}
 
 
 def test_several_mistakes_are_counted():

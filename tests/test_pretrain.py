@@ -224,6 +224,7 @@ def test_the_fingerprint_sees_what_shapes_the_weights_and_nothing_else():
         {"reg__lbe__sigma": 0.2},
         {"train__epochs": 3},
         {"train__precision": "fp32"},
+        {"train__shuffle": "shards"},
         {"train__optimizer__weight_decay": 0.1},
         {"train__optimizer__name": "lars"},
     ):
@@ -235,6 +236,8 @@ def test_the_fingerprint_sees_what_shapes_the_weights_and_nothing_else():
         {"train__device": "cpu"},
         {"train__devices": 2},
         {"train__checkpoint_minutes": 1.0},
+        {"train__storage": "mapped"},
+        {"train__shards": "s3://bucket/prefix"},
         {"train__optimizer__momentum": 0.5},
         {"train__optimizer__trust_coefficient": 0.5},
     ):

@@ -5,11 +5,10 @@ from __future__ import annotations
 import hashlib
 import shutil
 
-import boto3
 import pytest
-from moto.server import ThreadedMotoServer
 
 from tests.project import Project
+from tests.s3 import served_bucket
 
 OUTS = ("data/prepared", "data/targets")
 
@@ -42,21 +41,12 @@ def folder_remote(tmp_path):
 
 @pytest.fixture
 def s3_remote(monkeypatch):
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "tester")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "tester")
-    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-    server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
-    server.start()
-    _, port = server.get_host_and_port()
-    url = f"http://127.0.0.1:{port}"
-    client = boto3.client("s3", endpoint_url=url)
-    client.create_bucket(Bucket="infocl")
-    yield (
-        "s3://infocl/data",
-        {"endpointurl": url},
-        lambda: client.list_objects_v2(Bucket="infocl")["Contents"],
-    )
-    server.stop()
+    with served_bucket(monkeypatch) as (url, client):
+        yield (
+            "s3://infocl/data",
+            {"endpointurl": url},
+            lambda: client.list_objects_v2(Bucket="infocl")["Contents"],
+        )
 
 
 @pytest.mark.parametrize("kind", ["folder_remote", "s3_remote"])

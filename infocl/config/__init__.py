@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Annotated, Literal, get_args
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import Field, field_validator, model_validator
 
@@ -26,20 +26,19 @@ __all__ = [
     "TrainParams",
 ]
 
-DataName = Literal["scenes", "cifar10", "cifar100", "stl10", "fashionmnist", "folder"]
-TargetName = Literal[
-    "hue",
-    "position",
-    "scale",
-    "tilt",
-    "scenery",
-    "digits",
-    "photos",
-    "cifar10",
-    "cifar100",
-    "stl10",
-    "fashionmnist",
-]
+ArraySet = Literal["cifar10", "cifar100", "stl10", "fashionmnist", "mnist", "svhn"]
+PictureSet = Literal["dtd", "cub200", "flowers102", "gtsrb", "aircraft", "eurosat", "pets", "food101"]
+DataName = Literal["scenes", ArraySet, PictureSet, "imagenet", "folder"]
+TargetName = Literal["hue", "position", "scale", "tilt", "scenery", "digits", "photos", ArraySet, PictureSet]
+Crop = Literal["center", "squash"]
+# px that `data.image_size: auto` stands for: near the images' own size, or what they are usually trained at.
+OWN_SIZE: dict[str, int] = {
+    **dict.fromkeys(
+        ("scenes", "cifar10", "cifar100", "fashionmnist", "mnist", "svhn", "gtsrb", "folder"), 32
+    ),
+    **dict.fromkeys(("stl10", "eurosat"), 64),
+    **dict.fromkeys(("imagenet", "dtd", "cub200", "flowers102", "aircraft", "pets", "food101"), 224),
+}
 # The registries name the same; these are read without importing torch.
 OBJECTIVE_NAMES: tuple[str, ...] = get_args(ObjectiveParams.model_fields["name"].annotation)
 REGULARIZER_NAMES: tuple[str, ...] = get_args(RegParams.model_fields["name"].annotation)
@@ -53,6 +52,12 @@ class ScenesParams(Model):
     train_images: Annotated[int, Field(ge=60, le=1_000_000)]
     test_images: Annotated[int, Field(ge=20, le=1_000_000)]
     seed: Seed
+
+
+class DtdParams(Model):
+    """Which of the ten official splits of DTD is used."""
+
+    split: Annotated[int, Field(ge=1, le=10)]
 
 
 class FolderParams(Model):
@@ -73,8 +78,19 @@ class DataParams(Model):
     name: DataName
     root: Annotated[str, Field(min_length=1)]
     image_size: Annotated[int, Field(ge=8, le=1024)]
+    crop: Crop
     scenes: ScenesParams
+    dtd: DtdParams
     folder: FolderParams
+
+    @model_validator(mode="before")
+    @classmethod
+    def _own_size(cls, raw: Any) -> Any:
+        """Whoever reads the params finds a number in place of `auto`."""
+        if not isinstance(raw, dict) or raw.get("image_size") != "auto":
+            return raw
+        # Where the name is wrong, any size will do: only the name is told.
+        return raw | {"image_size": OWN_SIZE.get(str(raw.get("name")), 32)}
 
 
 class ViewParams(Model):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
@@ -20,6 +21,8 @@ class OptimizerParams(Model):
     trust_coefficient: Annotated[float, Field(gt=0, le=1)]
 
 
+# Knobs of `train` that change no result: where images are and steps run, and how often a run is saved.
+NEUTRAL = ("device", "devices", "compile", "checkpoint_minutes", "storage", "shards")
 # Knobs that only these optimisers read.
 READ_BY = {"momentum": ("sgd", "lars"), "trust_coefficient": ("lars",)}
 
@@ -42,6 +45,7 @@ class TrainParams(Model):
 
     epochs: Annotated[int, Field(ge=1, le=100_000)]
     batch_size: Annotated[int, Field(ge=2, le=10**6)]
+    shuffle: Literal["global", "shards"]
     optimizer: OptimizerParams
     schedule: ScheduleParams
     precision: Literal["bf16", "fp32"]
@@ -49,6 +53,18 @@ class TrainParams(Model):
     device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$")]
     devices: Annotated[int, Field(ge=1, le=1024)]
     checkpoint_minutes: Annotated[float, Field(gt=0, le=10_000)]
+    storage: Literal["auto", "resident", "mapped", "sharded"]
+    shards: str
+
+    @model_validator(mode="after")
+    def _shards_named(self) -> TrainParams:
+        if self.storage == "sharded" and not self.shards:
+            raise ValueError(
+                "train.storage sharded needs train.shards, the folder or s3:// URL that `infocl shard` wrote"
+            )
+        if "://" in self.shards and not re.fullmatch(r"s3://[^/]+(/.*)?", self.shards):
+            raise ValueError(f"train.shards {self.shards} is neither a folder nor s3://bucket/prefix")
+        return self
 
     @model_validator(mode="after")
     def _batch_divides(self) -> TrainParams:

@@ -10,6 +10,7 @@ import numpy as np
 from infocl.data.raw import RawSet
 
 CARD_FILE = "README.md"
+CROPS = {"center": "resized, centre kept", "squash": "resized as a whole, whatever the shape"}
 CLASSES = 50  # named in the card; the rest are counted
 
 
@@ -30,7 +31,7 @@ def render_data_card(meta: Mapping[str, Any], raw_set: RawSet) -> str:
         f"- Images: {size} x {size} px, RGB, uint8",
         f"- Channels in 0..1: means {_numbers(meta['mean'])}; deviations {_numbers(meta['std'])}",
         *([f"- Images lie in `../{meta['images_in']}`, whose labels these are"] if meta["images_in"] else []),
-        *([f"- Decoded by {meta['decoder']}; resized, centre kept"] if "decoder" in meta else []),
+        *([f"- Decoded by {meta['decoder']}; {CROPS[meta['crop']]}"] if "decoder" in meta else []),
         *_left_out(meta.get("rejected")),
         "",
         "| split | images | bytes | labels | SHA-256 of the images |",

@@ -15,6 +15,7 @@ import numpy.typing as npt
 import PIL
 from PIL import Image, ImageOps
 
+from infocl.config import Crop
 from infocl.errors import UserError
 
 Images = npt.NDArray[np.uint8]
@@ -93,10 +94,17 @@ def read_image(path: Path, size: int) -> Images:
     return decode_image(path, size).pixels
 
 
-def decode_image(path: Path, size: int) -> Decoded:
-    """Decode one file, resized and cropped to the centre; raises as `decode`."""
+def decode_image(path: Path, size: int, crop: Crop = "center") -> Decoded:
+    """Decode one file and make it square, antialiased; raises as `decode`.
+
+    Args:
+        path: of the file.
+        size: height and width in px.
+        crop: center (the middle square, resized) or squash (all of it, resized whatever its shape).
+    """
     upright = decode(path)
-    fitted = ImageOps.fit(upright, (size, size), Image.Resampling.BILINEAR)
+    square, bilinear = (size, size), Image.Resampling.BILINEAR
+    fitted = upright.resize(square, bilinear) if crop == "squash" else ImageOps.fit(upright, square, bilinear)
     return Decoded(np.asarray(fitted), *upright.size)
 
 

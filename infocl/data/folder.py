@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from functools import partial
 from pathlib import Path
 
 from infocl.data.decoding import DECODER
-from infocl.data.layouts import PARTS, find_entries
-from infocl.data.raw import RawSet, RawSplit, Request
-from infocl.data.survey import KeptImages, Rejected, Survey
+from infocl.data.layouts import find_entries
+from infocl.data.raw import RawSet, Request
+from infocl.data.survey import Rejected, Survey
 from infocl.errors import UserError
 from infocl.files import write_csv
 from infocl.layout import REJECTED
@@ -40,10 +39,7 @@ def load_folder(request: Request) -> RawSet:
         source=f"folder {root.name}",
         licence=params.licence,
         source_sha256=survey.source_sha256(with_labels=bool(params.csv)),
-        splits={
-            part: RawSplit(KeptImages(survey, part), survey.labels(part), partial(survey.listing, part))
-            for part in PARTS
-        },
+        splits=survey.splits(),
         about={"decoder": DECODER, "rejected": kinds},
     )
 

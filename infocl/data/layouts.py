@@ -39,16 +39,17 @@ def find_entries(root: Path, table: str) -> Iterator[Entry]:
             raise UserError(f"data.folder.csv {table} must lie below data.root {root}; name it from there")
         return _listed(root, root / table)
     if (root / "train").is_dir() and (root / "test").is_dir():
-        classes = _class_names(root / "train")
-        if classes != _class_names(root / "test"):
+        classes = class_names(root / "train")
+        if classes != class_names(root / "test"):
             raise UserError(f"{root}/train and {root}/test have different class folders; make them alike")
-        return (entry for part in PARTS for entry in _below(root, root / part, classes, part))
-    classes = _class_names(root)
+        return (entry for part in PARTS for entry in entries_below(root, root / part, classes, part))
+    classes = class_names(root)
     _check_classes(root, classes)
-    return _below(root, root, classes, None)
+    return entries_below(root, root, classes, None)
 
 
-def _class_names(folder: Path) -> list[str]:
+def class_names(folder: Path) -> list[str]:
+    """Subfolders that are not hidden, sorted."""
     return sorted(
         entry.name for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith(".")
     )
@@ -56,7 +57,7 @@ def _class_names(folder: Path) -> list[str]:
 
 def _check_classes(root: Path, classes: list[str]) -> None:
     """Refuse layouts that would be learned from in another way than they are meant."""
-    if "train" in classes and _class_names(root / "train"):
+    if "train" in classes and class_names(root / "train"):
         raise UserError(
             f"{root / 'train'} has no {root / 'test'} beside it; add it, or rename the one you have"
         )
@@ -70,7 +71,12 @@ def _check_classes(root: Path, classes: list[str]) -> None:
         raise UserError(f"{stray} lies beside class folders; move it into one of them or remove it")
 
 
-def _below(root: Path, folder: Path, classes: list[str], part: str | None) -> Iterator[Entry]:
+def entries_below(root: Path, folder: Path, classes: list[str], part: str | None) -> Iterator[Entry]:
+    """The images of a split in their class folders, or in `folder` itself without classes.
+
+    Raises:
+        UserError: a folder holds no images.
+    """
     labels: Sequence[str | None] = classes or [None]
     for label in labels:
         below = folder / label if label else folder

@@ -29,7 +29,7 @@ def prepare_source(params: Params) -> dict[str, Any]:
         UserError: the data are missing or damaged; what was prepared before stays.
     """
     name, size = params.data.name, params.data.image_size
-    with PixelStore(DECODING / "source", size) as store:
+    with PixelStore(DECODING / "source", size, crop=params.data.crop) as store:
         borrow_prepared(store, PREPARED / name)
         raw_set = CATALOG[name](Request(params.data, raw_folder(params.data.root), store))
         with replacing_folder(PREPARED / name) as folder:
@@ -41,18 +41,23 @@ def prepare_source(params: Params) -> dict[str, Any]:
 def prepare_targets(params: Params) -> dict[str, Any]:
     """Write `data/targets/<target>/` for each of `transfer.targets`, and nothing else there.
 
-    Targets that are attributes of the same images share one copy, in a folder of its own.
+    Targets that are attributes of the same images share one copy, in a folder of its own; files that an
+    earlier preparation decoded are not decoded again.
 
     Raises:
         UserError: the data of a target are missing or damaged; what was prepared before stays.
     """
     size = params.data.image_size
     waiting, done = list(params.transfer.targets), dict[str, int]()
-    with PixelStore(DECODING / "targets", size) as store, replacing_folder(TARGETS) as parent:
+    with (
+        PixelStore(DECODING / "targets", size, crop=params.data.crop) as store,
+        replacing_folder(TARGETS) as parent,
+    ):
         request = Request(params.data, raw_folder(params.transfer.root), store)
         names: list[str] = list(waiting)
         while names:
             name = names.pop()
+            borrow_prepared(store, TARGETS / name)
             raw_set = _labelled_part(CATALOG[name](request))
             meta = write_set(parent / name, name, raw_set, size, store)
             done[name] = sum(about["images"] for about in meta["splits"].values())
@@ -89,6 +94,7 @@ def write_set(folder: Path, name: str, raw_set: RawSet, image_size: int, store: 
         "name": name,
         "classes": raw_set.classes,
         "image_size": image_size,
+        "crop": store.crop,
         **statistics.result(),
         "source": raw_set.source,
         "licence": raw_set.licence,

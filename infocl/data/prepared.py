@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from infocl.config import Crop
 from infocl.errors import UserError
 from infocl.files import read_array, read_json
 
@@ -51,6 +52,7 @@ class Prepared:
             self.name: str = meta["name"]
             self.classes: list[str] | None = meta["classes"]
             self.image_size: int = meta["image_size"]
+            self.crop: Crop = meta.get("crop", "center")
             self.mean: list[float] = meta["mean"]
             self.std: list[float] = meta["std"]
             self.splits: dict[str, dict[str, Any]] = meta["splits"]
@@ -70,18 +72,26 @@ class Prepared:
         Raises:
             UserError: there is no such split, or its files are missing, corrupt or of other shapes.
         """
-        if name not in self.splits:
-            raise UserError(f"{self.folder} has no split {name!r} but {', '.join(self.splits)}; {RERUN}")
-        about = self.splits[name]
-        images_file = self._images_folder / name / "images.npy"
+        about = self._about(name)
+        images_file = self.images_file(name)
         images = read_array(images_file, RERUN, mmap=True)
         shape = (about["images"], self.image_size, self.image_size, 3)
         if images.shape != shape or images.dtype != np.uint8:
             raise UserError(f"{images_file} holds {images.dtype} {images.shape}, not uint8 {shape}; {RERUN}")
-        labels = self._labels(name) if about["labelled"] else None
-        return Split(images, labels, about["images_sha256"])
+        return Split(images, self.labels(name), about["images_sha256"])
 
-    def _labels(self, name: str) -> npt.NDArray[np.int64]:
+    def images_file(self, name: str) -> Path:
+        """Where the images of a split lie."""
+        return self._images_folder / name / "images.npy"
+
+    def labels(self, name: str) -> npt.NDArray[np.int64] | None:
+        """Labels int64 (N,) of a split, None when it is unlabelled; its images need not be there.
+
+        Raises:
+            UserError: there is no such split, or the file is missing, corrupt or of another shape.
+        """
+        if not self._about(name)["labelled"]:
+            return None
         labels_file = self.folder / name / "labels.npy"
         labels = read_array(labels_file, RERUN)
         count = self.splits[name]["images"]
@@ -92,10 +102,33 @@ class Prepared:
             raise UserError(f"{labels_file} holds labels outside 0 to {classes - 1}; {RERUN}")
         return labels
 
+    def count(self, name: str) -> int:
+        """How many images a split has."""
+        return int(self._about(name)["images"])
+
+    def images_sha256(self, name: str) -> str:
+        """The hash of a split's images, as written at preparation."""
+        return str(self._about(name)["images_sha256"])
+
+    def _about(self, name: str) -> dict[str, Any]:
+        if name not in self.splits:
+            raise UserError(f"{self.folder} has no split {name!r} but {', '.join(self.splits)}; {RERUN}")
+        return self.splits[name]
+
+    @property
+    def pretrain_name(self) -> str:
+        """The split that pretraining sees: `pretrain` where there is one, otherwise `train`."""
+        return "pretrain" if "pretrain" in self.splits else "train"
+
+    @property
+    def pretrain_bytes(self) -> int:
+        """Bytes of the images that pretraining sees."""
+        return self.count(self.pretrain_name) * 3 * self.image_size**2
+
     @cached_property
     def pretrain(self) -> Split:
-        """The images that pretraining sees: the split `pretrain` where there is one, otherwise `train`."""
-        return self.split("pretrain" if "pretrain" in self.splits else "train")
+        """The images that pretraining sees."""
+        return self.split(self.pretrain_name)
 
 
 def load_prepared(folder: Path) -> Prepared:

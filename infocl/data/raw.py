@@ -91,6 +91,11 @@ def resize(images: npt.NDArray[Any], size: int) -> Images:
     return resized
 
 
+def resized(splits: Mapping[str, RawSplit], size: int) -> dict[str, RawSplit]:
+    """All splits by `resize`."""
+    return {name: RawSplit(resize(split.images[:], size), split.labels) for name, split in splits.items()}
+
+
 def grey_to_rgb(images: npt.NDArray[Any]) -> Images:
     """uint8 (N, H, W) to (N, H, W, 3)."""
     return np.repeat(images[..., None], 3, axis=-1)

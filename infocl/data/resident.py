@@ -7,20 +7,17 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from infocl.numerics import derive_seed
+from infocl.data.order import Order
 from infocl.parallel.world import ALONE, World
-
-ORDER = 1
 
 
 class ResidentImages:
-    """A whole split on the device, in batches whose order is a pure function of seed and epoch.
+    """A whole split on the device, in batches of a given order.
 
     Args:
         images: uint8 (N, H, W, 3), possibly memory-mapped; copied to the device once.
         labels: classes int64 (N,), or None.
-        batch_size: images per batch, at most N; the last incomplete batch of an epoch is dropped.
-        seed: of the order.
+        order: of the images; its rows lie on `device`.
         device: where the images live.
         world: the processes that share each batch.
     """
@@ -29,32 +26,23 @@ class ResidentImages:
         self,
         images: npt.NDArray[np.uint8],
         labels: npt.NDArray[np.int64] | None,
-        batch_size: int,
-        seed: int,
+        order: Order,
         device: torch.device,
         world: World = ALONE,
     ) -> None:
         self.images = torch.from_numpy(np.array(images)).to(device)
         self.labels = None if labels is None else torch.from_numpy(np.array(labels)).to(device)
-        self.batch_size = batch_size
-        self.seed = seed
-        self.world = world
-        self.batches_per_epoch = len(images) // batch_size
-        self._epoch = -1
-        self._order = torch.empty(0, dtype=torch.long)
+        self.order, self.world = order, world
 
     def batch(self, step: int) -> tuple[Tensor, Tensor | None]:
-        """This process's uint8 images (b, H, W, 3) of a step, and the labels (B,) of the whole batch.
-
-        Steps are counted from the start of training.
-        """
-        epoch, position = divmod(step, self.batches_per_epoch)
-        if epoch != self._epoch:
-            self._order, self._epoch = self._permutation(epoch), epoch
-        chosen = self._order[position * self.batch_size : (position + 1) * self.batch_size]
-        own = chosen[self.world.share(self.batch_size)]
+        """This process's uint8 images (b, H, W, 3) of a step, and the labels (B,) of the whole batch."""
+        chosen = self.order.rows(step)
+        own = chosen[self.world.share(len(chosen))]
         return self.images[own], None if self.labels is None else self.labels[chosen]
 
-    def _permutation(self, epoch: int) -> Tensor:
-        generator = torch.Generator().manual_seed(derive_seed(self.seed, ORDER, epoch))
-        return torch.randperm(len(self.images), generator=generator).to(self.images.device)
+    def sample(self, rows: range) -> Tensor:
+        """Chosen images, uint8 (n, H, W, 3)."""
+        return self.images[rows.start : rows.stop : rows.step]
+
+    def close(self) -> None:
+        """Nothing is open."""

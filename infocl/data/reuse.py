@@ -25,7 +25,8 @@ def borrow_prepared(store: PixelStore, folder: Path) -> None:
         meta = read_json(folder / META_FILE, "")
     except UserError:
         return
-    if meta.get("decoder") != DECODER or meta.get("image_size") != store.size:
+    made_by = tuple(meta.get(key) for key in ("decoder", "image_size", "crop"))
+    if made_by != (DECODER, store.size, store.crop):
         return
     for split, about in meta["splits"].items():
         array, listing = folder / split / "images.npy", folder / split / FILES

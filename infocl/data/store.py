@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from infocl.config import Crop
 from infocl.data.decoding import DECODER, ImageFiles, UnreadableError, decode_image, decoding_threads
 from infocl.data.raw import Images
 from infocl.errors import UserError
@@ -49,16 +50,17 @@ class PixelStore:
     in an SQLite database that other tables may join. Memory does not grow with their number.
 
     Args:
-        folder: of the store; made if missing, emptied when another decoder or size filled it.
+        folder: of the store; made if missing, emptied when another decoder, size or crop filled it.
         size: height and width in px.
+        crop: how images become square, as in `decode_image`.
         keep_pixels: False remembers facts alone.
 
     Raises:
         UserError: another process uses the store.
     """
 
-    def __init__(self, folder: Path, size: int, *, keep_pixels: bool = True) -> None:
-        self.folder, self.size, self.keep_pixels = folder, size, keep_pixels
+    def __init__(self, folder: Path, size: int, *, crop: Crop = "center", keep_pixels: bool = True) -> None:
+        self.folder, self.size, self.crop, self.keep_pixels = folder, size, crop, keep_pixels
         self.decoded = 0
         folder.mkdir(parents=True, exist_ok=True)
         self._lock = Lock()
@@ -87,7 +89,7 @@ class PixelStore:
         file = self.folder / "facts.sqlite"
         database = sqlite3.connect(file, timeout=0, check_same_thread=False, isolation_level=None)
         database.execute("PRAGMA locking_mode = EXCLUSIVE")
-        made_by = f"{DECODER}, {self.size} px, {self.keep_pixels}"
+        made_by = f"{DECODER}, {self.size} px, {self.crop}, {self.keep_pixels}"
         try:
             database.execute("BEGIN IMMEDIATE")
         except sqlite3.OperationalError as error:
@@ -151,7 +153,7 @@ class PixelStore:
             digest = bytes.fromhex(sha256_file(path))
             with self._lock:
                 known = self.database.execute("SELECT 1 FROM facts WHERE digest = ?", (digest,)).fetchone()
-            return Seen(digest) if known else _Fresh(digest, *decode_image(path, self.size))
+            return Seen(digest) if known else _Fresh(digest, *decode_image(path, self.size, self.crop))
         except FileNotFoundError:
             return Seen(None, "missing", "is not there")
         except UnreadableError as error:

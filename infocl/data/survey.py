@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ import numpy as np
 
 from infocl.config import FolderParams
 from infocl.data.layouts import PARTS, Entry
-from infocl.data.raw import Images, Labels
+from infocl.data.raw import Images, Labels, RawSplit
 from infocl.data.store import PixelStore
 from infocl.data.stream import LINES, chunk_images
 from infocl.errors import UserError
@@ -91,6 +92,12 @@ class Survey:
 
     def _count(self, query: str) -> int:
         return int(self.database.execute(query).fetchone()[0])
+
+    def parts(self) -> dict[str | None, int]:
+        """How many files there are by their given split."""
+        query = "SELECT part, count(*) FROM files GROUP BY part ORDER BY part"
+        rows = self.database.execute(query)
+        return {None if part is None else PARTS[part]: count for part, count in rows}
 
     def look(self) -> None:
         """Hash every file and decode those that the store does not know, with a progress bar."""
@@ -187,6 +194,13 @@ class Survey:
         classes = self.classes()
         query = f"SELECT label FROM kept WHERE part = {PARTS.index(part)} ORDER BY rank"
         return None if classes is None else self._labels(query, classes)
+
+    def splits(self) -> dict[str, RawSplit]:
+        """Both splits, whose images are read from the store where they are sliced."""
+        return {
+            part: RawSplit(KeptImages(self, part), self.labels(part), partial(self.listing, part))
+            for part in PARTS
+        }
 
     def _labels(self, query: str, classes: list[str] | None) -> Labels:
         index: dict[bytes | None, int] = {os.fsencode(name): i for i, name in enumerate(classes or ())}

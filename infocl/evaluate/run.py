@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from infocl.config import Params
+from infocl.config import Crop, Params
 from infocl.data.prepared import Prepared, Split, load_prepared
 from infocl.device import choose_device
 from infocl.encoders import Encoder, load_encoder
@@ -50,7 +50,7 @@ def run_probe(params: Params) -> dict[str, Any]:
     device = choose_device(params.train.device)
     encoder, config = load_encoder(PRETRAIN, device)
     data = load_prepared(PREPARED / params.data.name)
-    check_source_data(data, config)
+    check_source_data(data, config, params.data.crop)
     train, test = data.split("train"), data.split("test")
     share = params.probe.validation_share
     check_source(train.labels, test.labels, len(test), share, str(data.folder), data.classes)
@@ -78,7 +78,7 @@ def run_transfer(params: Params) -> dict[str, Any]:
     rows: dict[str, dict[str, Any]] = {}
     for target in params.transfer.targets:
         data = load_prepared(TARGETS / target)
-        check_image_size(data, config)
+        check_images(data, config, params.data.crop)
         features = {name: bank.features(data.split(name)) for name in ("train", "test")}
         rows[target] = evaluate_data(data, features, params, device)
     return {**rows, **mean_accuracy(list(rows.values()))}
@@ -172,13 +172,13 @@ def describe_row(name: str, row: Mapping[str, Any]) -> str:
     return said
 
 
-def check_source_data(data: Prepared, config: Mapping[str, Any]) -> None:
+def check_source_data(data: Prepared, config: Mapping[str, Any], crop: Crop) -> None:
     """Refuse another source than the encoder was trained on, whose normalisation it carries.
 
     Raises:
-        UserError: the sizes differ, or the means and deviations of the images.
+        UserError: the sizes or crops differ, or the means and deviations of the images.
     """
-    check_image_size(data, config)
+    check_images(data, config, crop)
     if not np.allclose([data.mean, data.std], [config["mean"], config["std"]], rtol=0, atol=ROUNDING):
         raise UserError(
             f"the encoder in {PRETRAIN} normalises by other images than those in {data.folder}; "
@@ -186,14 +186,24 @@ def check_source_data(data: Prepared, config: Mapping[str, Any]) -> None:
         )
 
 
-def check_image_size(data: Prepared, config: Mapping[str, Any]) -> None:
-    """Refuse images of another size than the encoder was trained on.
+def check_images(data: Prepared, config: Mapping[str, Any], crop: Crop) -> None:
+    """Refuse images of another size than the encoder was trained on, or made square in another way.
+
+    Args:
+        data: prepared.
+        config: the encoder's.
+        crop: `data.crop`, in force for source and targets alike.
 
     Raises:
-        UserError: the sizes differ.
+        UserError: the sizes or crops differ.
     """
     if data.image_size != config.get("image_size"):
         raise UserError(
             f"{data.folder} holds images of {data.image_size} px, but the encoder in {PRETRAIN} was trained "
             f"on {config.get('image_size')} px; bring both to data.image_size (dvc repro)"
+        )
+    if data.crop != crop:
+        raise UserError(
+            f"the images in {data.folder} were made square by {data.crop}, but data.crop is {crop}; "
+            "prepare them again (dvc repro)"
         )

@@ -60,7 +60,7 @@ def describe(
         "image_size": size,
         "mean": mean,
         "std": std,
-        "preprocessing": describe_preprocessing(size, mean, std),
+        "preprocessing": describe_preprocessing(size, mean, std, data.crop),
         "opset": params.opset,
         "ir_version": onnx.helper.find_min_ir_version_for([onnx.helper.make_opsetid("", params.opset)]),
         "onnxruntime_tried": list(TRIED_RUNTIMES)

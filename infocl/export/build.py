@@ -79,7 +79,7 @@ def calibration_images(bench: Bench) -> Images:
 def _ship(bench: Bench, variant: str, network: onnx.ModelProto) -> Outcome:
     """Write a variant and measure the file; remove it again where it breaks a limit."""
     path = bench.folder / FILES[variant]
-    model = with_preprocessing(network, bench.encoder, bench.data.image_size)
+    model = with_preprocessing(network, bench.encoder, bench.data.image_size, bench.data.crop)
     write_graph(path, model, {**bench.about, "variant": variant})
     figures = prove(path.read_bytes(), bench.yardstick, resized=variant == "float32")
     reason = shortfall(variant, figures, bench.yardstick, bench.params)
@@ -110,7 +110,7 @@ def _write_float_input(bench: Bench, network: onnx.ModelProto) -> dict[str, Any]
     """The float32 network for images that are prepared already; held to the limits of float32."""
     path, size = bench.folder / FLOAT_FILE, bench.data.image_size
     said = describe_float_input(size)
-    model = with_preprocessing(network, bench.encoder, size, raw=False)
+    model = with_preprocessing(network, bench.encoder, size, bench.data.crop, raw=False)
     write_graph(path, model, {**bench.about, "variant": "float32", "input": said})
     images = to_unit_range(torch.from_numpy(bench.yardstick.images)).contiguous().numpy()
     found = embed(open_session(path.read_bytes(), bench.yardstick.threads), images)

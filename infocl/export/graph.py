@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from infocl import __version__
+from infocl.config import Crop
 from infocl.encoders import Encoder
 from infocl.errors import InfoCLError
 from infocl.export.preprocessing import PIXELS, preprocessing_graph
@@ -58,12 +59,12 @@ def network_graph(encoder: Encoder, image_size: int, opset: int) -> onnx.ModelPr
 
 
 def with_preprocessing(
-    network: onnx.ModelProto, encoder: Encoder, image_size: int, *, raw: bool = True
+    network: onnx.ModelProto, encoder: Encoder, image_size: int, crop: Crop, *, raw: bool = True
 ) -> onnx.ModelProto:
     """The network behind the preprocessing of `preprocessing_graph`: input `image`, output `embedding`."""
     opset = next(entry.version for entry in network.opset_import if not entry.domain)
     mean, std = encoder.mean.flatten().tolist(), encoder.std.flatten().tolist()
-    before = preprocessing_graph(image_size, mean, std, opset, raw=raw)
+    before = preprocessing_graph(image_size, mean, std, opset, crop, raw=raw)
     before.ir_version = network.ir_version
     model = onnx.compose.merge_models(before, network, [(PIXELS, PIXELS)])
     del model.opset_import[:]  # merged, they name the operator set twice
@@ -74,9 +75,12 @@ def with_preprocessing(
     return model
 
 
-def to_onnx(encoder: Encoder, image_size: int, opset: int) -> onnx.ModelProto:
-    """The encoder in float32 for uint8 images (N, H, W, 3) of any size; arguments as in `network_graph`."""
-    return with_preprocessing(network_graph(encoder, image_size, opset), encoder, image_size)
+def to_onnx(encoder: Encoder, image_size: int, opset: int, crop: Crop = "center") -> onnx.ModelProto:
+    """The encoder in float32 for uint8 images (N, H, W, 3) of any size.
+
+    Arguments as in `network_graph` and `preprocessing_graph`.
+    """
+    return with_preprocessing(network_graph(encoder, image_size, opset), encoder, image_size, crop)
 
 
 def write_graph(path: Path, model: onnx.ModelProto, about: Mapping[str, Any]) -> None:

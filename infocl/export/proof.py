@@ -124,7 +124,7 @@ def measure_torch(encoder: Encoder, data: Prepared, params: Params) -> Yardstick
     return Yardstick(
         images=images,
         embeddings=embeddings,
-        resized=[(odd, _by_torch(encoder, odd, data.image_size)) for odd in other_sizes(images)],
+        resized=[(odd, _by_torch(encoder, odd, data)) for odd in other_sizes(images)],
         task=task,
         probe_accuracy=row["accuracy"] if row else None,
         images_per_second=round(len(images) / seconds, 1),
@@ -133,8 +133,9 @@ def measure_torch(encoder: Encoder, data: Prepared, params: Params) -> Yardstick
 
 
 @torch.inference_mode()
-def _by_torch(encoder: Encoder, images: Images, size: int) -> Features:
-    features: Features = encode(encoder, square_unit_range(torch.from_numpy(images), size)).numpy()
+def _by_torch(encoder: Encoder, images: Images, data: Prepared) -> Features:
+    square = square_unit_range(torch.from_numpy(images), data.image_size, data.crop)
+    features: Features = encode(encoder, square).numpy()
     return features
 
 

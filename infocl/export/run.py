@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from infocl.config import Params
+from infocl.config import Crop, Params
 from infocl.data.prepared import Prepared, load_prepared
 from infocl.encoders import load_encoder
 from infocl.errors import UserError
@@ -39,7 +39,7 @@ def export_encoder(params: Params) -> dict[str, Any]:
     """
     encoder, config = load_encoder(PRETRAIN)
     data = load_prepared(PREPARED / params.data.name)
-    _check_pair(config, data)
+    _check_pair(config, data, params.data.crop)
     key = params.export.signing_key
     signature = describe_signature(fingerprint(key) if key else None)
     about = describe(encoder, config, data, params.export)
@@ -61,8 +61,8 @@ def export_encoder(params: Params) -> dict[str, Any]:
     return _metrics(outcomes, about, yardstick)
 
 
-def _check_pair(config: Mapping[str, Any], data: Prepared) -> None:
-    check_source_data(data, config)
+def _check_pair(config: Mapping[str, Any], data: Prepared, crop: Crop) -> None:
+    check_source_data(data, config, crop)
     if config.get("data") != data.name:
         raise UserError(
             f"{PRETRAIN} was trained on {config.get('data')}, but data.name is {data.name}; "

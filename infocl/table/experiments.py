@@ -10,6 +10,8 @@ from typing import Any, NamedTuple
 from infocl.errors import UserError
 from infocl.params_file import PARAMS_FILE
 
+PARTLY_RUN = "partly run"
+
 
 class Run(NamedTuple):
     """One finished experiment; accuracies are shares in 0..1."""
@@ -39,12 +41,16 @@ class Runs(NamedTuple):
     left_out: Counter[str]
 
 
-def read_experiments(text: str) -> Runs:
+def read_experiments(text: str, *, partly_run: bool = False) -> Runs:
     """The finished experiments in the output of `dvc exp show --json`.
 
     Workspace and commits are left out: their metrics may belong to other params than their params.yaml.
     So are experiments that are queued, running or failed, which DVC shows with the metrics of the
     commit that they started from, and those whose stages were not all run.
+
+    Args:
+        text: the output.
+        partly_run: take those in as well, for callers who know that the stage transfer was run.
 
     Raises:
         UserError: the text is no such output.
@@ -53,7 +59,8 @@ def read_experiments(text: str) -> Runs:
         finished, left_out = [], Counter[str]()
         for name, state, experiment in _experiments(json.loads(text)):
             data = experiment.get("data") or {}
-            if reason := _unfinished(state, experiment.get("error"), data):
+            reason = _unfinished(state, experiment.get("error"), data)
+            if reason and not (partly_run and reason == PARTLY_RUN):
                 left_out[reason] += 1
             elif run := _run(name, experiment["rev"], data):
                 finished.append(run)
@@ -86,7 +93,7 @@ def _unfinished(state: str, error: Any, data: Mapping[str, Any]) -> str | None:
         return "unreadable"
     outs = data["outs"] or {}
     stale = [path for path, dep in (data["deps"] or {}).items() if _differ(dep, outs.get(path))]
-    return "partly run" if stale else None
+    return PARTLY_RUN if stale else None
 
 
 def _differ(read: Mapping[str, Any], written: Mapping[str, Any] | None) -> bool:

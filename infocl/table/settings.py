@@ -6,19 +6,12 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from infocl.config import train
 from infocl.config.train import optimizer_in_force
 from infocl.mappings import flat
 
 # Of no influence on the figures: where it ran, how often it was saved, what was exported, what came after.
-NEUTRAL = (
-    "seed",
-    "export",
-    "gate",
-    "train.device",
-    "train.devices",
-    "train.checkpoint_minutes",
-    "train.compile",
-)
+NEUTRAL = ("seed", "export", "gate", *(f"train.{knob}" for knob in train.NEUTRAL))
 
 
 def setting_of(params: Mapping[str, Any]) -> str:

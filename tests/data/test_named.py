@@ -2,43 +2,45 @@
 
 from __future__ import annotations
 
-import gzip
 import hashlib
 import socket
 import tarfile
-from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
 
 import numpy as np
 import pytest
+from scipy.io import savemat
 
-from infocl.data import named
-from infocl.data.named import load_cifar, load_fashionmnist, load_stl10, read_idx
+from infocl.data.catalog import CATALOG
+from infocl.data.named import arrays, fetch, idx
+from infocl.data.named.arrays import load_cifar, load_stl10, load_svhn
 from infocl.data.raw import Request
 from infocl.errors import UserError
+from tests.data.layouts import NOWHERE
 from tests.workspace import tiny_params
 
 CIFAR_ROWS = {"cifar10": 10, "cifar100": 100}  # images in each file made here
-NOWHERE = "http://127.0.0.1:9/"  # the discard port of this machine: refused at once
 
 
 @pytest.fixture(autouse=True)
-def _no_network(monkeypatch):
-    monkeypatch.setattr(
-        named,
-        "CIFARS",
-        {
-            name: about._replace(
-                url=NOWHERE + about.url.rsplit("/", 1)[1],
-                images={"train": len(about.train) * CIFAR_ROWS[name], "test": CIFAR_ROWS[name]},
-            )
-            for name, about in named.CIFARS.items()
-        },
-    )
-    monkeypatch.setattr(named.STL10, "url", NOWHERE + named.STL10.filename)
-    monkeypatch.setattr(named.FashionMNIST, "mirrors", [NOWHERE])
-    monkeypatch.setattr(named, "FASHION_IMAGES", {"train": 40, "test": 40})
+def _small_and_offline(monkeypatch):
+    for name, about in arrays.CIFARS.items():
+        rows = CIFAR_ROWS[name]
+        images = {"train": len(about.train) * rows, "test": rows}
+        set_cifar(monkeypatch, name, url=NOWHERE + about.remote.file, images=images)
+    monkeypatch.setattr(arrays.STL10, "url", NOWHERE + arrays.STL10.filename)
+    monkeypatch.setattr(arrays, "SVHN_IMAGES", {"train": 20, "test": 20})
+    here = {name: [NOWHERE + file, file, md5] for name, (_, file, md5) in arrays.SVHN.split_list.items()}
+    monkeypatch.setattr(arrays.SVHN, "split_list", here)
+    for name, about in idx.IDX_SETS.items():
+        monkeypatch.setitem(idx.IDX_SETS, name, about._replace(mirror=NOWHERE))
+
+
+def set_cifar(monkeypatch, name, images=None, **remote):
+    about = arrays.CIFARS[name]
+    about = about._replace(remote=about.remote._replace(**remote), images=images or about.images)
+    monkeypatch.setitem(arrays.CIFARS, name, about)
 
 
 def request_for(raw, **changes):
@@ -53,9 +55,9 @@ def cifar_rows(count, label_bytes, classes, seed):
 
 
 def write_cifar(raw, name):
-    about = named.CIFARS[name]
+    about = arrays.CIFARS[name]
     classes = CIFAR_ROWS[name]
-    folder = raw / about.folder
+    folder = raw / about.remote.made
     folder.mkdir(parents=True)
     rows = {
         file: cifar_rows(classes, about.label_bytes, classes, seed)
@@ -71,7 +73,7 @@ def write_cifar(raw, name):
 def test_cifar(tmp_path, name):
     _, rows = write_cifar(tmp_path, name)
     raw = load_cifar(request_for(tmp_path), name)
-    about = named.CIFARS[name]
+    about = arrays.CIFARS[name]
     train = np.concatenate([rows[file] for file in about.train])
     assert len(raw.classes) == (10 if name == "cifar10" else 100)
     assert np.array_equal(raw.splits["train"].labels, train[:, about.label_bytes - 1])
@@ -90,7 +92,7 @@ def test_cifar_from_its_archive(tmp_path, monkeypatch):
     with pytest.raises(UserError, match=r"cifar-10-binary\.tar\.gz is damaged or another file"):
         load_cifar(request_for(raw), "cifar10")
     md5 = hashlib.md5((raw / "cifar-10-binary.tar.gz").read_bytes()).hexdigest()
-    monkeypatch.setitem(named.CIFARS, "cifar10", named.CIFARS["cifar10"]._replace(md5=md5))
+    set_cifar(monkeypatch, "cifar10", md5=md5)
     assert len(load_cifar(request_for(raw), "cifar10").splits["train"].images) == 50
 
 
@@ -118,20 +120,6 @@ def test_cifar_with_images_missing_is_named(tmp_path):
         load_cifar(request_for(tmp_path), "cifar10")
 
 
-@pytest.fixture
-def mirror(tmp_path):
-    """A web server on this machine, and the folder that it serves."""
-    served = tmp_path / "served"
-    served.mkdir()
-    handler = partial(SimpleHTTPRequestHandler, directory=str(served))
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        thread = Thread(target=server.serve_forever)
-        thread.start()
-        yield served, f"http://127.0.0.1:{server.server_port}/"
-        server.shutdown()
-        thread.join()
-
-
 def test_a_download_is_checked_unpacked_and_kept(tmp_path, monkeypatch, mirror):
     served, url = mirror
     folder, _ = write_cifar(tmp_path / "made", "cifar10")
@@ -139,21 +127,40 @@ def test_a_download_is_checked_unpacked_and_kept(tmp_path, monkeypatch, mirror):
     with tarfile.open(archive, "w:gz") as stream:
         stream.add(folder, arcname=folder.name)
     raw = tmp_path / "raw"
-    monkeypatch.setitem(named.CIFARS, "cifar10", named.CIFARS["cifar10"]._replace(url=url + archive.name))
+    set_cifar(monkeypatch, "cifar10", url=url + archive.name)
     with pytest.raises(UserError, match=r"could not be downloaded.*corrupted"):
         load_cifar(request_for(raw), "cifar10")
     assert list(raw.iterdir()) == [], "a download with another MD5 is not kept"
     md5 = hashlib.md5(archive.read_bytes()).hexdigest()
-    monkeypatch.setitem(named.CIFARS, "cifar10", named.CIFARS["cifar10"]._replace(md5=md5))
+    set_cifar(monkeypatch, "cifar10", md5=md5)
     assert len(load_cifar(request_for(raw), "cifar10").splits["train"].images) == 50
     assert {path.name for path in raw.iterdir()} == {"cifar-10-binary.tar.gz", "cifar-10-batches-bin"}
 
 
+def test_a_connection_lost_in_the_middle_leaves_no_half_file(tmp_path, monkeypatch):
+    class Losing(BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_response(200)
+            self.send_header("Content-Length", "100000")
+            self.end_headers()
+            self.wfile.write(bytes(70_000))
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Losing) as server:
+        thread = Thread(target=server.serve_forever)
+        thread.start()
+        set_cifar(monkeypatch, "cifar10", url=f"http://127.0.0.1:{server.server_port}/cifar-10-binary.tar.gz")
+        with pytest.raises(UserError, match=r"cifar10 is not in .* and could not be downloaded"):
+            load_cifar(request_for(tmp_path / "raw"), "cifar10")
+        server.shutdown()
+        thread.join()
+    assert list((tmp_path / "raw").iterdir()) == []
+
+
 def test_a_silent_server_is_given_up(tmp_path, monkeypatch):
-    monkeypatch.setattr(named, "SECONDS_OF_SILENCE", 0.2)
+    monkeypatch.setattr(fetch, "SECONDS_OF_SILENCE", 0.2)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"http://127.0.0.1:{silent.getsockname()[1]}/cifar-10-binary.tar.gz"
-        monkeypatch.setitem(named.CIFARS, "cifar10", named.CIFARS["cifar10"]._replace(url=url))
+        set_cifar(monkeypatch, "cifar10", url=url)
         with pytest.raises(UserError, match="timed out"):
             load_cifar(request_for(tmp_path), "cifar10")
     assert socket.getdefaulttimeout() is None
@@ -172,9 +179,9 @@ def write_stl10(raw, monkeypatch, count=20):
             (np.arange(count, dtype=np.uint8) % 10 + 1).tofile(folder / f"{split}_y.bin")
     (folder / "class_names.txt").write_text("".join(f"class{index}\n" for index in range(10)))
     for listed in ("train_list", "test_list"):
-        entries = getattr(named.STL10, listed)
+        entries = getattr(arrays.STL10, listed)
         md5s = [[file, hashlib.md5((folder / file).read_bytes()).hexdigest()] for file, _ in entries]
-        monkeypatch.setattr(named.STL10, listed, md5s)
+        monkeypatch.setattr(arrays.STL10, listed, md5s)
     return folder, made
 
 
@@ -193,78 +200,51 @@ def test_stl10_pretrains_on_its_unlabelled_split(tmp_path, monkeypatch):
         load_stl10(request_for(tmp_path))
 
 
-def write_fashion(folder, *, compressed, count=40):
-    folder.mkdir(parents=True, exist_ok=True)
-    generator = np.random.default_rng(0)
-    for name in named.FASHION_FILES:
-        if "images" in name:
-            values = generator.integers(0, 256, (count, 28, 28), dtype=np.uint8)
-            header = np.array([2051, count, 28, 28], ">u4").tobytes()
-        else:
-            values, header = (
-                (np.arange(count) % 10).astype(np.uint8),
-                np.array([2049, count], ">u4").tobytes(),
-            )
-        content = header + values.tobytes()
-        if compressed:
-            (folder / name).write_bytes(gzip.compress(content))
-        else:
-            (folder / name.removesuffix(".gz")).write_bytes(content)
+def write_svhn(raw, monkeypatch):
+    raw.mkdir(parents=True, exist_ok=True)
+    pixels = np.random.default_rng(0).integers(0, 256, (32, 32, 3, 20), dtype=np.uint8)
+    labels = (np.arange(20) % 10 + 1).astype(np.uint8)[:, None]
+    here = dict(arrays.SVHN.split_list)
+    for split in ("train", "test"):
+        url, file, _ = here[split]
+        savemat(raw / file, {"X": pixels, "y": labels})
+        here[split] = [url, file, hashlib.md5((raw / file).read_bytes()).hexdigest()]
+    monkeypatch.setattr(arrays.SVHN, "split_list", here)
+    return pixels
 
 
-@pytest.mark.parametrize("compressed", [True, False])
-@pytest.mark.parametrize("inside", ["", "fashion-mnist", "FashionMNIST/raw"])
-def test_fashionmnist_as_it_lies_on_disk(tmp_path, inside, compressed):
-    write_fashion(tmp_path / inside, compressed=compressed)
-    raw = load_fashionmnist(request_for(tmp_path, data__image_size=28))
-    pixels = np.random.default_rng(0).integers(0, 256, (40, 28, 28), dtype=np.uint8)
-    assert np.array_equal(raw.splits["train"].images, np.repeat(pixels[..., None], 3, -1))
-    assert np.array_equal(raw.splits["test"].labels, np.arange(40) % 10)
-    assert load_fashionmnist(request_for(tmp_path)).splits["train"].images.shape == (40, 32, 32, 3)
-
-
-@pytest.mark.parametrize(
-    "harm",
-    [
-        lambda content: content[:-3],
-        lambda content: b"PK" + content,
-        lambda content: gzip.compress(gzip.decompress(content)[:-100]),
-        lambda content: gzip.compress(b"\0\0\x08\x02" + gzip.decompress(content)[4:]),
-        lambda content: content[:10] + b"\xff" * 40 + content[50:],
-        lambda _content: b"",
-    ],
-)
-def test_damaged_idx_is_named(tmp_path, harm):
-    write_fashion(tmp_path, compressed=True)
-    path = tmp_path / named.FASHION_FILES[0]
-    path.write_bytes(harm(path.read_bytes()))
-    with pytest.raises(
-        UserError, match=r"train-images-idx3-ubyte\.gz is (damaged|not an IDX file).*replace it"
-    ):
-        read_idx(path, 3)
-
-
-def test_fashionmnist_with_images_missing_is_named(tmp_path):
-    write_fashion(tmp_path, compressed=True, count=39)
-    with pytest.raises(UserError, match=r"train-images.*holds 39 images, not 40"):
-        load_fashionmnist(request_for(tmp_path))
+def test_svhn(tmp_path, monkeypatch):
+    pixels = write_svhn(tmp_path, monkeypatch)
+    raw = load_svhn(request_for(tmp_path))
+    assert np.array_equal(raw.splits["train"].images[7], pixels[..., 7])
+    assert raw.splits["test"].labels[:11].tolist() == [*range(1, 10), 0, 1], "the published label 10 is 0"
+    assert raw.classes[0] == "0"
+    monkeypatch.setattr(arrays, "SVHN_IMAGES", {"train": 21, "test": 20})
+    with pytest.raises(UserError, match=r"train_32x32\.mat holds 20 images, not 21"):
+        load_svhn(request_for(tmp_path))
+    (tmp_path / "test_32x32.mat").write_bytes(b"MATLAB")
+    monkeypatch.setattr(arrays, "SVHN_IMAGES", {"test": 20})
+    with pytest.raises(UserError, match=r"test_32x32\.mat is damaged or another file \(MD5 is not"):
+        load_svhn(request_for(tmp_path))
 
 
 @pytest.mark.parametrize(
-    ("reader", "named_file"),
+    ("name", "named_file"),
     [
-        (lambda request: load_cifar(request, "cifar10"), "cifar-10-binary.tar.gz"),
-        (lambda request: load_cifar(request, "cifar100"), "cifar-100-binary.tar.gz"),
-        (load_stl10, "stl10_binary.tar.gz"),
-        (load_fashionmnist, "t10k-labels-idx1-ubyte.gz"),
+        ("cifar10", "cifar-10-binary.tar.gz"),
+        ("cifar100", "cifar-100-binary.tar.gz"),
+        ("stl10", "stl10_binary.tar.gz"),
+        ("svhn", "test_32x32.mat"),
+        ("mnist", "MNIST/raw/t10k-labels-idx1-ubyte.gz"),
+        ("fashionmnist", "t10k-labels-idx1-ubyte.gz"),
     ],
 )
-def test_without_files_or_network_one_line_says_what_to_put_where(tmp_path, capfd, reader, named_file):
+def test_without_files_or_network_one_line_says_what_to_put_where(tmp_path, capfd, name, named_file):
     with pytest.raises(UserError) as caught:
-        reader(request_for(tmp_path / "raw"))
+        CATALOG[name](request_for(tmp_path / "raw"))
     message = str(caught.value)
     assert "\n" not in message
-    assert str(tmp_path / "raw") in message
-    assert named_file in message
+    assert f"data set {name} is not in {tmp_path / 'raw'}" in message
+    assert f"{named_file} (MD5 " in message
     assert "INFOCL_DATA" in message
     assert "Traceback" not in capfd.readouterr().err

@@ -154,6 +154,7 @@ def test_the_doctor_says_it_first(odd, tmp_path):
         assert f"{count} {kind}, such as" in said
     for part in ("288 train and 72 test", "owls: 96 train and 24 test", "take 1.1 MB", "from 4 x 30 px"):
         assert part in said
+    assert said.splitlines()[-1].startswith("In training  0.8 MiB, resident on ")
     assert len((tmp_path / "seen/rejected.csv").read_text().splitlines()) == 1 + 500 - GOOD
     sheet = np.asarray(Image.open(tmp_path / "seen/contact-sheet.png"))
     blue = (sheet == (0, 10, 200)).all(axis=2)

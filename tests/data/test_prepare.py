@@ -11,6 +11,7 @@ import pytest
 
 from infocl.data.catalog import CATALOG
 from infocl.data.embedded import load_plain_digits
+from infocl.data.order import Order
 from infocl.data.prepare import prepare_source, prepare_targets
 from infocl.data.prepared import load_prepared
 from infocl.data.raw import RawSplit
@@ -147,13 +148,13 @@ def test_images_without_any_contrast_have_a_usable_scale():
 
 def test_batches_visit_every_image_once_per_epoch_in_a_new_order():
     images = np.arange(10, dtype=np.uint8)[:, None, None, None].repeat(3, 3)
-    batches = ResidentImages(images, None, 5, 0, "cpu")
+    batches = ResidentImages(images, None, Order(len(images), 5, 0), "cpu")
     epochs = [
         [int(v) for step in (0, 1) for v in batches.batch(2 * e + step)[0][:, 0, 0, 0]] for e in range(3)
     ]
     assert all(sorted(epoch) == list(range(10)) for epoch in epochs)
     assert epochs[0] != epochs[1] != epochs[2]
-    again = ResidentImages(images, None, 5, 0, "cpu")
+    again = ResidentImages(images, None, Order(len(images), 5, 0), "cpu")
     assert [int(v) for v in again.batch(5)[0][:, 0, 0, 0]] == epochs[2][5:], (
         "a step is found without those before"
     )

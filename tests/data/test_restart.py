@@ -53,9 +53,9 @@ def decodes(monkeypatch):
     """The files that were decoded in this process."""
     names = []
 
-    def counted(path, size, decode=store_module.decode_image):
+    def counted(path, size, crop, decode=store_module.decode_image):
         names.append(path.name)
-        return decode(path, size)
+        return decode(path, size, crop)
 
     monkeypatch.setattr(store_module, "decode_image", counted)
     return names

@@ -68,8 +68,8 @@ def test_an_intolerable_error_of_float32_touches_nothing(project):
 
 def test_a_wrong_resize_in_the_graph_is_not_exported(project, monkeypatch):
     """The proof holds images of other sizes than the trained one, where this graph is still right."""
-    wrong = preprocessing.FROM_IMAGE.replace("exclude_outside = 1", "exclude_outside = 0")
-    monkeypatch.setattr(preprocessing, "FROM_IMAGE", wrong)
+    wrong = preprocessing.FROM_SQUARE.replace("exclude_outside = 1", "exclude_outside = 0")
+    monkeypatch.setattr(preprocessing, "FROM_SQUARE", wrong)
     refused(tiny_params(), r"export\.max_relative_error\.float32 1e-05; nothing was exported")
 
 

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from PIL import Image, ImageOps
 from torchvision.transforms.v2 import functional as T
 
+from infocl.data.decoding import decode_image
 from infocl.export.preprocessing import describe_preprocessing, preprocessing_graph, square_unit_range
 
 SIZE = 16
@@ -22,8 +23,8 @@ SHAPES = [
 ]
 
 
-def graph(raw=True, size=SIZE, mean=PLAIN["mean"], std=PLAIN["std"]):
-    model = preprocessing_graph(size, mean, std, 18, raw=raw)
+def graph(raw=True, size=SIZE, mean=PLAIN["mean"], std=PLAIN["std"], crop="center"):
+    model = preprocessing_graph(size, mean, std, 18, crop, raw=raw)
     onnx.checker.check_model(model, full_check=True)
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
@@ -51,7 +52,9 @@ def test_it_is_torchs_antialiased_resize_of_the_middle_square(shape):
         square = torch.from_numpy(images[:, top : top + side, left : left + side]).permute(0, 3, 1, 2)
     expected = T.resize(square.float(), [SIZE, SIZE], antialias=True) / 255
     np.testing.assert_allclose(graph()(images), expected, atol=1e-6)
-    np.testing.assert_allclose(square_unit_range(torch.from_numpy(images), SIZE), expected, atol=1e-6)
+    np.testing.assert_allclose(
+        square_unit_range(torch.from_numpy(images), SIZE, "center"), expected, atol=1e-6
+    )
 
 
 def test_images_of_the_trained_size_are_left_exactly_as_they_are():
@@ -74,6 +77,25 @@ def test_it_is_how_training_images_were_prepared(shape):
         assert gap[..., 1:-1, 1:-1].max() < 1.5 * LEVEL
 
 
+@pytest.mark.parametrize("shape", SHAPES)
+def test_squashing_is_torchs_antialiased_resize_of_the_whole_image(shape):
+    images = picture(*shape, smooth=False)
+    planes = torch.from_numpy(images).permute(0, 3, 1, 2).float()
+    expected = T.resize(planes, [SIZE, SIZE], antialias=True) / 255
+    np.testing.assert_allclose(graph(crop="squash")(images), expected, atol=1e-6)
+    found = square_unit_range(torch.from_numpy(images), SIZE, "squash")
+    np.testing.assert_allclose(found, expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("shape", [(48, 48), (200, 140), (140, 201), (16, 90), (9, 9)])
+def test_squashing_is_how_training_images_were_prepared(tmp_path, shape):
+    (image,) = picture(*shape, count=1)
+    Image.fromarray(image).save(tmp_path / "image.png")
+    prepared = decode_image(tmp_path / "image.png", SIZE, "squash").pixels
+    gap = np.abs(graph(crop="squash")(image[None])[0] - prepared.transpose(2, 0, 1) / 255)
+    assert gap.max() < 1.5 * LEVEL
+
+
 def test_normalisation_is_last_and_by_channel():
     images = picture(40, 30)
     mean, std = [0.1, 0.5, 0.25], [0.5, 0.25, 2.0]
@@ -94,12 +116,16 @@ def test_no_images_give_no_pixels():
 
 
 def test_the_words_have_the_numbers_in_the_order_of_the_graph():
-    steps = describe_preprocessing(SIZE, [0.1, 0.2, 0.3], [1.0, 2.0, 3.0])
+    squashed = describe_preprocessing(SIZE, [0.1, 0.2, 0.3], [1.0, 2.0, 3.0], "squash")
+    assert [step["step"] for step in squashed] == ["resize", "scale", "normalise"]
+    assert "the whole image" in squashed[0]["words"]
+    steps = describe_preprocessing(SIZE, [0.1, 0.2, 0.3], [1.0, 2.0, 3.0], "center")
     assert [step["step"] for step in steps] == ["crop", "resize", "scale", "normalise"]
     assert (steps[1]["size"], steps[2]["divisor"]) == ([SIZE, SIZE], 255)
     assert (steps[3]["mean"], steps[3]["std"]) == ([0.1, 0.2, 0.3], [1.0, 2.0, 3.0])
     operators = [
-        node.op_type for node in preprocessing_graph(SIZE, [0.1] * 3, [1.0] * 3, 18, raw=True).graph.node
+        node.op_type
+        for node in preprocessing_graph(SIZE, [0.1] * 3, [1.0] * 3, 18, "center", raw=True).graph.node
     ]
     order = [operators.index(name) for name in ("Slice", "Resize")]
     assert order == sorted(order)

@@ -14,6 +14,8 @@ import pytest
 from ruamel.yaml import YAML
 from safetensors.torch import load_file
 
+from infocl.data.prepared import load_prepared
+from infocl.data.shards import write_shards
 from infocl.files import read_json
 from tests.parallel.processes import run_in_processes
 from tests.workspace import ROOT, raw_params, write_prepared
@@ -92,6 +94,17 @@ def test_two_processes_train_as_one_does(workspace, objective):
         assert {**two, "images_per_second": 0} == pytest.approx({**one, "images_per_second": 0}, rel=1e-2)
     for name, value in weights.items():
         assert (two_weights[name] - value).abs().max() < 0.02, name
+
+
+@pytest.mark.parametrize("storage", ["mapped", "sharded"])
+def test_two_processes_read_every_storage_alike(workspace, storage):
+    weights, _, _ = trained(workspace, train__devices=2)
+    write_shards(load_prepared(workspace / "data/prepared/scenes"), str(workspace / "shards"))
+    knobs = {"train__storage": storage, "train__shards": "shards"}
+    again, _, metrics = trained(workspace, train__devices=2, **knobs)
+    assert metrics["processes"] == 2
+    for name, value in weights.items():
+        assert value.equal(again[name]), name
 
 
 def test_launched_by_torchrun_or_by_the_environment_it_is_the_same_run(workspace):

@@ -142,7 +142,7 @@ def test_the_list_names_each_recipe_once_with_its_differences(capsys):
     notes = {line.split()[0]: line for line in lines if line[:3].strip().isdigit()}
     assert numbers
     assert set(numbers) <= set(notes)
-    assert any("ImageNet is read as a folder" in notes[number] for number in numbers)
+    assert any("Images are the middle square" in notes[number] for number in numbers)
 
 
 def test_notes_of_one_recipe():

@@ -1,0 +1,281 @@
+"""`python -m benchmarks.tiers`: the same images resident, memory-mapped and in shards, beside a DataLoader.
+
+Each row has a fresh process: its peak memory and its start are its own. The alternative is what one would
+write by hand: a `Dataset` over the memory map, torch's `DataLoader` with workers.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import json
+import multiprocessing
+import os
+import platform
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from moto.server import ThreadedMotoServer
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from benchmarks.measure import device, synchronize
+from benchmarks.run import RESULTS, processor
+from infocl.config import Params
+from infocl.data.order import Order
+from infocl.data.prepared import load_prepared
+from infocl.data.shards import write_shards
+from infocl.data.tiers import open_images
+from infocl.device import describe_device
+from infocl.files import sha256_array, write_array, write_json, write_text
+from infocl.layout import PREPARED
+from infocl.learner import Learner
+from infocl.optim import build_optimizer
+from infocl.parallel.world import ALONE
+from infocl.params_file import parse_params, read_yaml
+from infocl.pretrain import git_revision
+from infocl.stage import peak_memory_mib
+from infocl.views import Views
+
+SIZE, BATCH = 32, 256  # px, images
+WORKERS = 2  # of the DataLoader, one per core of the machine that was measured
+BUCKET = "s3://infocl/images"
+ROWS = {
+    "resident": ("resident", "", "global"),
+    "memory-mapped": ("mapped", "", "global"),
+    "shards in a folder, all shuffled together": ("sharded", "shards", "global"),
+    "shards in a folder, 16 shuffled together": ("sharded", "shards", "shards"),
+    "shards in a bucket, 16 shuffled together": ("sharded", BUCKET, "shards"),
+}
+ALTERNATIVE = f"DataLoader over the memory map, {WORKERS} workers"
+Batches = Callable[[int], Tensor]
+
+
+class Steps(NamedTuple):
+    """How many batches are read alone, and how many are trained on."""
+
+    reading: int
+    training: int
+
+
+@dataclass(frozen=True)
+class Row:
+    """One storage.
+
+    Attributes:
+        what: its name.
+        start_seconds: from opening to the first batch.
+        reading: images per second without training.
+        training: images per second with it.
+        memory_mib: peak resident memory of the process (mapped pages that the kernel may drop included).
+        own_mib: the part of it that belongs to no file, at the end.
+    """
+
+    what: str
+    start_seconds: float
+    reading: float
+    training: float
+    memory_mib: float
+    own_mib: float
+
+
+def make_images(count: int) -> None:
+    """A prepared set of random images, written in pieces."""
+    folder, generator = PREPARED / "folder", np.random.default_rng(0)
+    (folder / "train").mkdir(parents=True)
+    shape = (count, SIZE, SIZE, 3)
+    images = np.lib.format.open_memmap(folder / "train/images.npy", mode="w+", dtype=np.uint8, shape=shape)
+    for start in range(0, count, 10_000):
+        part = images[start : start + 10_000]
+        part[:] = generator.integers(0, 256, part.shape, dtype=np.uint8)
+    images.flush()
+    labels = np.arange(count, dtype=np.int64) % 10
+    write_array(folder / "train/labels.npy", labels)
+    about = {"images": count, "labelled": True, "images_sha256": sha256_array(images)}
+    meta = {"format": 1, "name": "folder", "classes": [str(n) for n in range(10)], "image_size": SIZE}
+    scale = {"mean": [0.5] * 3, "std": [0.29] * 3, "images_in": None, "splits": {"train": about}}
+    write_json(folder / "meta.json", meta | scale)
+
+
+def _params(storage: str, shards: str, shuffle: str) -> Params:
+    raw = read_yaml(Path(__file__).parent.parent / "params.yaml")
+    raw["data"]["name"] = "folder"
+    raw["train"] |= {"storage": storage, "shards": shards, "shuffle": shuffle, "batch_size": BATCH}
+    return parse_params(raw)
+
+
+def ours(what: str, steps: Steps) -> Row:
+    """A storage of the project."""
+    params = _params(*ROWS[what])
+    prepared = load_prepared(PREPARED / "folder")
+    start = time.perf_counter()
+    images = open_images(params, prepared, ALONE, device())
+    row = _measured(what, lambda step: images.batch(step)[0], start, steps)
+    images.close()
+    return row
+
+
+class _Mapped(Dataset[Tensor]):
+    """One image at a time, as a `Dataset` is written by hand."""
+
+    def __init__(self) -> None:
+        self.images = np.load(PREPARED / "folder/train/images.npy", mmap_mode="r")
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, index: int) -> Tensor:
+        return torch.from_numpy(np.array(self.images[index]))
+
+
+def alternative(what: str, steps: Steps) -> Row:
+    """The DataLoader, in the same order of images."""
+    start = time.perf_counter()
+    dataset = _Mapped()
+    order = Order(len(dataset), BATCH, 0)
+    count = min(order.batches_per_epoch, 1 + sum(steps))
+    batches = [order.rows(step).tolist() for step in range(count)]
+    loader = DataLoader(
+        dataset,
+        batch_sampler=batches,
+        num_workers=WORKERS,
+        pin_memory=device().type == "cuda",
+        prefetch_factor=4,
+    )
+    iterator = iter(loader)
+    return _measured(what, lambda _: next(iterator).to(device(), non_blocking=True), start, steps)
+
+
+def _measured(what: str, batch: Batches, start: float, steps: Steps) -> Row:
+    batch(0)
+    synchronize()
+    started = time.perf_counter() - start
+    reading = _speed(batch, 1, steps.reading)
+    training = _speed(_trainer(batch), steps.reading + 1, steps.training)
+    return Row(what, started, reading, training, peak_memory_mib(), _own_mib())
+
+
+def _speed(work: Callable[[int], object], first: int, steps: int) -> float:
+    synchronize()
+    start = time.perf_counter()
+    for step in range(first, first + steps):
+        work(step)
+    synchronize()
+    return steps * BATCH / (time.perf_counter() - start)
+
+
+def _trainer(batch: Batches) -> Callable[[int], None]:
+    """The shipped encoder, objective and regulariser on each batch."""
+    params = _params("auto", "", "global")
+    views = Views(params.views, SIZE).to(device())
+    learner = Learner(params, [0.5] * 3, [0.29] * 3).to(device=device(), memory_format=torch.channels_last)
+    optimizer = build_optimizer(params.train.optimizer, learner.parameters())
+    noise = torch.Generator(device())
+
+    def step(number: int) -> None:
+        view1, view2 = views(batch(number), number)
+        optimizer.zero_grad(set_to_none=True)
+        with torch.autocast(device().type, torch.bfloat16):
+            loss = learner(view1, view2, noise).value
+        loss.backward()
+        optimizer.step()
+
+    return step
+
+
+def _alone(work: Callable[[str, Steps], Row], what: str, steps: Steps) -> Row:
+    """The row of a fresh process, which may have children."""
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
+        return pool.submit(work, what, steps).result()
+
+
+def _own_mib() -> float:
+    status = Path("/proc/self/status").read_text().splitlines()
+    return int(next(line for line in status if line.startswith("RssAnon:")).split()[1]) / 1024
+
+
+@contextmanager
+def _bucket() -> Iterator[None]:
+    """A bucket of a server on this machine, for this process and its children."""
+    import boto3
+
+    server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
+    server.start()
+    _, port = server.get_host_and_port()
+    os.environ |= {"AWS_ACCESS_KEY_ID": "benchmark", "AWS_SECRET_ACCESS_KEY": "benchmark"}
+    os.environ |= {"AWS_DEFAULT_REGION": "us-east-1", "AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}"}
+    boto3.client("s3").create_bucket(Bucket="infocl")
+    yield
+    server.stop()
+
+
+def _table(rows: list[Row], about: dict[str, str | int | None], note: str) -> str:
+    first = rows[0]
+    said = ", ".join(f"{name} {value}" for name, value in about.items() if name != "device")
+    names = ("storage", "start", "reading alone", "ratio", "training", "ratio", "peak memory", "no file's")
+    lines = [f"# Storages on {about['device']}", "", f"{said}. {note}", ""]
+    lines += [f"| {' | '.join(names)} |", "|---" * len(names) + "|"]
+    for row in rows:
+        cells = [
+            row.what,
+            f"{row.start_seconds:.2f} s",
+            f"{row.reading:,.0f} images/s",
+            f"{row.reading / first.reading:.2f}",
+            f"{row.training:,.0f} images/s",
+            f"{row.training / first.training:.2f}",
+            f"{row.memory_mib:,.0f} MiB",
+            f"{row.own_mib:,.0f} MiB",
+        ]
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
+
+
+def main() -> None:
+    """Measure each storage in turn and write `results/tiers.md` and `results/tiers.json`."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--images", type=int, default=1_000_000)
+    parser.add_argument("--note", default="", help="What else the machine did meanwhile.")
+    parser.add_argument("--steps", type=int, nargs=2, default=[2000, 200], help="Of reading, of training.")
+    asked = parser.parse_args()
+    steps = Steps(*asked.steps)
+    results = RESULTS.resolve()
+    about = {
+        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
+        "device": f"{describe_device(device())}; {processor()}",
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "litdata": version("litdata"),
+        "revision": git_revision(),
+        "images": asked.images,
+        "batches read": steps.reading,
+        "batches trained on": steps.training,
+    }
+    with tempfile.TemporaryDirectory(prefix="infocl-") as folder, _bucket():
+        os.chdir(folder)
+        make_images(asked.images)
+        prepared = load_prepared(PREPARED / "folder")
+        for url in ("shards", BUCKET):
+            write_shards(prepared, url)
+        rows = []
+        for what in (*ROWS, ALTERNATIVE):
+            rows.append(_alone(alternative if what == ALTERNATIVE else ours, what, steps))
+            print(rows[-1], flush=True)
+        os.chdir(results)
+    write_text(results / "tiers.md", _table(rows, about, asked.note))
+    write_text(
+        results / "tiers.json", json.dumps(about | {"rows": [asdict(row) for row in rows]}, indent=2) + "\n"
+    )
+    print(_table(rows, about, asked.note))
+
+
+if __name__ == "__main__":
+    main()

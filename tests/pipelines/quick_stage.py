@@ -1,0 +1,76 @@
+"""A stage that stands in for training; QuickProject copies this file over those of `stages/`."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import sys
+import time
+from pathlib import Path
+
+from infocl.errors import PassingError, UserError
+from infocl.files import write_json, write_text
+from infocl.stage import run_stage
+
+READS = {
+    "pretrain": ["data/prepared/scenes"],
+    "probe": ["models/pretrain"],
+    "transfer": ["models/pretrain", "data/targets"],
+}
+WRITES = {
+    "prepare": "data/prepared/scenes",
+    "targets": "data/targets",
+    "pretrain": "models/pretrain",
+    "probe": "models/features",
+}
+OUTSIDE = Path("..")  # encoders and faults of the tests
+
+
+def content(folder):
+    return {
+        str(path): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(Path(folder).rglob("*"))
+        if path.is_file()
+    }
+
+
+def work(stage, params):
+    _fault(stage)
+    if stage == "check":
+        return None
+    print(f"{stage} at work", flush=True)
+    made = {"seed": params.seed, "weight": params.reg.weight}
+    if stage in ("prepare", "targets"):
+        made = content("data/raw") if stage == "prepare" else {"targets": list(params.transfer.targets)}
+    made |= {"read": [content(folder) for folder in READS.get(stage, [])]}
+    if stage in WRITES:
+        write_json(Path(WRITES[stage]) / "made.json", made)
+    if stage == "transfer":
+        row = {"accuracy": 0.9, "accuracy_ci95": [0.85, 0.93], "knn_accuracy": 0.8}
+        return {"digits": row, "mean_accuracy": 0.9, "mean_accuracy_ci95": [0.85, 0.93]}
+    if stage == "export":
+        exported = OUTSIDE / "encoders" / f"{params.reg.weight:g}"
+        shutil.rmtree("exports/encoder", ignore_errors=True)
+        shutil.copytree(exported, "exports/encoder")
+    if stage == "report":
+        write_text(Path("report/index.html"), f"<p>weight {params.reg.weight:g}</p>")
+    return {"digest": hashlib.sha256(repr(made).encode()).hexdigest()}
+
+
+def _fault(stage):
+    """What a test put in the way of the next run of a stage, once: a class of errors and its words."""
+    path = OUTSIDE / "faults" / stage
+    if not path.exists():
+        return
+    kind, _, words = path.read_text().partition(" ")
+    path.unlink()
+    if kind == "sleep":
+        print("asleep", flush=True)
+        time.sleep(float(words))
+        return
+    raise {"passing": PassingError, "wrong": UserError, "crash": RuntimeError}[kind](words)
+
+
+if __name__ == "__main__":
+    name = Path(sys.argv[0]).stem
+    run_stage(name, lambda params: work(name, params))

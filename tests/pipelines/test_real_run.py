@@ -1,0 +1,52 @@
+"""The whole way with nothing shortened but the sizes: torch, DVC, GTO, and no Prefect server that answers."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import pytest
+
+from tests.project import ALL, Project
+
+RULES = {"gate__max_mean_drop": 0.2, "gate__max_task_drop": 0.2, "gate__max_latency_ratio": 1000.0}
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PREFECT_HOME", str(tmp_path_factory.mktemp("prefect")))
+        patch.setenv("PREFECT_API_URL", "http://127.0.0.1:9/api")
+        patch.setenv("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
+        yield Project(tmp_path_factory.mktemp("real") / "a project", transfer__targets=["digits"], **RULES)
+
+
+def journal(project):
+    return [json.loads(line) for line in (project.folder / "exports/service/journal.jsonl").open()]
+
+
+def test_a_run_without_a_server_trains_and_puts_a_first_encoder_in_service(project):
+    said = project.run("infocl", "retrain")
+    assert said.startswith(
+        "infocl: the Prefect server http://127.0.0.1:9/api does not answer; this run is recorded on this "
+        "machine only.\n"
+    )
+    assert set(re.findall(r"Running stage '([^']+)'", said)) == ALL
+    assert "v1.0.0 is in service: all 1 checks passed." in said
+    assert "exports/encoder is sound" in said
+    about = json.loads((project.folder / "exports/service/current/encoder.json").read_text())
+    transfer = json.loads((project.folder / "metrics/transfer.json").read_text())
+    assert about["metrics"]["transfer"]["digits"]["accuracy"] == transfer["digits"]["accuracy"]
+    assert project.git("status", "--porcelain") == ""
+    assert project.run("infocl", "retrain") == "Nothing changed; v1.0.0 is in service.\n"
+
+
+def test_the_same_weights_exported_otherwise_are_a_patch_and_compared_with_the_one_in_service(project):
+    project.change("export.parity_images", 8)
+    said = project.run("infocl", "retrain")
+    assert "v1.0.1 is in service in place of v1.0.0: all 5 checks passed." in said
+    assert set(re.findall(r"Running stage '([^']+)'", said)) == {"check", "export", "report"}
+    assert re.search(r"passed  digits: (\S+ %) -> \1 ", said), "the very same encoder"
+    assert (project.folder / "exports/service/current").readlink().name == "v1.0.1"
+    assert [entry["decision"] for entry in journal(project)] == ["promoted", "promoted"]
+    assert project.git("log", "-1", "--format=%s") == "Retrain: export: export.parity_images 16 -> 8\n"

@@ -1,0 +1,234 @@
+"""The flows as people start them: a real Prefect server, real git, DVC and GTO, stages that take a moment."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import pytest
+from prefect.blocks.notifications import CustomWebhookNotificationBlock
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey, LogFilter
+from prefect.client.schemas.sorting import FlowRunSort
+from prefect.settings import PREFECT_API_URL, PREFECT_HOME, temporary_settings
+
+BLOCK = "custom-webhook/listener"
+
+
+@pytest.fixture(scope="module")
+def project(quick, server, listener, tmp_path_factory):
+    """The project, its flows known to the server, its messages to the listener; tests build on each other."""
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        temporary_settings({PREFECT_API_URL: server, PREFECT_HOME: tmp_path_factory.mktemp("home")}),
+    ):
+        patch.chdir(quick.folder)
+        message = {"subject": "{{subject}}", "body": "{{body}}"}
+        block = CustomWebhookNotificationBlock(name="ops", url=listener[0], json_data=message)
+        block.save("listener")
+        yield quick
+
+
+def newest_run():
+    with get_client(sync_client=True) as client:
+        return client.read_flow_runs(sort=FlowRunSort.START_TIME_DESC, limit=1)[0]
+
+
+def count_of_runs():
+    with get_client(sync_client=True) as client:
+        return len(client.read_flow_runs())
+
+
+def artifact(key):
+    with get_client(sync_client=True) as client:
+        found = client.read_artifacts(artifact_filter=ArtifactFilter(key=ArtifactFilterKey(any_=[key])))
+    return max(found, key=lambda one: one.created)
+
+
+def logged(run):
+    with get_client(sync_client=True) as client:
+        logs = client.read_logs(LogFilter.model_validate({"flow_run_id": {"any_": [str(run.id)]}}))
+    return "\n".join(line.message for line in logs)
+
+
+def runs_of_task(run, name):
+    with get_client(sync_client=True) as client:
+        tasks = client.read_task_runs()
+    return [task for task in tasks if task.flow_run_id == run.id and task.name == name]
+
+
+def in_service(project):
+    return (project.folder / "exports/service/current").readlink().name
+
+
+def decisions(project):
+    lines = (project.folder / "exports/service/journal.jsonl").read_text().splitlines()
+    return [json.loads(line) for line in lines]
+
+
+def test_the_first_run_makes_everything_and_puts_it_in_service(project):
+    (project.folder / "notes.txt").write_text("a person's own file, not committed\n")
+    said = project.run("infocl", "retrain")
+    assert "v1.0.0 is in service: all 1 checks passed." in said
+    run = newest_run()
+    assert (run.state.name, run.state.type.value) == ("Promoted", "COMPLETED")
+    assert run.name.startswith("prepare: ")
+    for stage in ("check", "prepare", "targets", "pretrain", "probe", "transfer", "export", "report"):
+        (task,) = runs_of_task(run, stage)
+        assert task.state.name == "Completed"
+        assert f"Running stage '{stage}'" in said
+    assert in_service(project) == "v1.0.0"
+    assert project.git("log", "-1", "--format=%s").startswith("Retrain: prepare: ")
+    changed = project.git("show", "--name-only", "--format=", "HEAD").split()
+    assert {name.partition("/")[0] for name in changed} == {"dvc.lock", "metrics"}
+    assert project.git("status", "--short") == "?? notes.txt\n"
+    assert set(project.git("tag").split()) == {"encoder@v1.0.0", "encoder#production#1"}
+    assert "none in service | candidate" in artifact("gate").data
+    assert json.loads(artifact("accuracies").data)[1]["task"] == "digits"
+    assert "pretrain" in artifact("changes").data
+
+
+def test_what_is_in_service_is_what_gto_and_dvc_name_to_consumers(project, tmp_path):
+    project.dvc("artifacts", "get", ".", "encoder", "--stage", "production", "-o", str(tmp_path / "got"))
+    for path in (project.folder / "exports/service/current").iterdir():
+        assert (tmp_path / "got" / path.name).read_bytes() == path.read_bytes()
+    assert re.search(r"encoder +│ v1.0.0 +│ v1.0.0", project.run("gto", "show"))
+
+
+def test_without_a_change_no_flow_is_started(project):
+    before = count_of_runs()
+    assert project.run("infocl", "retrain") == "Nothing changed; v1.0.0 is in service.\n"
+    assert count_of_runs() == before
+
+
+def test_a_worse_encoder_is_refused_with_both_columns_and_the_reason_and_people_are_told(project, listener):
+    project.change("reg.weight", 0.0)
+    said = project.run("infocl", "retrain", "--notify", BLOCK, code=3)
+    reason = "digits: 66.8 % against 89.1 %, -22.3 points"
+    assert "The new encoder was refused, v1.0.0 stays in service: " in said
+    assert reason in said
+    run = newest_run()
+    assert (run.state.name, run.state.type.value) == ("Refused", "COMPLETED")
+    assert run.name == "pretrain: reg.weight 1.0 -> 0.0"
+    assert in_service(project) == "v1.0.0"
+    assert project.git("tag").split() == ["encoder#production#1", "encoder@v1.0.0"]
+    table = artifact("gate").data
+    assert table.startswith("## Refused\n")
+    assert reason in table
+    assert "| | v1.0.0 | candidate | rule | |" in table
+    assert re.search(r"\| digits \| 89\.1 % \| 66\.8 % \| .* \| \*\*failed\*\* \|", table)
+    (message,) = listener[1]
+    assert message["subject"] == "InfoCL: new encoder refused"
+    assert reason in message["body"]
+    assert decisions(project)[-1]["decision"] == "refused"
+
+
+def test_a_refused_result_is_not_judged_twice_by_the_same_rules(project, listener):
+    said = project.run("infocl", "retrain", "--notify", BLOCK)
+    assert said.startswith("Nothing changed; v1.0.0 is in service, and the last result was refused on ")
+    assert len(listener[1]) == 1
+
+
+def test_other_rules_judge_the_same_result_again(project):
+    from pipelines.retrain import retrain
+
+    state = retrain(gate={"floors": {"digits": 0.99}, "max_size_ratio": 1.2}, return_state=True)
+    assert state.name == "Refused"
+    assert "digits, floor: 66.8 % against , at least 99.0 %" in state.message
+    state = retrain(gate={"max_main_drop": 1.0}, return_state=True)
+    assert state.is_failed()
+    assert "gate.max_main_drop is not a known parameter; did you mean gate.max_mean_drop?" in state.message
+
+
+def test_force_puts_a_refused_result_in_service_and_the_table_says_so(project):
+    said = project.run("infocl", "retrain", "--force")
+    assert "v1.1.0 is in service in place of v1.0.0: " in said
+    assert newest_run().state.name == "Promoted"
+    assert in_service(project) == "v1.1.0"
+    said = project.git("tag", "--list", "encoder@v1.1.0", "--format=%(contents:subject)")
+    assert said == "the last result was not judged yet\n"
+    assert artifact("gate").data.startswith("## Forced past the gate\n")
+    assert "digits: 66.8 % against 89.1 %" in decisions(project)[-1]["reason"]
+    assert "Nothing changed; v1.1.0 is in service." in project.run("infocl", "retrain", "--force")
+
+
+def test_a_failed_stage_is_one_line_of_its_own_everywhere_and_nothing_in_service_changes(project, listener):
+    project.change("reg.weight", 0.5)
+    project.fault("pretrain", "wrong the weight is not to my taste")
+    said = project.run("infocl", "retrain", "--notify", BLOCK, code=2)
+    assert said.endswith("infocl: the weight is not to my taste\n")
+    run = newest_run()
+    assert run.state.is_failed()
+    assert "the weight is not to my taste" in run.state.message
+    (task,) = runs_of_task(run, "pretrain")
+    assert task.run_count == 1, "bad params are not tried again"
+    assert runs_of_task(run, "probe") == []
+    assert "Traceback" not in logged(run)
+    assert in_service(project) == "v1.1.0"
+    assert listener[1][-1] == {
+        "subject": "InfoCL: retraining failed",
+        "body": "the weight is not to my taste The encoder in service was not touched.",
+    }
+
+
+def test_a_full_gpu_is_tried_again_and_a_notification_that_cannot_be_sent_spoils_nothing(project):
+    from pipelines.retrain import retrain
+
+    project.fault("pretrain", "passing the GPU is full")
+    state = retrain(retry_seconds=[0.1, 0.1], notify="custom-webhook/nobody", return_state=True)
+    assert state.name == "Promoted", state
+    run = newest_run()
+    (task,) = runs_of_task(run, "pretrain")
+    assert task.run_count == 2
+    assert in_service(project) == "v1.2.0"
+    assert "the GPU is full" in logged(run)
+
+
+def test_a_rollback_goes_back_and_a_retraining_without_changes_leaves_it_so(project):
+    said = project.run("infocl", "rollback", "--to", "v1.0.0")
+    assert said.endswith("v1.0.0 is in service instead of v1.2.0.\n")
+    assert in_service(project) == "v1.0.0"
+    said = project.run("infocl", "retrain")
+    assert said.startswith("Nothing changed; v1.0.0 is in service, and the last result was promoted on ")
+    assert in_service(project) == "v1.0.0"
+
+
+def test_a_sweep_runs_an_experiment_for_each_combination_and_shows_their_table(project):
+    from pipelines.sweep import sweep
+
+    project.git("checkout", "--quiet", ".")
+    state = sweep(["reg.weight=0.5,1.0", "seed=0"], until="transfer", return_state=True)
+    assert state.is_completed()
+    assert state.message == "2 of 2 experiments are done; `dvc exp show` has them."
+    rows = json.loads(artifact("sweep").data)
+    assert [(row["reg.weight"], row["seed"], row["mean transfer %"]) for row in rows] == [
+        ("0.5", "0", 90.0),
+        ("1.0", "0", 90.0),
+    ]
+    shown = project.dvc("exp", "show", "--csv")
+    assert all(row["experiment"] in shown for row in rows)
+    assert artifact("sweep-summary").data.startswith("| experiment | reg.weight | seed | mean transfer % |")
+    assert project.git("status", "--short") == "?? notes.txt\n"
+
+
+def test_a_bad_combination_is_refused_before_anything_runs(project):
+    before = count_of_runs()
+    said = project.run("infocl", "sweep", "-S", "reg.weight=0.5,-1", "--until", "transfer", code=2)
+    assert said == "infocl: -S reg.weight=-1: reg.weight is -1, but must be at least 0.0\n"
+    said = project.run("infocl", "sweep", "-S", "reg.wieght=1", code=2)
+    assert "did you mean reg.weight?" in said
+    assert project.run("infocl", "sweep", "-S", "reg.weight", code=2).count("\n") == 1
+    said = project.run("infocl", "sweep", "-S", "seed=1,2", "--until", "pretrain", code=2)
+    assert said == (
+        "infocl: a sweep cannot end with pretrain, its table needs more; use transfer, export, report\n"
+    )
+    assert count_of_runs() == before
+
+
+@pytest.mark.parametrize("command", [["retrain"], ["rollback"], ["sweep", "-S", "seed=1,2"]])
+def test_outside_the_project_each_command_says_so_in_one_line(project, tmp_path, monkeypatch, command):
+    monkeypatch.setattr(project, "folder", tmp_path)
+    said = project.run("infocl", *command, code=2)
+    assert said == (
+        f"infocl: infocl {command[0]} works in the project's root folder (no pipelines/ here); go there\n"
+    )

@@ -1,0 +1,319 @@
+"""Versions as git tags, the folder in service, and the way back: real git, DVC and GTO."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+
+import pytest
+
+from infocl.deploy.sums import check_sums
+from infocl.errors import UserError
+from pipelines import service
+from pipelines.changes import Plan
+from pipelines.commands import CommandError
+from pipelines.promotion import _kind_of_change
+from pipelines.registry import Registry, Version, assign, export_md5, read_registry, register
+from pipelines.rollback import roll_back
+from pipelines.standing import nothing_to_do, rules_in_force
+from tests.pipelines.exports import write_export
+from tests.pipelines.toy import Toy
+from tests.workspace import ROOT
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """A project with three committed encoders, none of them registered, and a remote that has them."""
+    folder = tmp_path_factory.mktemp("versions")
+    toy = Toy(folder / "a toy")
+    toy.dvc("remote", "add", "--default", "store", str(folder / "store"))
+    toy.commits = [toy.export(weights) for weights in (1.0, 2.0, 3.0)]
+    toy.dvc("push", "--quiet", "--all-commits")
+    return toy
+
+
+@pytest.fixture
+def toy(made, tmp_path, monkeypatch):
+    """A copy of it, the current folder."""
+    copy = Toy.__new__(Toy)
+    copy.folder = shutil.copytree(made.folder, tmp_path / "a toy", symlinks=True)
+    copy.commits = made.commits
+    monkeypatch.chdir(copy.folder)
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    return copy
+
+
+def nothing(_line):
+    """Not of interest."""
+
+
+def promoted(toy, index, name):
+    version = Version(name, toy.commits[index])
+    register(version.name, version.commit, "made")
+    assign(version, "put in service")
+    service.reconcile(nothing)
+    return version
+
+
+def weights_in_service():
+    return json.loads(service.CURRENT.joinpath("encoder.json").read_text())["weights_sha256"]
+
+
+def weights(value):
+    return f"{value:064.6f}".replace(".", "f")
+
+
+def production(toy):
+    """The version in service as GTO's own command sees it."""
+    row = next(line for line in toy.run("gto", "show").splitlines() if line.startswith("│ encoder"))
+    return row.split("│")[3].strip()
+
+
+def test_versions_are_counted_by_kind_of_change_from_the_highest():
+    assert Registry([], []).next_name("patch") == "v1.0.0"
+    old, new = Version("v1.9.3", "a"), Version("v1.10.0", "b")
+    registry = Registry([old, new], [new, old])
+    assert [registry.next_name(kind) for kind in ("major", "minor", "patch")] == [
+        "v2.0.0",
+        "v1.11.0",
+        "v1.10.1",
+    ]
+    assert registry.in_service == old
+    assert registry.find("1.10.0") == registry.find("v1.10.0") == new
+    assert registry.find("v3.0.0") is None
+
+
+@pytest.mark.parametrize(
+    ("change", "kind"),
+    [
+        ({}, "patch"),
+        ({"weights_sha256": "ab" * 32}, "minor"),
+        ({"dim": 8, "weights_sha256": "ab" * 32}, "major"),
+        ({"input": {"name": "pixels"}}, "major"),
+        ({"output": {"name": "vector"}}, "major"),
+        ({"normalized": True}, "major"),
+        ({"format": 3}, "major"),
+    ],
+)
+def test_the_kind_of_change_is_what_consumers_must_change(tmp_path, monkeypatch, change, kind):
+    monkeypatch.chdir(tmp_path)
+    write_export(service.SERVICE / "v1.0.0", digits=(400, 449))
+    new = write_export(tmp_path / "exports/encoder", digits=(400, 449)) / "encoder.json"
+    new.write_text(json.dumps(json.loads(new.read_text()) | change))
+    now = Version("v1.0.0", "a")
+    assert _kind_of_change(Registry([now], [now])) == kind
+
+
+def test_a_version_is_found_by_its_tags_whatever_the_clock_says(toy, monkeypatch):
+    """The clock is set back by years between the two; GTO's own commands go by dates."""
+    promoted(toy, 0, "v1.0.0")
+    monkeypatch.setenv("GIT_COMMITTER_DATE", "981173106 +0000")
+    promoted(toy, 1, "v1.1.0")
+    monkeypatch.delenv("GIT_COMMITTER_DATE")
+    assert read_registry().in_service == Version("v1.1.0", toy.commits[1])
+    assert production(toy) == "v1.1.0"
+    toy.dvc("artifacts", "get", ".", "encoder", "--stage", "production", "-o", "got")
+    got = json.loads((toy.folder / "got/encoder.json").read_text())["weights_sha256"]
+    assert got == weights_in_service() == weights(2.0)
+    newest = toy.git("tag", "--sort=-creatordate").split()
+    assert newest[0] == "encoder#production#2"
+    dates = dict(
+        line.split() for line in toy.git("tag", "--format=%(refname:short) %(creatordate:unix)").splitlines()
+    )
+    assert int(dates["encoder@v1.0.0"]) <= int(dates["encoder#production#1"]) < int(dates["encoder@v1.1.0"])
+
+
+def test_rollback_goes_to_the_version_before_to_a_named_one_and_twice_and_says_where_it_ends(toy):
+    for index, name in enumerate(("v1.0.0", "v1.1.0", "v1.2.0")):
+        promoted(toy, index, name)
+    said = []
+    assert roll_back(None, None, said.append, 0).name == "v1.1.0"
+    assert said[-1] == "v1.1.0 is in service instead of v1.2.0."
+    assert weights_in_service() == weights(2.0)
+    assert roll_back(None, None, nothing, 0).name == "v1.0.0"
+    with pytest.raises(UserError, match=r"no version older than v1\.0\.0 was in service; name one with --to"):
+        roll_back(None, None, nothing, 0)
+    assert roll_back("1.2.0", None, nothing, 0).name == "v1.2.0"
+    assert weights_in_service() == weights(3.0)
+    with pytest.raises(UserError, match=r"v1\.2\.0 is in service already"):
+        roll_back("v1.2.0", None, nothing, 0)
+    with pytest.raises(UserError, match=r"there is no version v9; name one of v1\.0\.0, v1\.1\.0, v1\.2\.0"):
+        roll_back("v9", None, nothing, 0)
+    assert production(toy) == "v1.2.0"
+    entries = list(service.journal())
+    assert [(entry["decision"], entry["version"]) for entry in entries] == [
+        ("rolled back", name) for name in ("v1.1.0", "v1.0.0", "v1.2.0")
+    ]
+    assert entries[0]["candidate"] == export_md5(toy.commits[1])
+
+
+def test_what_was_rolled_back_stays_out_until_it_is_named_or_forced(toy):
+    for index, name in enumerate(("v1.0.0", "v1.1.0", "v1.2.0")):
+        promoted(toy, index, name)
+    plan, rules = Plan([], {}), rules_in_force(None)
+    other = rules_in_force({"max_mean_drop": 0.5})
+    assert nothing_to_do(plan, rules, forced=False).said == "Nothing changed; v1.2.0 is in service."
+    roll_back(None, None, nothing, 0)
+    for thresholds in (rules, other):
+        said = nothing_to_do(plan, thresholds, forced=False).said
+        assert "v1.1.0 is in service; v1.2.0 was rolled back and stays out" in said
+    assert nothing_to_do(plan, rules, forced=True) is None
+    roll_back("v1.2.0", None, nothing, 0)
+    assert read_registry().withdrawn(export_md5()) is None
+
+
+def test_without_a_version_there_is_nothing_to_go_back_to(toy):
+    with pytest.raises(UserError, match="no version to go back to"):
+        roll_back(None, None, nothing, 0)
+    promoted(toy, 0, "v1.0.0")
+    with pytest.raises(UserError, match=r"no version older than v1\.0\.0"):
+        roll_back(None, None, nothing, 0)
+    assert weights_in_service() == weights(1.0)
+
+
+def test_a_rollback_is_pushed_with_its_tags_only(toy, tmp_path):
+    toy.run("git", "init", "--quiet", "--bare", str(tmp_path / "bare"))
+    toy.git("remote", "add", "upstream", str(tmp_path / "bare"))
+    promoted(toy, 0, "v1.0.0")
+    promoted(toy, 1, "v1.1.0")
+    roll_back(None, "upstream", nothing, 0)
+    pushed = {line.split("\t")[1] for line in toy.git("ls-remote", "upstream").splitlines()}
+    assert {"refs/heads/main", "refs/tags/encoder@v1.0.0", "refs/tags/encoder#production#3"} <= pushed
+    assert "refs/tags/encoder@v1.1.0" not in pushed
+
+
+def test_a_version_whose_files_are_gone_comes_from_the_dvc_remote_or_the_old_one_stays(toy, made):
+    promoted(toy, 0, "v1.0.0")
+    promoted(toy, 1, "v1.1.0")
+    shutil.rmtree(toy.folder / ".dvc/cache")
+    shutil.rmtree(service.SERVICE / "v1.0.0")
+    assert roll_back(None, None, nothing, 0).name == "v1.0.0"
+    assert weights_in_service() == weights(1.0)
+    shutil.rmtree(toy.folder / ".dvc/cache", ignore_errors=True)
+    shutil.rmtree(service.SERVICE / "v1.1.0", ignore_errors=True)
+    toy.dvc("remote", "modify", "store", "url", str(toy.folder.parent / "nowhere"))
+    before = toy.git("tag")
+    with pytest.raises(CommandError) as caught:
+        roll_back("v1.1.0", None, nothing, 0)
+    assert "\n" not in str(caught.value)
+    assert (toy.git("tag"), weights_in_service()) == (before, weights(1.0))
+    assert sorted(path.name for path in service.SERVICE.iterdir()) == ["current", "journal.jsonl", "v1.0.0"]
+
+
+def test_a_folder_with_a_file_missing_or_too_many_is_not_whole(tmp_path):
+    folder = write_export(tmp_path / "v1.0.0", digits=(400, 449))
+    assert service._whole(folder)
+    (folder / "extra").touch()
+    assert not service._whole(folder)
+    (folder / "extra").unlink()
+    (folder / "example.npz").unlink()
+    assert not service._whole(folder)
+
+
+@pytest.mark.parametrize(
+    "damage", ["changed", "missing", "more", "no folder", "no link", "a folder in its place"]
+)
+def test_what_was_damaged_in_service_is_put_right_and_what_is_whole_is_left_alone(toy, damage):
+    promoted(toy, 0, "v1.0.0")
+    folder = service.SERVICE / "v1.0.0"
+    stamp = folder.stat().st_mtime_ns
+    service.reconcile(nothing)
+    assert folder.stat().st_mtime_ns == stamp
+    if damage == "changed":
+        (folder / "encoder.onnx").write_bytes(b"x")
+    elif damage == "no folder":
+        shutil.rmtree(folder)
+    elif damage == "half done":
+        service.CURRENT.unlink()
+        for leftover in (".link.x1", ".v1.0.0.x2"):
+            (service.SERVICE / leftover / "encoder").mkdir(parents=True)
+    else:
+        service.CURRENT.unlink()
+        if damage == "a folder in its place":
+            shutil.copytree(folder, service.CURRENT)
+    service.reconcile(nothing)
+    assert service.CURRENT.readlink().name == "v1.0.0"
+    check_sums(service.CURRENT)
+    assert sorted(path.name for path in service.SERVICE.iterdir()) == ["current", "v1.0.0"]
+
+
+def test_only_the_version_in_service_and_the_one_before_are_kept_as_folders(toy):
+    for index, name in enumerate(("v1.0.0", "v1.1.0", "v1.2.0")):
+        promoted(toy, index, name)
+    assert sorted(path.name for path in service.SERVICE.glob("v*")) == ["v1.1.0", "v1.2.0"]
+    roll_back("v1.0.0", None, nothing, 0)
+    assert sorted(path.name for path in service.SERVICE.glob("v*")) == ["v1.0.0", "v1.2.0"]
+
+
+READER = """
+import os, sys
+print("reading", flush=True)
+looks = missing = 0
+while os.path.exists(sys.argv[1]):
+    try:
+        link = os.readlink("exports/service/current")
+        with open("exports/service/current/encoder.json") as stream:
+            stream.read()
+        looks += 1
+    except OSError:
+        missing += 1
+print(looks, missing, flush=True)
+"""
+
+
+def test_a_reader_never_finds_the_encoder_missing_while_it_is_switched(toy):
+    promoted(toy, 0, "v1.0.0")
+    promoted(toy, 1, "v1.1.0")
+    (toy.folder / "go").touch()
+    reader = subprocess.Popen([sys.executable, "-c", READER, "go"], stdout=subprocess.PIPE, text=True)
+    reader.stdout.readline()
+    for index in range(20):
+        one, other = (Version("v1.0.0", toy.commits[0]), Version("v1.1.0", toy.commits[1]))
+        served = [one, other] if index % 2 else [other, one]
+        service.reconcile(nothing, Registry([one, other], [*served, *served]))
+    (toy.folder / "go").unlink()
+    looks, missing = map(int, reader.communicate()[0].split())
+    assert looks > 20
+    assert missing == 0
+
+
+def test_the_journal_passes_over_a_torn_line_and_goes_on_after_it(toy):
+    service.record("promoted", "aa", {"x": 1}, version="v1.0.0")
+    with service.JOURNAL.open("a") as stream:
+        stream.write('{"at": "2026-01-01", "decision": "refu')
+    service.record("refused", "bb", {"x": 1}, reason="worse")
+    assert [entry["candidate"] for entry in service.journal()] == ["aa", "bb"]
+    assert service.decided("bb", {"x": 1})["reason"] == "worse"
+    assert service.decided("bb", {"x": 2}) is None
+    assert service.decided("aa", {"x": 1})["decision"] == "promoted"
+    with service.JOURNAL.open("ab") as stream:
+        stream.write(b"\xff\xfe\n[1]\n")
+    assert len(list(service.journal())) == 2
+
+
+def test_tags_can_be_made_on_a_machine_without_a_git_identity(toy, monkeypatch, tmp_path):
+    toy.git("config", "--unset", "user.name")
+    toy.git("config", "--unset", "user.email")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("GIT_CONFIG_NOSYSTEM", "1")
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    before = dict(os.environ)
+    promoted(toy, 0, "v1.0.0")
+    assert os.environ == before
+    assert toy.git("tag", "--format=%(taggeremail)").split() == ["<infocl@localhost>"] * 2
+
+
+def test_tags_of_other_artifacts_and_stages_and_removed_versions_do_not_count(toy):
+    promoted(toy, 0, "v1.0.0")
+    promoted(toy, 1, "v1.1.0")
+    toy.git("tag", "encoder#staging#1", toy.commits[2])
+    toy.git("tag", "decoder@v7.0.0", toy.commits[2])
+    toy.git("tag", "encoder-nonsense", toy.commits[2])
+    assert read_registry().in_service.name == "v1.1.0"
+    toy.run("gto", "deprecate", "encoder", "v1.1.0")
+    registry = read_registry()
+    assert [version.name for version in registry.versions] == ["v1.0.0"]
+    assert registry.in_service.name == "v1.0.0"

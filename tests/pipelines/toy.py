@@ -1,0 +1,75 @@
+"""A DVC project of one stage, an exported encoder, without anything to train: for versions and branches."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from pathlib import Path
+
+from tests.pipelines.exports import write_export
+from tests.project import environment
+from tests.workspace import ROOT
+
+DVC_YAML = """\
+stages:
+  export:
+    cmd: rm -rf exports/encoder && cp -r source exports/encoder
+    deps: [source]
+    outs:
+      - exports/encoder:
+          persist: true
+artifacts:
+  encoder:
+    path: exports/encoder
+    type: model
+"""
+
+
+class Toy:
+    """A git repository with DVC in a folder with a space in its name."""
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+        folder.mkdir()
+        (folder / "exports").mkdir()
+        (folder / "dvc.yaml").write_text(DVC_YAML)
+        (folder / ".gitignore").write_text("/exports/\n")
+        shutil.copy2(ROOT / "params.yaml", folder / "params.yaml")
+        self.git("init", "--quiet", "--initial-branch", "main")
+        self.git("config", "user.name", "A Tester")
+        self.git("config", "user.email", "tester@example.org")
+        self.dvc("init", "--quiet")
+        self.dvc("config", "core.analytics", "false")
+
+    def run(self, *command, code=0):
+        """Run a command to its end; its output, standard error included."""
+        done = subprocess.run(
+            command,
+            cwd=self.folder,
+            env=environment() | {"PYTHONPATH": str(ROOT)},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        said = done.stdout + done.stderr
+        assert done.returncode == code, f"{command} ended with {done.returncode}, not {code}:\n{said}"
+        assert "Traceback" not in said, said
+        return said
+
+    def git(self, *arguments, code=0):
+        return self.run("git", *arguments, code=code)
+
+    def dvc(self, *arguments, code=0):
+        return self.run("dvc", *arguments, code=code)
+
+    def commit(self, message):
+        self.git("add", "-A")
+        self.git("commit", "--quiet", "-m", message)
+        return self.git("rev-parse", "HEAD").strip()
+
+    def export(self, weights):
+        """Reproduce with another encoder and commit; the commit."""
+        shutil.rmtree(self.folder / "source", ignore_errors=True)
+        write_export(self.folder / "source", weights=weights, digits=(400, 449))
+        self.dvc("repro", "--quiet")
+        return self.commit(f"encoder of weights {weights}")
