@@ -93,7 +93,7 @@ def test_a_full_disk_stops_a_stage_and_a_promotion_in_one_line_and_loses_nothing
         with full(small, real, 60_000):
             assert "infocl: the disk is full" in small.retrain(code=2).splitlines()[-1]
         assert small.in_service() == "v1.0.1"
-        assert "v1.0.1 is in service" in small.retrain()
+        assert "v1.0.1 stays in service" in small.retrain()
         small.offer("encoder@v1.0.0")
         with full(small, real, 500_000):
             said = small.retrain(code=2)
