@@ -11,7 +11,7 @@ from prefect import get_run_logger, task
 
 from infocl.errors import UserError
 from pipelines.commands import stream
-from pipelines.repository import bring_in
+from pipelines.repository import bring_in, git
 from pipelines.reproduce import helps
 
 
@@ -32,8 +32,9 @@ def update(track: str | None) -> None:
 
 
 def data_files() -> list[str]:
-    """The `.dvc` files of this project, below `data`."""
-    return sorted(path.as_posix() for path in Path("data").rglob("*.dvc") if path.is_file())
+    """The `.dvc` files of this project: those in git, and those that may be added to it."""
+    listed = git("ls-files", "-co", "--exclude-standard", "-z", "--", "*.dvc").split("\0")
+    return sorted({name for name in listed if name and Path(name).is_file()})
 
 
 def outdated_imports() -> list[str]:
