@@ -90,9 +90,20 @@ class Deployment:
                 raise TimeoutError("\n".join(program.said()[-3000:] for program in self.logs))
             time.sleep(0.5)
 
+    def left_alone(self) -> list[dict[str, Any]]:
+        """Wait until a watch says that there is nothing to do; the runs that were started nevertheless."""
+        said = "no stage has anything to do"
+        faults.until(lambda: said in self._all_lines()[self.logged :], self._all_lines)
+        runs = self.runs()
+        self.past |= {run["id"] for run in runs}
+        return runs
+
+    def _all_lines(self) -> str:
+        return "".join(program.said() for program in self.logs)
+
     def new_lines(self) -> str:
         """What those that serve said since this was asked last."""
-        text = "".join(program.said() for program in self.logs)
+        text = self._all_lines()
         new, self.logged = text[self.logged :], len(text)
         return new
 
