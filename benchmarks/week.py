@@ -36,12 +36,15 @@ def play(week: Week) -> None:
     def append(text: str) -> None:
         params.write_text(params.read_text() + text)
 
+    def floor(least: float) -> None:
+        set_to("gate.floors", {"digits": least})
+
     def mend() -> None:
         here.project.git("checkout", "--", "params.yaml")
 
     week.play("export.parity_images 8", lambda: set_to("export.parity_images", 8), "Promoted")
     week.play("a comment in params.yaml", lambda: append("# a remark\n"), NOTHING)
-    week.play("gate.floors {digits: 0.65}", lambda: set_to("gate.floors", {"digits": 0.65}), SAME)
+    week.play("gate.floors {digits: 0.65}", lambda: floor(0.65), SAME)
     week.play("params.yaml broken (YAML)", lambda: append("oops: [1\n"), "Failed", fault="broken params.yaml")
     week.play(
         "params.yaml mended, an unknown key",
@@ -69,8 +72,8 @@ def play(week: Week) -> None:
     week.play("taken back with git and DVC", lambda: here.offer("HEAD~1"), NOTHING)
     folder = here.folder / "data/raw"
     week.play(
-        "data.name folder, 144 images and a corrupt one",
-        lambda: (add_images(folder, 0, 144), broken(folder), set_to("data.name", "folder")),
+        "data.name folder, 144 images and a corrupt one, a lower floor",
+        lambda: (add_images(folder, 0, 144), broken(folder), floor(0.4), set_to("data.name", "folder")),
         "Failed",
         fault="corrupt image",
     )
@@ -108,6 +111,7 @@ def play(week: Week) -> None:
         "Promoted",
         fault=f"clock set back by 400 days{'' if clock else ' (NOT DONE: no libfaketime)'}, two runs at once",
         watched=False,
+        least=0,
     )
     week.play(
         "export.parity_images 14",
