@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import socket
 import subprocess
 import time
@@ -14,7 +15,9 @@ from threading import Thread
 import pytest
 
 from tests.pipelines.quick import QuickProject
+from tests.pipelines.toy import Toy
 from tests.project import environment
+from tests.workspace import ROOT
 
 
 @pytest.fixture(scope="module")
@@ -81,3 +84,25 @@ def listener():
     Thread(target=httpd.serve_forever, daemon=True).start()
     yield f"http://127.0.0.1:{httpd.server_address[1]}", heard
     httpd.shutdown()
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """A project with three committed encoders, none of them registered, and a remote that has them."""
+    folder = tmp_path_factory.mktemp("versions")
+    toy = Toy(folder / "a toy")
+    toy.dvc("remote", "add", "--default", "store", str(folder / "store"))
+    toy.commits = [toy.export(weights) for weights in (1.0, 2.0, 3.0)]
+    toy.dvc("push", "--quiet", "--all-commits")
+    return toy
+
+
+@pytest.fixture
+def toy(made, tmp_path, monkeypatch):
+    """A copy of it, the current folder."""
+    copy = Toy.__new__(Toy)
+    copy.folder = shutil.copytree(made.folder, tmp_path / "a toy", symlinks=True)
+    copy.commits = made.commits
+    monkeypatch.chdir(copy.folder)
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    return copy

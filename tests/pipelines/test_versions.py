@@ -1,75 +1,23 @@
-"""Versions as git tags, the folder in service, and the way back: real git, DVC and GTO."""
+"""Versions as git tags, and the way back: real git, DVC and GTO."""
 
 from __future__ import annotations
 
 import json
 import os
 import shutil
-import subprocess
-import sys
 
 import pytest
 
-from infocl.deploy.sums import check_sums
 from infocl.errors import UserError
 from pipelines import service
 from pipelines.changes import Plan
 from pipelines.commands import CommandError
 from pipelines.promotion import _kind_of_change
-from pipelines.registry import Registry, Version, assign, export_md5, read_registry, register
+from pipelines.registry import Registry, Version, export_md5, read_registry
 from pipelines.rollback import roll_back
 from pipelines.standing import nothing_to_do, rules_in_force
 from tests.pipelines.exports import write_export
-from tests.pipelines.toy import Toy
-from tests.workspace import ROOT
-
-
-@pytest.fixture(scope="module")
-def made(tmp_path_factory):
-    """A project with three committed encoders, none of them registered, and a remote that has them."""
-    folder = tmp_path_factory.mktemp("versions")
-    toy = Toy(folder / "a toy")
-    toy.dvc("remote", "add", "--default", "store", str(folder / "store"))
-    toy.commits = [toy.export(weights) for weights in (1.0, 2.0, 3.0)]
-    toy.dvc("push", "--quiet", "--all-commits")
-    return toy
-
-
-@pytest.fixture
-def toy(made, tmp_path, monkeypatch):
-    """A copy of it, the current folder."""
-    copy = Toy.__new__(Toy)
-    copy.folder = shutil.copytree(made.folder, tmp_path / "a toy", symlinks=True)
-    copy.commits = made.commits
-    monkeypatch.chdir(copy.folder)
-    monkeypatch.setenv("PYTHONPATH", str(ROOT))
-    return copy
-
-
-def nothing(_line):
-    """Not of interest."""
-
-
-def promoted(toy, index, name):
-    version = Version(name, toy.commits[index])
-    register(version.name, version.commit, "made")
-    assign(version, "put in service")
-    service.reconcile(nothing)
-    return version
-
-
-def weights_in_service():
-    return json.loads(service.CURRENT.joinpath("encoder.json").read_text())["weights_sha256"]
-
-
-def weights(value):
-    return f"{value:064.6f}".replace(".", "f")
-
-
-def production(toy):
-    """The version in service as GTO's own command sees it."""
-    row = next(line for line in toy.run("gto", "show").splitlines() if line.startswith("│ encoder"))
-    return row.split("│")[3].strip()
+from tests.pipelines.toy import nothing, production, promoted, weights, weights_in_service
 
 
 def test_versions_are_counted_by_kind_of_change_from_the_highest():
@@ -201,97 +149,6 @@ def test_a_version_whose_files_are_gone_comes_from_the_dvc_remote_or_the_old_one
     assert "\n" not in str(caught.value)
     assert (toy.git("tag"), weights_in_service()) == (before, weights(1.0))
     assert sorted(path.name for path in service.SERVICE.iterdir()) == ["current", "journal.jsonl", "v1.0.0"]
-
-
-def test_a_folder_with_a_file_missing_or_too_many_is_not_whole(tmp_path):
-    folder = write_export(tmp_path / "v1.0.0", digits=(400, 449))
-    assert service._whole(folder)
-    (folder / "extra").touch()
-    assert not service._whole(folder)
-    (folder / "extra").unlink()
-    (folder / "example.npz").unlink()
-    assert not service._whole(folder)
-
-
-@pytest.mark.parametrize(
-    "damage", ["changed", "missing", "more", "no folder", "no link", "a folder in its place"]
-)
-def test_what_was_damaged_in_service_is_put_right_and_what_is_whole_is_left_alone(toy, damage):
-    promoted(toy, 0, "v1.0.0")
-    folder = service.SERVICE / "v1.0.0"
-    stamp = folder.stat().st_mtime_ns
-    service.reconcile(nothing)
-    assert folder.stat().st_mtime_ns == stamp
-    if damage == "changed":
-        (folder / "encoder.onnx").write_bytes(b"x")
-    elif damage == "no folder":
-        shutil.rmtree(folder)
-    elif damage == "half done":
-        service.CURRENT.unlink()
-        for leftover in (".link.x1", ".v1.0.0.x2"):
-            (service.SERVICE / leftover / "encoder").mkdir(parents=True)
-    else:
-        service.CURRENT.unlink()
-        if damage == "a folder in its place":
-            shutil.copytree(folder, service.CURRENT)
-    service.reconcile(nothing)
-    assert service.CURRENT.readlink().name == "v1.0.0"
-    check_sums(service.CURRENT)
-    assert sorted(path.name for path in service.SERVICE.iterdir()) == ["current", "v1.0.0"]
-
-
-def test_only_the_version_in_service_and_the_one_before_are_kept_as_folders(toy):
-    for index, name in enumerate(("v1.0.0", "v1.1.0", "v1.2.0")):
-        promoted(toy, index, name)
-    assert sorted(path.name for path in service.SERVICE.glob("v*")) == ["v1.1.0", "v1.2.0"]
-    roll_back("v1.0.0", None, nothing, 0)
-    assert sorted(path.name for path in service.SERVICE.glob("v*")) == ["v1.0.0", "v1.2.0"]
-
-
-READER = """
-import os, sys
-print("reading", flush=True)
-looks = missing = 0
-while os.path.exists(sys.argv[1]):
-    try:
-        link = os.readlink("exports/service/current")
-        with open("exports/service/current/encoder.json") as stream:
-            stream.read()
-        looks += 1
-    except OSError:
-        missing += 1
-print(looks, missing, flush=True)
-"""
-
-
-def test_a_reader_never_finds_the_encoder_missing_while_it_is_switched(toy):
-    promoted(toy, 0, "v1.0.0")
-    promoted(toy, 1, "v1.1.0")
-    (toy.folder / "go").touch()
-    reader = subprocess.Popen([sys.executable, "-c", READER, "go"], stdout=subprocess.PIPE, text=True)
-    reader.stdout.readline()
-    for index in range(20):
-        one, other = (Version("v1.0.0", toy.commits[0]), Version("v1.1.0", toy.commits[1]))
-        served = [one, other] if index % 2 else [other, one]
-        service.reconcile(nothing, Registry([one, other], [*served, *served]))
-    (toy.folder / "go").unlink()
-    looks, missing = map(int, reader.communicate()[0].split())
-    assert looks > 20
-    assert missing == 0
-
-
-def test_the_journal_passes_over_a_torn_line_and_goes_on_after_it(toy):
-    service.record("promoted", "aa", {"x": 1}, version="v1.0.0")
-    with service.JOURNAL.open("a") as stream:
-        stream.write('{"at": "2026-01-01", "decision": "refu')
-    service.record("refused", "bb", {"x": 1}, reason="worse")
-    assert [entry["candidate"] for entry in service.journal()] == ["aa", "bb"]
-    assert service.decided("bb", {"x": 1})["reason"] == "worse"
-    assert service.decided("bb", {"x": 2}) is None
-    assert service.decided("aa", {"x": 1})["decision"] == "promoted"
-    with service.JOURNAL.open("ab") as stream:
-        stream.write(b"\xff\xfe\n[1]\n")
-    assert len(list(service.journal())) == 2
 
 
 def test_tags_can_be_made_on_a_machine_without_a_git_identity(toy, monkeypatch, tmp_path):

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
 from pathlib import Path
 
+from pipelines import service
+from pipelines.registry import Version, assign, register
 from tests.pipelines.exports import write_export
 from tests.project import environment
 from tests.workspace import ROOT
@@ -73,3 +76,29 @@ class Toy:
         write_export(self.folder / "source", weights=weights, digits=(400, 449))
         self.dvc("repro", "--quiet")
         return self.commit(f"encoder of weights {weights}")
+
+
+def nothing(_line):
+    """Not of interest."""
+
+
+def promoted(toy, index, name):
+    version = Version(name, toy.commits[index])
+    register(version.name, version.commit, "made")
+    assign(version, "put in service")
+    service.reconcile(nothing)
+    return version
+
+
+def weights_in_service():
+    return json.loads(service.CURRENT.joinpath("encoder.json").read_text())["weights_sha256"]
+
+
+def weights(value):
+    return f"{value:064.6f}".replace(".", "f")
+
+
+def production(toy):
+    """The version in service as GTO's own command sees it."""
+    row = next(line for line in toy.run("gto", "show").splitlines() if line.startswith("│ encoder"))
+    return row.split("│")[3].strip()
