@@ -107,7 +107,7 @@ def test_kill_nine_in_pretraining_and_a_restart_of_the_machine_end_with_the_same
     faults.until(lambda: served.mark() is None, lambda: log(served))
     assert served.promotions() == ["v1.0.0"] * served.promotions().count("v1.0.0") + ["v1.1.0"]
     assert served.in_service() == "v1.1.0"
-    assert "pretrain" not in served.servers[0].said(), "what was finished is not done again"
+    assert "Task run 'pretrain'" not in served.servers[0].said(), "what was finished is not done again"
     resumed = served.weights()
     for server in served.servers:
         server.kill()
