@@ -230,7 +230,7 @@ def main() -> None:
         deployment = Deployment(folder)
         try:
             deployment.serve()
-            deployment.left_alone()
+            deployment.settled(1)  # the first look at a tracked branch is a run
             play(Week(deployment, write))
         finally:
             deployment.kill_servers()
