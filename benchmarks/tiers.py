@@ -147,6 +147,7 @@ def alternative(what: str, steps: Steps) -> Row:
         dataset,
         batch_sampler=batches,
         num_workers=WORKERS,
+        multiprocessing_context="fork",  # the map is shared; a spawned worker would be sent a copy of it
         pin_memory=device().type == "cuda",
         prefetch_factor=4,
     )
