@@ -51,8 +51,8 @@ class Deployment:
         self._listen()
         self.servers: list[faults.Program] = []
         self.past: set[str] = set()  # runs of the rows before
-        self.logged = 0
         self.logs: list[faults.Program] = []
+        self.read: list[int] = []  # characters of each log
 
     def serve(self) -> None:
         """Start one more `pipelines.serve`."""
@@ -90,11 +90,22 @@ class Deployment:
                 raise TimeoutError("\n".join(program.said()[-3000:] for program in self.logs))
             time.sleep(0.5)
 
+    def left_alone(self) -> list[dict[str, Any]]:
+        """Wait until a watch says that there is nothing to do; the runs that were started nevertheless."""
+        faults.until(lambda: "no stage has anything to do" in self._unread(), self._unread)
+        runs = self.runs()
+        self.past |= {run["id"] for run in runs}
+        return runs
+
     def new_lines(self) -> str:
         """What those that serve said since this was asked last."""
-        text = "".join(program.said() for program in self.logs)
-        new, self.logged = text[self.logged :], len(text)
+        new = self._unread()
+        self.read = [len(program.said()) for program in self.logs]
         return new
+
+    def _unread(self) -> str:
+        read = [*self.read, *[0] * (len(self.logs) - len(self.read))]
+        return "".join(program.said()[start:] for program, start in zip(self.logs, read, strict=True))
 
     def colleague(self, key: str, value: str) -> None:
         """Another clone commits a change of params.yaml and pushes it."""

@@ -20,6 +20,7 @@ from pipelines.repository import NOBODY, git
 NAME = "encoder"  # of the artifact in dvc.yaml
 STAGE = "production"  # GTO's name for "in service"
 FIRST = (1, 0, 0)
+ROLLED_BACK = "Rolled back from "  # how the tag of a rollback begins; the version that it took out follows
 
 
 @dataclass(frozen=True)
@@ -45,11 +46,13 @@ class Version:
 class Registry:
     """All versions, oldest first, and those that were put in service, in that order.
 
-    The order of the latter is that of GTO's counters, not of clocks.
+    The order of the latter is that of GTO's counters, not of clocks. `rolled_back` names those that a
+    rollback took out of service and that were not put there again.
     """
 
     versions: list[Version]
     served: list[Version]
+    rolled_back: frozenset[str] = frozenset()
 
     @property
     def in_service(self) -> Version | None:
@@ -68,10 +71,8 @@ class Registry:
 
     def withdrawn(self, export: str) -> Version | None:
         """The version of an export that was in service until a rollback put an older one there."""
-        version, now = self.made_by(export), self.in_service
-        if version is None or now is None or version not in self.served:
-            return None
-        return version if version.number > now.number else None
+        version = self.made_by(export)
+        return version if version is not None and version.name in self.rolled_back else None
 
     def before(self) -> Version | None:
         """The newest version older than the one in service that was in service once."""
@@ -95,11 +96,13 @@ class Registry:
 
 def read_registry() -> Registry:
     """Read the tags of this clone."""
-    listed = git("tag", "--list", f"{NAME}[@#]*", "--format=%(refname:short) %(*objectname) %(objectname)")
+    fields = "%(refname:short)%09%(*objectname)%09%(objectname)%09%(contents:subject)"
+    listed = git("tag", "--list", f"{NAME}[@#]*", f"--format={fields}")
     versions: dict[str, Version] = {}
-    removed, assigned = set(), list[tuple[int, str]]()
+    removed, assigned = set(), list[tuple[int, str, str]]()
     for line in listed.splitlines():
-        tag, commit = line.split()[:2]
+        tag, target, own, message = line.split("\t", 3)
+        commit = target or own  # a tag without a message is the commit itself
         said = parse_name(tag, raise_on_fail=False)
         if not said:
             continue
@@ -109,11 +112,18 @@ def read_registry() -> Registry:
         elif action == "deregister":
             removed.add(said["version"])
         elif action == "assign" and said["stage"] == STAGE:
-            assigned.append((int(said["counter"]), commit))
+            assigned.append((int(said["counter"]), commit, message))
     for commit in [commit for commit, version in versions.items() if version.name in removed]:
         del versions[commit]
-    served = [versions[commit] for _, commit in sorted(assigned) if commit in versions]
-    return Registry(sorted(versions.values(), key=lambda version: version.number), served)
+    served, rolled_back = list[Version](), set[str]()
+    for _, commit, message in sorted(assigned):
+        if message.startswith(ROLLED_BACK):
+            rolled_back.add(message.removeprefix(ROLLED_BACK))
+        if commit in versions:
+            served.append(versions[commit])
+            rolled_back.discard(versions[commit].name)
+    in_order = sorted(versions.values(), key=lambda version: version.number)
+    return Registry(in_order, served, frozenset(rolled_back))
 
 
 def export_md5(revision: str | None = None) -> str | None:

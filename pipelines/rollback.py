@@ -10,7 +10,7 @@ from infocl.errors import UserError
 from infocl.workspace_lock import workspace
 from pipelines import service
 from pipelines.logs import plain_failures
-from pipelines.registry import Registry, Version, assign, export_md5, read_registry
+from pipelines.registry import ROLLED_BACK, Registry, Version, assign, export_md5, read_registry
 from pipelines.repository import publish, require_repository
 
 
@@ -48,7 +48,7 @@ def roll_back(
         version = _wanted(registry, to)
         now = registry.in_service
         service.place(version, say)
-        tag = assign(version, f"Rolled back from {now.name if now else 'none'}")
+        tag = assign(version, f"{ROLLED_BACK}{now.name if now else 'none'}")
         service.reconcile(say)
         service.record("rolled back", export_md5(version.commit) or "", {}, version=version.name)
         if git_remote is not None:

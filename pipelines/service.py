@@ -115,13 +115,18 @@ def journal() -> Iterator[dict[str, Any]]:
 
 
 def decided(candidate: str, rules: Mapping[str, Any]) -> dict[str, Any] | None:
-    """The last decision on this candidate by these rules."""
-    found = [
-        entry
-        for entry in journal()
-        if entry.get("candidate") == candidate and entry.get("rules") == digest(rules)
-    ]
-    return found[-1] if found else None
+    """The last decision on this candidate by these rules, as long as it stands.
+
+    A promotion ends with the next one of another candidate: who brings back the params and results of before
+    wants their encoder back. A rollback does not end it: what was taken out of service stays out.
+    """
+    found = None
+    for entry in journal():
+        if entry.get("candidate") == candidate:
+            found = entry if entry.get("rules") == digest(rules) else found
+        elif found and found.get("decision") == entry.get("decision") == "promoted":
+            found = None
+    return found
 
 
 def digest(rules: Mapping[str, Any]) -> str:

@@ -161,8 +161,8 @@ class Serviced:
         assert "Traceback" not in said, said
         return said
 
-    def retrain(self, code=0, **variables):
-        return self.run(sys.executable, "-c", IMPATIENT, code=code, **variables)
+    def retrain(self, code=0, *options):
+        return self.run(sys.executable, "-c", IMPATIENT, *options, code=code)
 
     def start_retrain(self, url):
         return self.start("infocl", "retrain", PREFECT_API_URL=url)

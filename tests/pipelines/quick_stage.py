@@ -51,7 +51,9 @@ def work(stage, params):
     if stage == "export":
         exported = OUTSIDE / "encoders" / f"{params.reg.weight:g}"
         shutil.rmtree("exports/encoder", ignore_errors=True)
-        shutil.copytree(exported, "exports/encoder")
+        Path("exports/encoder").mkdir(parents=True)
+        for file in exported.iterdir():  # not copytree, which hides a full disk in an error of its own
+            shutil.copyfile(file, f"exports/encoder/{file.name}")
     if stage == "report":
         write_text(Path("report/index.html"), f"<p>weight {params.reg.weight:g}</p>")
     return {"digest": hashlib.sha256(repr(made).encode()).hexdigest()}

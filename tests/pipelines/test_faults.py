@@ -1,14 +1,21 @@
-"""Faults of a run started by hand: each befalls a real project, and the run after it ends well."""
+"""Faults of a run started by hand: each befalls it for real, and the run after it ends well.
+
+What trains is stood in for, because none of these faults concerns training.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 from contextlib import contextmanager
 
+import numpy as np
 import pytest
 
 from tests.pipelines import faults
+from tests.pipelines.exports import write_export
+from tests.pipelines.quick import QuickProject
 
 
 @pytest.fixture(scope="module")
@@ -22,19 +29,32 @@ def prefect(tmp_path_factory):
 @pytest.fixture(scope="module")
 def project(tmp_path_factory, prefect):
     """v1.0.0 is in service; the branch `other` holds results that were never judged."""
-    made = faults.copied(
-        faults.shared(tmp_path_factory), tmp_path_factory.mktemp("hand") / "project", prefect
-    )
-    made.project.change("export.parity_images", 8)
+    outside = tmp_path_factory.mktemp("hand")
+    quick = QuickProject(outside / "project")
+    write_export(outside / "encoders/2", weights=2.0, digits=(415, 449))
+    for encoder in (outside / "encoders").iterdir():
+        make_large(encoder, 3_000_000 if encoder.name == "2" else 1_000_000)
+    made = faults.Serviced(quick.folder, prefect)
+    made.run("dvc", "remote", "add", "--default", "store", str(outside / "remote"))
+    quick.commit("a DVC remote")
+    made.retrain()
+    quick.change("reg.weight", 0.5)
     made.run("dvc", "repro", "--quiet")
-    made.project.commit("other results")
-    made.project.git("branch", "other")
+    quick.commit("other results")
+    quick.git("branch", "other")
     yield made
     made.forget()
 
 
+def make_large(encoder, size):
+    """A card of so many bytes, so that a disk may be full for it and not for all else."""
+    card = encoder / "README.md"
+    card.write_bytes(np.random.default_rng(size).bytes(size))
+    with (encoder / "SHA256SUMS").open("a") as sums:
+        sums.write(f"{hashlib.sha256(card.read_bytes()).hexdigest()}  {card.name}\n")
+
+
 def test_an_unreachable_remote_is_tried_again_and_the_next_run_promotes_without_training(project):
-    before = project.weights()
     url = f"http://127.0.0.1:{faults.free_port()}/store"
     project.run("dvc", "remote", "modify", "--local", "store", "url", url)
     said = project.retrain(code=1)
@@ -44,10 +64,23 @@ def test_an_unreachable_remote_is_tried_again_and_the_next_run_promotes_without_
     assert project.in_service() == "v1.0.0"
     project.run("dvc", "remote", "modify", "--local", "store", "--unset", "url")
     said = project.retrain()
-    assert "v1.0.1 is in service in place of v1.0.0" in said
+    assert "v1.1.0 is in service in place of v1.0.0" in said
     assert "Running stage" not in said
-    assert project.weights() == before
-    assert project.in_service() == "v1.0.1"
+    assert project.in_service() == "v1.1.0"
+
+
+def test_tags_that_the_git_remote_did_not_take_are_pushed_by_the_next_run(project, tmp_path):
+    origin = tmp_path / "origin.git"
+    project.project.git("remote", "add", "origin", str(origin))
+    said = project.retrain(1, "--git-remote", "origin").splitlines()[-1]
+    assert said.startswith("infocl: ")
+    assert "origin.git" in said
+    assert project.in_service() == "v1.1.0"
+    project.run("git", "init", "--quiet", "--bare", str(origin))
+    assert "Nothing changed; v1.1.0 is in service." in project.retrain(0, "--git-remote", "origin")
+    listed = project.run("git", "ls-remote", "--tags", "origin")
+    assert "refs/tags/encoder@v1.1.0" in listed
+    assert "refs/tags/encoder#production#2" in listed
 
 
 def test_without_its_server_a_run_says_so_and_two_at_once_make_one_promotion(project):
@@ -61,7 +94,7 @@ def test_without_its_server_a_run_says_so_and_two_at_once_make_one_promotion(pro
     said = [one.said() for one in both]
     for text in said:
         assert f"the Prefect server {dead} does not answer; this run is recorded on this machine only" in text
-    assert sorted("v1.0.0 is in service in place of v1.0.1" in text for text in said) == [False, True], said
+    assert sorted("v1.0.0 is in service in place of v1.1.0" in text for text in said) == [False, True], said
     assert sorted("Nothing changed; v1.0.0 is in service" in text for text in said) == [False, True], said
     assert project.promotions() == [*before, "v1.0.0"]
     assert project.in_service() == "v1.0.0"
@@ -76,10 +109,11 @@ def test_a_clock_set_back_leaves_the_new_version_in_service_for_all_who_ask(proj
             GIT_COMMITTER_DATE="2036-01-01T00:00:00Z",
         )
     project.offer("other")
-    assert "v1.0.1 is in service in place of v1.0.0" in project.retrain()
-    assert project.in_service() == "v1.0.1"
+    assert "v1.1.0 is in service in place of v1.0.0" in project.retrain()
+    assert project.in_service() == "v1.1.0"
     shown = project.run("gto", "show", "encoder", "--json")
-    assert "v1.0.1" in json.dumps(json.loads(shown[shown.index("[") :])[-1]), shown
+    rows = json.loads(shown[shown.index("[") :])
+    assert [row["version"] for row in rows if row["stages"]] == ["v1.1.0"], shown
     project.run("dvc", "artifacts", "get", ".", "encoder", "--stage", "production", "-o", "had")
     assert files(project.folder / "had") == files(project.folder / "exports/service/current")
     shutil.rmtree(project.folder / "had")
@@ -88,21 +122,20 @@ def test_a_clock_set_back_leaves_the_new_version_in_service_for_all_who_ask(proj
 def test_a_full_disk_stops_a_stage_and_a_promotion_in_one_line_and_loses_nothing(project, tmp_path):
     with faults.small_disk(tmp_path / "disk", megabytes=400) as real:
         small = faults.copied(project.folder, tmp_path / "disk/project", project.prefect)
-        before = small.weights()
-        small.project.change("train.checkpoint_minutes", 6.0)
-        with full(small, real, 60_000):
+        small.project.change("reg.weight", 2.0)
+        with full(small, real, 300_000):
             assert "infocl: the disk is full" in small.retrain(code=2).splitlines()[-1]
-        assert small.in_service() == "v1.0.1"
-        assert "v1.0.1 is in service" in small.retrain()
+        assert small.in_service() == "v1.1.0"
+        assert "v1.2.0 is in service in place of v1.1.0" in small.retrain()
         small.offer("encoder@v1.0.0")
-        with full(small, real, 500_000):
+        shutil.rmtree(small.folder / "exports/service/v1.0.0", ignore_errors=True)
+        with full(small, real, 300_000):
             said = small.retrain(code=2)
             assert "Running stage" not in said
             assert "disk is full" in said.splitlines()[-1] or "No space left" in said.splitlines()[-1], said
-        assert small.in_service() == "v1.0.1"
-        assert "v1.0.0 is in service in place of v1.0.1" in small.retrain()
+        assert small.in_service() == "v1.2.0"
+        assert "v1.0.0 is in service in place of v1.2.0" in small.retrain()
         assert small.in_service() == "v1.0.0"
-        assert small.weights() == before
         small.forget()
 
 

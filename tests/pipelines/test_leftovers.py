@@ -105,15 +105,6 @@ def test_a_lock_of_dvc_that_was_cut_off_goes(clone):
     assert not (clone / ".dvc/tmp/rwlock").exists()
 
 
-def test_half_made_copies_go_and_the_one_in_service_stays(clone):
-    service = clone / "exports/service"
-    for name in ("v1.0.0", ".v1.1.0.abc/encoder", ".link.abc"):
-        (service / name).mkdir(parents=True)
-    (service / "current").symlink_to("v1.0.0")
-    cleared()
-    assert sorted(path.name for path in service.iterdir()) == ["current", "v1.0.0"]
-
-
 def test_a_merge_that_a_person_has_not_finished_is_neither_ended_nor_undone(clone):
     git("switch", "--quiet", "-c", "other")
     (clone / "new").write_text("theirs")
