@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
 
-from infocl.errors import InfoCLError
+from infocl.errors import InfoCLError, in_words
 
 PASSING = 75  # exit code of a stage whose obstacle may pass by itself
 INTERRUPTED = 130
@@ -20,6 +21,7 @@ LOST_CONNECTION = re.compile(
     r"unable to acquire lock",  # a person's `dvc` looks at the workspace for a moment
     re.IGNORECASE,
 )
+FULL = re.compile(r"No space left on device|Disk quota exceeded")
 
 
 class CommandError(InfoCLError):
@@ -133,5 +135,7 @@ def _failure(command: Sequence[str], code: int, tail: Sequence[str]) -> CommandE
         reason = said[-1].removeprefix("infocl: ")
     else:
         reason = " ".join(errors) or (tail[-1] if tail else f"it ended with code {code} and said nothing")
+    if not said and FULL.search(text):
+        reason, code = in_words(OSError(errno.ENOSPC, "")) or reason, 2
     passing = code == PASSING or bool(not said and LOST_CONNECTION.search(text))
     return CommandError(reason, code, passing)
