@@ -70,12 +70,13 @@ def peak_memory_mib(work: Callable[[], object]) -> float:
         synchronize()
         return (torch.cuda.max_memory_allocated() - before) / 2**20
     Path("/proc/self/clear_refs").write_text("5")  # the kernel's peak starts anew from here
-    before = _memory_kib("VmRSS")
+    before = memory_kib("VmRSS")
     work()
-    return (_memory_kib("VmHWM") - before) / 1024
+    return (memory_kib("VmHWM") - before) / 1024
 
 
-def _memory_kib(key: str) -> int:
+def memory_kib(key: str) -> int:
+    """A figure of this process's memory as Linux names it, such as VmHWM, its peak since it began."""
     status = Path("/proc/self/status").read_text()
     return int(next(line for line in status.splitlines() if line.startswith(f"{key}:")).split()[1])
 

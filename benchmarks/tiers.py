@@ -28,7 +28,7 @@ from moto.server import ThreadedMotoServer
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from benchmarks.measure import device, synchronize
+from benchmarks.measure import device, memory_kib, synchronize
 from benchmarks.run import RESULTS, processor
 from infocl.config import Params
 from infocl.data.order import Order
@@ -43,7 +43,6 @@ from infocl.optim import build_optimizer
 from infocl.parallel.world import ALONE
 from infocl.params_file import parse_params, read_yaml
 from infocl.pretrain import git_revision
-from infocl.stage import peak_memory_mib
 from infocl.views import Views
 
 SIZE, BATCH = 32, 256  # px, images
@@ -148,6 +147,7 @@ def alternative(what: str, steps: Steps) -> Row:
         dataset,
         batch_sampler=batches,
         num_workers=WORKERS,
+        multiprocessing_context="fork",  # the map is shared; a spawned worker would be sent a copy of it
         pin_memory=device().type == "cuda",
         prefetch_factor=4,
     )
@@ -161,7 +161,7 @@ def _measured(what: str, batch: Batches, start: float, steps: Steps) -> Row:
     started = time.perf_counter() - start
     reading = _speed(batch, 1, steps.reading)
     training = _speed(_trainer(batch), steps.reading + 1, steps.training)
-    return Row(what, started, reading, training, peak_memory_mib(), _own_mib())
+    return Row(what, started, reading, training, memory_kib("VmHWM") / 1024, memory_kib("RssAnon") / 1024)
 
 
 def _speed(work: Callable[[int], object], first: int, steps: int) -> float:
@@ -196,11 +196,6 @@ def _alone(work: Callable[[str, Steps], Row], what: str, steps: Steps) -> Row:
     """The row of a fresh process, which may have children."""
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
         return pool.submit(work, what, steps).result()
-
-
-def _own_mib() -> float:
-    status = Path("/proc/self/status").read_text().splitlines()
-    return int(next(line for line in status if line.startswith("RssAnon:")).split()[1]) / 1024
 
 
 @contextmanager
