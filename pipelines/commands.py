@@ -21,7 +21,7 @@ LOST_CONNECTION = re.compile(
     r"unable to acquire lock",  # a person's `dvc` looks at the workspace for a moment
     re.IGNORECASE,
 )
-FULL = re.compile(r"No space left on device|Disk quota exceeded")
+FULL = re.compile(r"No space left on device|Disk quota exceeded|File too large")
 
 
 class CommandError(InfoCLError):

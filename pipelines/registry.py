@@ -12,6 +12,7 @@ import gto.api
 from gto.exceptions import GTOException
 from gto.tag import parse_name
 from ruamel.yaml import YAML
+from scmrepo.exceptions import SCMError
 
 from infocl.errors import InfoCLError
 from pipelines.commands import CommandError
@@ -166,7 +167,7 @@ def _newest_of_all(commit: str, message: str) -> Iterator[list[str]]:
     try:
         with _named_author():
             yield made
-    except GTOException as error:
+    except (GTOException, SCMError) as error:
         raise InfoCLError(f"GTO cannot tag the encoder ({' '.join(str(error).split())})") from None
     after = _dates()
     made += sorted(set(after) - set(before))

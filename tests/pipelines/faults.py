@@ -175,6 +175,13 @@ class Serviced:
         self.project.git("checkout", commit, "--", "params.yaml", "dvc.lock", "metrics")
         self.run("dvc", "checkout", "--quiet")
 
+    def date_tags_ahead(self):
+        """As if all tags had been made before this machine's clock was set back by ten years."""
+        listed = self.project.git("tag", "--list", "--format=%(refname:short) %(*objectname)")
+        for tag, commit in (line.split() for line in listed.splitlines()):
+            command = ("git", "tag", "--force", "--annotate", "--message", "a clock ahead", tag, commit)
+            self.run(*command, GIT_COMMITTER_DATE="2036-01-01T00:00:00Z")
+
     def journal(self):
         path = self.folder / "exports/service/journal.jsonl"
         return [json.loads(line) for line in path.read_text().splitlines()]
