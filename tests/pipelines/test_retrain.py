@@ -222,7 +222,8 @@ def test_a_bad_combination_is_refused_before_anything_runs(project):
     assert project.run("infocl", "sweep", "-S", "reg.weight", code=2).count("\n") == 1
     said = project.run("infocl", "sweep", "-S", "seed=1,2", "--until", "pretrain", code=2)
     assert said == (
-        "infocl: a sweep cannot end with pretrain, its table needs more; use one of transfer, export, report\n"
+        "infocl: a sweep cannot end with pretrain, its table needs more; "
+        "use one of transfer, export, report\n"
     )
     assert count_of_runs() == before
 
