@@ -138,7 +138,8 @@ def test_killed_it_leaves_no_process_and_continues_on_any_number(workspace, devi
         if devices == 2:
             assert value.equal(whole[name]), name
         else:
-            assert (value - whole[name]).abs().max() < 0.1, name
+            scale = whole[name].abs().max().clamp(min=1)  # running variances are larger than weights
+            assert (value - whole[name]).abs().max() < 0.1 * scale, name
 
 
 @pytest.mark.parametrize(

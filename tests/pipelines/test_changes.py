@@ -92,7 +92,7 @@ def test_other_data_are_named_as_params_and_as_paths(project, tmp_path):
     project.change("data.name", "folder")
     plan = find_changes()
     assert plan.reasons["prepare"][0] == "data.name scenes -> folder"
-    assert plan.stages == ["check", "prepare", "pretrain", *DOWN]
+    assert plan.stages == ["check", "prepare", "targets", "pretrain", *DOWN]
 
 
 def test_a_new_raw_file_is_data_and_targets_read_it_too(project):
@@ -106,19 +106,21 @@ def test_a_new_raw_file_is_data_and_targets_read_it_too(project):
     assert plan.reasons == {"prepare": ["data data/raw"]}
 
 
-def test_data_that_dvc_tracks_come_first(project):
-    folder = project.folder / "images"
+@pytest.mark.parametrize("name", ["images", "data/raw/images"])
+def test_data_that_dvc_tracks_come_first(project, name):
+    """In the folder of raw data, which git ignores but for what DVC keeps there, as elsewhere."""
+    folder = project.folder / name
     folder.mkdir()
     (folder / "a.txt").write_text("a")
-    project.dvc("add", "--quiet", "images")
+    project.dvc("add", "--quiet", name)
     assert find_changes().data == []
-    assert data_files() == ["images.dvc"]
+    assert data_files() == [f"{name}.dvc"]
     (folder / "b.txt").write_text("b")
     plan = find_changes()
     shutil.rmtree(folder)
-    (project.folder / "images.dvc").unlink()
-    assert plan.data == ["images.dvc"]
-    assert plan.lines()[0] == plan.headline() == "images.dvc: its data changed"
+    (project.folder / f"{name}.dvc").unlink()
+    assert plan.data == [f"{name}.dvc"]
+    assert plan.lines()[0] == plan.headline() == f"{name}.dvc: its data changed"
     assert plan.stages == ["check", "prepare", "targets", "pretrain", *DOWN]
 
 
