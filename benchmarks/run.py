@@ -30,14 +30,7 @@ def main() -> None:
     rows += [*cases.optimizer(params), *cases.probe(params)]
     loops = loop_rows(params)
     costs = part_rows(shipped_and_large(params))
-    about = {
-        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
-        "device": f"{describe_device(device())}; {processor()}",
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "kornia": version("kornia"),
-        "revision": git_revision(),
-    }
+    about = about_run("kornia")
     lines = [f"# Measured on {about['device']}", ""]
     lines += [", ".join(f"{name} {value}" for name, value in about.items() if name != "device"), ""]
     lines += ["| what | InfoCL | alternative | ratio |", "|---|---|---|---|"]
@@ -58,6 +51,18 @@ def main() -> None:
     record = about | {name: [asdict(row) for row in table] for name, table in tables.items()}
     write_text(RESULTS / f"{device().type}.json", json.dumps(record, indent=2) + "\n")
     print("\n".join(lines))
+
+
+def about_run(*packages: str) -> dict[str, str | None]:
+    """When, on what and with which versions something is measured; `packages` beside Python and torch."""
+    return {
+        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
+        "device": f"{describe_device(device())}; {processor()}",
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        **{name: version(name) for name in packages},
+        "revision": git_revision(),
+    }
 
 
 def processor() -> str:

@@ -7,18 +7,15 @@ write by hand: a `Dataset` over the memory map, torch's `DataLoader` with worker
 from __future__ import annotations
 
 import argparse
-import datetime
 import json
 import multiprocessing
 import os
-import platform
 import tempfile
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import NamedTuple
 
@@ -29,20 +26,18 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from benchmarks.measure import device, memory_kib, synchronize
-from benchmarks.run import RESULTS, processor
+from benchmarks.run import RESULTS, about_run
 from infocl.config import Params
 from infocl.data.order import Order
 from infocl.data.prepared import load_prepared
 from infocl.data.shards import write_shards
 from infocl.data.tiers import open_images
-from infocl.device import describe_device
 from infocl.files import sha256_array, write_array, write_json, write_text
 from infocl.layout import PREPARED
 from infocl.learner import Learner
 from infocl.optim import build_optimizer
 from infocl.parallel.world import ALONE
 from infocl.params_file import parse_params, read_yaml
-from infocl.pretrain import git_revision
 from infocl.views import Views
 
 SIZE, BATCH = 32, 256  # px, images
@@ -244,12 +239,7 @@ def main() -> None:
     steps = Steps(*asked.steps)
     results = RESULTS.resolve()
     about = {
-        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
-        "device": f"{describe_device(device())}; {processor()}",
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "litdata": version("litdata"),
-        "revision": git_revision(),
+        **about_run("litdata"),
         "images": asked.images,
         "batches read": steps.reading,
         "batches trained on": steps.training,

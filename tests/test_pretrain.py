@@ -45,6 +45,21 @@ class KilledError(BaseException):
     """Stands for a kill in the middle of the loop."""
 
 
+def train_and_kill(params, monkeypatch, at):
+    """Pretrain until the step `at`, which is not taken."""
+    step = loop._step
+
+    def killed(run, history, number):
+        if number == at:
+            raise KilledError
+        step(run, history, number)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(loop, "_step", killed)
+        with pytest.raises(KilledError):
+            stage.pretrain(params)
+
+
 @pytest.mark.parametrize("reg", REGULARIZERS)
 def test_a_killed_run_ends_with_the_same_weights(workspace, monkeypatch, reg):
     params = tiny_params(reg__name=reg, train__epochs=3)
@@ -52,20 +67,10 @@ def test_a_killed_run_ends_with_the_same_weights(workspace, monkeypatch, reg):
     whole, whole_rows = weights(), rows()
     (PRETRAIN / "encoder.safetensors").unlink()
 
-    step = loop._step
-
-    def killed_at_step_seven(run, history, number):
-        if number == 7:
-            raise KilledError
-        step(run, history, number)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(loop, "_step", killed_at_step_seven)
-        with pytest.raises(KilledError):
-            stage.pretrain(params)
+    train_and_kill(params, monkeypatch, at=7)
     assert list(CHECKPOINTS.glob("*/checkpoint.safetensors"))
 
-    steps = []
+    steps, step = [], loop._step
     with monkeypatch.context() as patch:
         patch.setattr(
             loop, "_step", lambda run, history, number: (steps.append(number), step(run, history, number))

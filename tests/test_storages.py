@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from infocl import loop
 from infocl import pretrain as stage
 from infocl.data import order
 from infocl.data.prepared import load_prepared
 from infocl.data.shards import write_shards
 from infocl.layout import PREPARED, PRETRAIN
-from tests.test_pretrain import KilledError, same, weights
+from tests.test_pretrain import same, train_and_kill, weights
 from tests.workspace import tiny_params, write_prepared
 
 STORAGES = ["resident", "mapped", "sharded"]
@@ -27,20 +26,6 @@ def workspace(tmp_path, monkeypatch):
 def params(storage, shuffle):
     knobs = {"train__storage": storage, "train__shuffle": shuffle, "train__shards": "shards"}
     return tiny_params(train__epochs=3, **knobs)
-
-
-def train_and_kill(params, monkeypatch, at):
-    step = loop._step
-
-    def killed(run, history, number):
-        if number == at:
-            raise KilledError
-        step(run, history, number)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(loop, "_step", killed)
-        with pytest.raises(KilledError):
-            stage.pretrain(params)
 
 
 @pytest.mark.parametrize("shuffle", ["global", "shards"])
