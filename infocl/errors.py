@@ -61,6 +61,11 @@ def in_words(error: OSError) -> str | None:
     return None
 
 
+def one_line(error: object) -> str:
+    """What an error says, without line breaks; its kind where it says nothing."""
+    return " ".join(str(error).split()) or type(error).__name__
+
+
 def _at(error: OSError) -> str:
     return f" at {error.filename}" if error.filename else ""
 

@@ -23,19 +23,19 @@ def run_stage(name: str, work: Callable[[Params], Mapping[str, Any] | None]) -> 
 
     `work` returns the stage's metrics, or None where another process writes them; wall time
     (`seconds`) and peak resident memory (`peak_memory_mib`) are added. Exit codes: 0 done, 2 the user's
-    input is wrong, 1 anything else.
+    input is wrong, 75 it may pass by itself, 1 anything else.
     """
     start = time.perf_counter()
 
     def measured() -> None:
         with _workspace_of(name):
             result = work(load_params())
-        if result is None:
-            return
-        metrics = dict(result)
-        metrics["seconds"] = round(time.perf_counter() - start, 2)
-        metrics["peak_memory_mib"] = round(peak_memory_mib(), 1)
-        write_json(METRICS / f"{name}.json", metrics)
+            if result is None:
+                return
+            metrics = dict(result)
+            metrics["seconds"] = round(time.perf_counter() - start, 2)
+            metrics["peak_memory_mib"] = round(peak_memory_mib(), 1)
+            write_json(METRICS / f"{name}.json", metrics)
 
     sys.exit(guarded(measured))
 

@@ -64,7 +64,10 @@ def workspace(
         try:
             yield descriptor
         finally:
-            os.environ.pop(HOLDER) if before is None else os.environ.__setitem__(HOLDER, before)
+            if before is None:
+                del os.environ[HOLDER]
+            else:
+                os.environ[HOLDER] = before
     finally:
         os.close(descriptor)
 
@@ -108,12 +111,11 @@ def _blocker(descriptor: int) -> str | None:
 def _still_between_stages(last: Mapping[str, Any]) -> bool:
     """Whether the last holder was a stage whose `dvc` still runs, and will start the next stage."""
     dvc = last.get("dvc")
-    mine = _dvc_above()
     return bool(
         dvc
         and last.get("host") == socket.gethostname()
-        and dvc != mine
-        and _started(dvc["pid"]) == dvc["started"]
+        and started(dvc["pid"]) == dvc["started"]
+        and dvc != _dvc_above()
     )
 
 
@@ -151,15 +153,21 @@ def _self() -> dict[str, Any]:
 def _dvc_above() -> dict[str, Any] | None:
     """The nearest ancestor that is `dvc`, and when it started, so that its number alone does not decide."""
     for process in psutil.Process().parents():
-        try:
-            if any(Path(word).name == "dvc" for word in process.cmdline()[:2]):
-                return {"pid": process.pid, "started": process.create_time()}
-        except psutil.Error:
-            continue
+        if is_dvc(process):
+            return {"pid": process.pid, "started": started(process.pid)}
     return None
 
 
-def _started(pid: int) -> float | None:
+def is_dvc(process: psutil.Process) -> bool:
+    """Whether a process is `dvc`; one that has ended is not."""
+    try:
+        return any(Path(word).name == "dvc" for word in process.cmdline()[:2])
+    except psutil.Error:
+        return False
+
+
+def started(pid: int) -> float | None:
+    """When a process started, in seconds, which with its number names it; None when there is none."""
     try:
         return float(psutil.Process(pid).create_time())
     except psutil.Error:

@@ -14,7 +14,7 @@ from dvc.lock import LockError
 from dvc.repo import Repo
 from dvc.stage import PipelineStage, Stage
 
-from infocl.errors import UserError
+from infocl.errors import UserError, one_line
 from infocl.mappings import flat
 from infocl.params_file import PARAMS_FILE, load_params, read_yaml
 from infocl.workspace_lock import BusyError
@@ -44,16 +44,19 @@ class Plan:
 
     def lines(self) -> list[str]:
         """A line for each stage, such as "pretrain: reg.weight 1.0 -> 0.1"."""
-        lines = [f"{file}: its data changed" for file in self.data]
-        for stage in self.stages:
-            why = self.reasons.get(stage, ["what it reads may change"])
-            lines += [f"{stage}: {_listed(why, '; ')}"]
-        return lines
+        data = [f"{file}: its data changed" for file in self.data]
+        return data + [f"{stage}: {self.why(stage)}" for stage in self.stages]
+
+    def why(self, stage: str) -> str:
+        """Why a stage may run."""
+        return _listed(self.reasons.get(stage, ["what it reads may change"]), "; ")
 
     def headline(self) -> str:
         """The first reasons in one line, for names and commits."""
-        told = [line for line in self.lines() if line.split(":")[0] in (*self.data, *self.reasons)]
-        return told[0] if told else "nothing changed"
+        if self.data:
+            return self.lines()[0]
+        first = next(iter(self.reasons), None)
+        return "nothing changed" if first is None else f"{first}: {self.why(first)}"
 
 
 def find_changes() -> Plan:
@@ -74,7 +77,7 @@ def find_changes() -> Plan:
     except LockError:
         raise BusyError("this workspace is in use by another dvc; wait until it ends, or cancel it") from None
     except DvcException as error:
-        raise UserError(f"DVC cannot read this project ({_one_line(error)}); mend it") from None
+        raise UserError(f"DVC cannot read this project ({one_line(error)}); mend it") from None
 
 
 def _plan(
@@ -172,7 +175,3 @@ def _at(values: Any, key: str) -> Any:
             return ABSENT
         values = values[part]
     return values
-
-
-def _one_line(error: object) -> str:
-    return " ".join(str(error).split())

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 REFUSED = 3  # exit code of a run whose encoder the gate refused
 SECONDS = 5.0  # to answer, for a server
 
+Track = Annotated[str | None, typer.Option(help="Merge new commits of this branch first, as origin/main.")]
+Notify = Annotated[str | None, typer.Option(help="Notification block, such as slack-webhook/ops.")]
 GitRemote = Annotated[str | None, typer.Option(help="Push commits and tags there, such as origin.")]
 Wait = Annotated[float, typer.Option(help="Minutes to wait for a workspace that is in use.")]
 
@@ -34,7 +36,7 @@ def retrain_command() -> None:
 
 
 def rollback_command() -> None:
-    """Parse the command line and roll back, without Prefect."""
+    """Parse the command line and roll back, without a flow run."""
     typer.run(_rollback)
 
 
@@ -44,14 +46,12 @@ def sweep_command() -> None:
 
 
 def _retrain(
-    track: Annotated[
-        str | None, typer.Option(help="Merge new commits of this branch, as origin/main.")
-    ] = None,
+    track: Track = None,
     force: Annotated[
         bool, typer.Option(help="Put the new encoder in service whatever the gate says.")
     ] = False,
     wait: Wait = 60.0,
-    notify: Annotated[str | None, typer.Option(help="Notification block, such as slack-webhook/ops.")] = None,
+    notify: Notify = None,
     git_remote: GitRemote = None,
 ) -> None:
     """Rerun what changed, judge the encoder, put it in service or keep the old one."""

@@ -9,9 +9,8 @@ import subprocess
 import sys
 from collections.abc import Callable, Sequence
 
-from infocl.errors import InfoCLError, in_words
+from infocl.errors import InfoCLError, PassingError, in_words
 
-PASSING = 75  # exit code of a stage whose obstacle may pass by itself
 INTERRUPTED = 130
 TAIL = 60  # lines of output kept for the message of a failure
 LOST_CONNECTION = re.compile(
@@ -21,6 +20,7 @@ LOST_CONNECTION = re.compile(
     r"unable to acquire lock",  # a person's `dvc` looks at the workspace for a moment
     re.IGNORECASE,
 )
+Say = Callable[[str], object]
 FULL = re.compile(r"No space left on device|Disk quota exceeded|File too large")
 
 
@@ -45,10 +45,9 @@ class CommandError(InfoCLError):
 
 def stream(
     command: Sequence[str],
-    say: Callable[[str], object],
+    say: Say,
     *,
     keep: int | None = None,
-    environment: dict[str, str] | None = None,
 ) -> str:
     """Run a program and hand each of its lines to `say` as it comes.
 
@@ -56,7 +55,6 @@ def stream(
         command: program and arguments.
         say: takes a line.
         keep: file descriptor that stays open until nothing of the program runs any more.
-        environment: added to this process's.
 
     Returns:
         Its last lines.
@@ -70,7 +68,7 @@ def stream(
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
-        env=with_programs(environment),
+        env=with_programs(),
         pass_fds=() if keep is None else (keep,),
         start_new_session=True,
     )
@@ -137,5 +135,5 @@ def _failure(command: Sequence[str], code: int, tail: Sequence[str]) -> CommandE
         reason = " ".join(errors) or (tail[-1] if tail else f"it ended with code {code} and said nothing")
     if not said and FULL.search(text):
         reason, code = in_words(OSError(errno.ENOSPC, "")) or reason, 2
-    passing = code == PASSING or bool(not said and LOST_CONNECTION.search(text))
+    passing = code == PassingError.exit_code or bool(not said and LOST_CONNECTION.search(text))
     return CommandError(reason, code, passing)

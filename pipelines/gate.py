@@ -12,7 +12,7 @@ from infocl.config import GateParams
 from infocl.errors import UserError
 from infocl.files import read_json
 from infocl.results import ABOUT_FILE, ONNX_FILE
-from infocl.wording import file_size
+from infocl.wording import file_size, percent
 
 MEAN = "mean"
 
@@ -136,7 +136,7 @@ def _drop(what: str, new: tuple[float, float, float], now: tuple[float, float, f
         f"{100 * change:+.1f} points (95 %: {100 * low:+.1f} to {100 * high:+.1f}), "
         f"the low end must be at least {-100 * most:+.1f}"
     )
-    return Check(what, _percent(now[0]), _percent(new[0]), rule, low >= -most)
+    return Check(what, percent(now[0]), percent(new[0]), rule, low >= -most)
 
 
 def _floors(new: Encoder, rules: GateParams) -> Iterator[Check]:
@@ -145,9 +145,9 @@ def _floors(new: Encoder, rules: GateParams) -> Iterator[Check]:
         accuracy = (
             measured[0] if measured else float(new.tasks[name]["accuracy"]) if name in new.tasks else None
         )
-        shown = "not measured" if accuracy is None else _percent(accuracy)
+        shown = "not measured" if accuracy is None else percent(accuracy)
         passed = accuracy is not None and accuracy >= floor
-        yield Check(f"{name}, floor", "", shown, f"at least {_percent(floor)}", passed)
+        yield Check(f"{name}, floor", "", shown, f"at least {percent(floor)}", passed)
 
 
 def _parity(new: Encoder, now: Encoder | None) -> Check:
@@ -189,7 +189,3 @@ def _mean(estimates: list[tuple[float, float, float]]) -> tuple[float, float, fl
     low = mean - math.hypot(*(estimate - low for estimate, low, _ in estimates)) / count
     high = mean + math.hypot(*(high - estimate for estimate, _, high in estimates)) / count
     return mean, low, high
-
-
-def _percent(share: float) -> str:
-    return f"{100 * share:.1f} %"

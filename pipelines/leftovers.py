@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +12,12 @@ from dvc.lock import make_lock
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
+from infocl.workspace_lock import is_dvc
+from pipelines.commands import Say
 from pipelines.repository import git
 
 LOCK_FILE = Path("dvc.lock")
 DVC_TMP = Path(".dvc/tmp")
-
-Say = Callable[[str], object]
 
 
 def clear(say: Say) -> None:
@@ -79,7 +79,7 @@ def _without(held: dict[str, Any], stale: list[dict[str, Any]]) -> dict[str, Any
 
 def _is_dvc(pid: int) -> bool:
     try:
-        return any(Path(word).name == "dvc" for word in psutil.Process(pid).cmdline()[:2])
+        return is_dvc(psutil.Process(pid))
     except psutil.Error:
         return False
 

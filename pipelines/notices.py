@@ -12,6 +12,7 @@ from prefect.artifacts import create_link_artifact, create_markdown_artifact, cr
 from prefect.blocks.abstract import NotificationBlock
 from prefect.blocks.core import Block
 
+from infocl.errors import one_line
 from pipelines.gate import Verdict
 
 
@@ -75,4 +76,4 @@ def notify(block: str | None, subject: str, body: str) -> None:
             if inspect.isawaitable(sending):
                 asyncio.run(sending)
     except Exception as error:  # whatever a chat server answers, the run's own result stands
-        log.error(f"The notification by {block} failed ({' '.join(str(error).split())}).")
+        log.error(f"The notification by {block} failed ({one_line(error)}).")

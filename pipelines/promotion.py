@@ -20,16 +20,14 @@ from pipelines.standing import Outcome, stays_out
 
 
 @task(task_run_name="gate", persist_result=False)
-def gate(rules: GateParams, forced: bool) -> tuple[Verdict, Registry]:
-    """Judge the export in this work tree against the encoder in service.
+def gate(now: Version | None, rules: GateParams, forced: bool) -> Verdict:
+    """Judge the export in this work tree against the encoder in service, `now`.
 
     Raises:
         CommandError: the export is not sound.
     """
     log = get_run_logger()
     service.verify(EXPORT, log.info)
-    registry = read_registry()
-    now = registry.in_service
     folder = service.place(now, log.info) if now else None
     verdict = judge(*_measured(folder), rules)
     outcome = "Passed" if verdict.passed else "Forced past the gate" if forced else "Refused"
@@ -39,7 +37,7 @@ def gate(rules: GateParams, forced: bool) -> tuple[Verdict, Registry]:
             f"{'passed' if check.passed else 'FAILED'}  {check.what}: {check.now or '-'} -> {check.new} "
             f"({check.rule})"
         )
-    return verdict, registry
+    return verdict
 
 
 def _measured(in_service: Path | None) -> tuple[Encoder, Encoder | None]:
@@ -106,14 +104,13 @@ def decide(
     candidate = export_md5()
     assert candidate is not None
     registry = read_registry()
-    serving = registry.in_service
-    if serving is not None and export_md5(serving.commit) == candidate:
-        said = f"The encoder came out as it was, byte for byte; {serving.name} stays in service."
-        return Outcome("unchanged", said, serving.name)
+    now = registry.in_service
+    if now is not None and export_md5(now.commit) == candidate:
+        said = f"The encoder came out as it was, byte for byte; {now.name} stays in service."
+        return Outcome("unchanged", said, now.name)
     if (withdrawn := registry.withdrawn(candidate)) and not forced:
         return Outcome("refused", stays_out(withdrawn, registry))
-    verdict, registry = gate(rules, forced)
-    now = registry.in_service
+    verdict = gate(now, rules, forced)
     if not verdict.passed and not forced:
         service.record("refused", candidate, rules.model_dump(), reason=verdict.reason)
         kept = f"{now.name} stays in service" if now else "none is in service"

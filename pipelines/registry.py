@@ -9,14 +9,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import gto.api
+from gto.constants import Action
 from gto.exceptions import GTOException
 from gto.tag import parse_name
 from ruamel.yaml import YAML
 from scmrepo.exceptions import SCMError
 
-from infocl.errors import InfoCLError
+from infocl.errors import InfoCLError, one_line
 from pipelines.commands import CommandError
-from pipelines.repository import NOBODY, git
+from pipelines.repository import NOBODY, git, has_identity
 
 NAME = "encoder"  # of the artifact in dvc.yaml
 STAGE = "production"  # GTO's name for "in service"
@@ -72,8 +73,8 @@ class Registry:
 
     def withdrawn(self, export: str) -> Version | None:
         """The version of an export that was in service until a rollback put an older one there."""
-        version = self.made_by(export)
-        return version if version is not None and version.name in self.rolled_back else None
+        taken_out = [version for version in self.versions if version.name in self.rolled_back]
+        return next((version for version in taken_out if export_md5(version.commit) == export), None)
 
     def before(self) -> Version | None:
         """The newest version older than the one in service that was in service once."""
@@ -107,12 +108,12 @@ def read_registry() -> Registry:
         said = parse_name(tag, raise_on_fail=False)
         if not said:
             continue
-        action = said["action"].value if hasattr(said["action"], "value") else str(said["action"])
-        if action == "register":
+        action = said["action"]
+        if action == Action.REGISTER:
             versions[commit] = Version(said["version"], commit)
-        elif action == "deregister":
+        elif action == Action.DEREGISTER:
             removed.add(said["version"])
-        elif action == "assign" and said["stage"] == STAGE:
+        elif action == Action.ASSIGN and said["stage"] == STAGE:
             assigned.append((int(said["counter"]), commit, message))
     for commit in [commit for commit, version in versions.items() if version.name in removed]:
         del versions[commit]
@@ -168,7 +169,7 @@ def _newest_of_all(commit: str, message: str) -> Iterator[list[str]]:
         with _named_author():
             yield made
     except (GTOException, SCMError) as error:
-        raise InfoCLError(f"GTO cannot tag the encoder ({' '.join(str(error).split())})") from None
+        raise InfoCLError(f"GTO cannot tag the encoder ({one_line(error)})") from None
     after = _dates()
     made += sorted(set(after) - set(before))
     latest = max(before.values(), default=0)
@@ -187,11 +188,8 @@ def _dates() -> dict[str, int]:
 @contextmanager
 def _named_author(**more: str) -> Iterator[None]:
     before = dict(os.environ)
-    try:
-        git("config", "user.email")
-    except CommandError:
-        name, email = (word.partition("=")[2] for word in NOBODY[1::2])
-        os.environ |= {"GIT_COMMITTER_NAME": name, "GIT_COMMITTER_EMAIL": email}
+    if not has_identity():
+        os.environ["GIT_COMMITTER_NAME"], os.environ["GIT_COMMITTER_EMAIL"] = NOBODY
     os.environ |= more
     try:
         yield

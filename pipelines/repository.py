@@ -11,7 +11,7 @@ from pipelines.commands import CommandError, output_of
 MADE = ("dvc.lock", "metrics")  # what a reproduction makes
 RESULTS = (*MADE, "params.yaml")  # and what it commits, because it belongs together
 OURS = "Retrain: "  # how the commits of our own runs begin
-NOBODY = ("-c", "user.name=InfoCL", "-c", "user.email=infocl@localhost")
+NOBODY = ("InfoCL", "infocl@localhost")  # name and address for commits and tags where the machine has none
 
 
 def git(*arguments: str) -> str:
@@ -58,13 +58,19 @@ def commit_results(message: str, more: Sequence[str] = ()) -> str | None:
     return head()
 
 
-def _author() -> tuple[str, ...]:
-    """A name for commits where the machine has none."""
+def has_identity() -> bool:
+    """Whether git knows who commits here."""
     try:
         git("config", "user.email")
     except CommandError:
-        return NOBODY
-    return ()
+        return False
+    return True
+
+
+def _author() -> tuple[str, ...]:
+    """A name for commits where the machine has none."""
+    name, email = NOBODY
+    return () if has_identity() else ("-c", f"user.name={name}", "-c", f"user.email={email}")
 
 
 def newest(upstream: str) -> str:

@@ -14,6 +14,8 @@ from pipelines.commands import CommandError, stream
 
 HINT = re.compile(r"To (track the changes|enable auto staging)|\s*(git add|dvc config)|Use `dvc push`")
 
+RETRY_SECONDS = (30.0, 120.0)  # pauses before what a lost connection or a full GPU stopped is tried again
+
 P = ParamSpec("P")
 R = TypeVar("R")
 

@@ -22,11 +22,10 @@ from pipelines.changes import find_changes
 from pipelines.logs import plain_failures
 from pipelines.promotion import decide, publish_in_service
 from pipelines.repository import OURS, commit_results, require_repository
-from pipelines.reproduce import patient, reproduce
+from pipelines.reproduce import RETRY_SECONDS, patient, reproduce
 from pipelines.sources import record_data, update
 from pipelines.standing import Outcome, nothing_to_do, rules_in_force
 
-RETRY_SECONDS = (30.0, 120.0)
 TITLES = {"promoted": "Promoted", "refused": "Refused", "unchanged": "Nothing changed"}
 
 
@@ -106,9 +105,8 @@ def _run(
     for line in lines:
         log.info(line)
     tracked = record_data(plan.data)
-    for stage, line in zip(plan.stages, lines[len(plan.data) :], strict=False):
-        why = line.partition(": ")[2]
-        patient(reproduce, retries, stage)(stage, why, lock)
+    for stage in plan.stages:
+        patient(reproduce, retries, stage)(stage, plan.why(stage), lock)
     commit = commit_results(f"{OURS}{headline}", tracked)
     if commit:
         log.info(f"Results are commit {commit[:7]}.")

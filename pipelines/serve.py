@@ -15,8 +15,9 @@ from prefect.deployments.runner import RunnerDeployment
 from prefect.settings import PREFECT_API_URL
 from prefect.types.entrypoint import EntrypointType
 
-from infocl.errors import UserError, guarded
+from infocl.errors import UserError, guarded, one_line
 from pipelines import reports
+from pipelines.command_line import GitRemote, Notify, Track
 from pipelines.repository import newest, require_repository
 from pipelines.retrain import retrain
 from pipelines.rollback import rollback
@@ -32,13 +33,9 @@ def main(
     cron: Annotated[str | None, typer.Option(help="When to retrain, such as '0 3 * * *'.")] = None,
     every: Annotated[float | None, typer.Option(help="Hours between two runs, instead of --cron.")] = None,
     watch: Annotated[bool, typer.Option(help="Start a run when data, params or branch change.")] = True,
-    track: Annotated[
-        str | None, typer.Option(help="A branch whose new commits are merged, as origin/main.")
-    ] = None,
-    notify: Annotated[str | None, typer.Option(help="Notification block, such as slack-webhook/ops.")] = None,
-    git_remote: Annotated[
-        str | None, typer.Option(help="Push commits and tags there after a promotion.")
-    ] = None,
+    track: Track = None,
+    notify: Notify = None,
+    git_remote: GitRemote = None,
     report_port: Annotated[
         int, typer.Option(help="Of the report pages, on this machine only; 0: any.")
     ] = 4280,
@@ -128,7 +125,7 @@ def _words(error: BaseException) -> str:
     """The first cause of a failure, in one line."""
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
-    return " ".join(str(error).split()) or type(error).__name__
+    return one_line(error)
 
 
 def _say(line: str) -> None:

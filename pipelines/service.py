@@ -12,7 +12,7 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -20,14 +20,12 @@ from typing import Any
 from infocl.deploy.sums import check_sums
 from infocl.errors import UserError
 from infocl.layout import EXPORT
-from pipelines.commands import stream
+from pipelines.commands import Say, stream
 from pipelines.registry import Registry, Version, read_registry
 
 SERVICE = Path("exports/service")
 CURRENT = SERVICE / "current"
 JOURNAL = SERVICE / "journal.jsonl"
-
-Say = Callable[[str], object]
 
 
 def reconcile(say: Say, registry: Registry | None = None) -> Version | None:

@@ -9,7 +9,7 @@ from dvc.exceptions import DvcException
 from dvc.repo import Repo
 from prefect import get_run_logger, task
 
-from infocl.errors import UserError
+from infocl.errors import UserError, one_line
 from pipelines.commands import stream
 from pipelines.repository import bring_in, git
 from pipelines.reproduce import helps
@@ -50,7 +50,7 @@ def outdated_imports() -> list[str]:
             imports = [stage for stage in repo.index.stages if stage.is_import]
             return [stage.relpath for stage in imports if stage.deps[0].status()]
     except DvcException as error:
-        raise UserError(f"imported data cannot be looked at ({' '.join(str(error).split())})") from None
+        raise UserError(f"imported data cannot be looked at ({one_line(error)})") from None
 
 
 def record_data(files: Sequence[str]) -> list[str]:

@@ -14,16 +14,15 @@ from prefect.client.schemas.objects import State
 from prefect.runtime import flow_run
 from prefect.states import Completed
 
-from infocl.errors import InfoCLError, UserError
+from infocl.errors import InfoCLError, UserError, one_line
 from infocl.mappings import merged
 from infocl.params_file import PARAMS_FILE, parse_params, read_yaml
 from infocl.table.experiments import Run, read_experiments
 from pipelines.commands import output_of, stream
 from pipelines.logs import plain_failures
 from pipelines.repository import require_repository
-from pipelines.reproduce import helps, patient
+from pipelines.reproduce import RETRY_SECONDS, helps, patient
 
-RETRY_SECONDS = (30.0, 120.0)
 LAST = ("transfer", "export", "report")  # stages after which there is something to show
 
 
@@ -95,7 +94,7 @@ def expand(overrides: Sequence[str]) -> list[list[str]]:
     try:
         parsed = OverridesParser.create().parse_overrides(overrides=list(overrides))
     except OverrideParseException as error:
-        raise UserError(f"-S {error.override} cannot be read ({' '.join(str(error).split())})") from None
+        raise UserError(f"-S {error.override} cannot be read ({one_line(error)})") from None
     choices = []
     for override in parsed:
         values = list(override.sweep_string_iterator()) if override.is_sweep_override() else None

@@ -8,10 +8,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import psutil
-
 from infocl.errors import UserError
 from infocl.files import read_json, write_json
+from infocl.workspace_lock import started
 from pipelines.service import SERVICE
 
 MARK = SERVICE / "unfinished.json"
@@ -23,8 +22,8 @@ def marked(run: str) -> Iterator[None]:
     """Leave the mark while the block runs. However it ends, but by a kill, the mark goes."""
     before = _read()
     tries = int(before.get("tries", 0)) + 1 if before else 1
-    started = psutil.Process().create_time()
-    about = {"run": run, "tries": tries, "host": socket.gethostname(), "pid": os.getpid(), "started": started}
+    process = {"host": socket.gethostname(), "pid": os.getpid(), "started": started(os.getpid())}
+    about = {"run": run, "tries": tries, **process}
     write_json(MARK, about)
     try:
         yield
@@ -38,8 +37,8 @@ def killed_run() -> str | None:
     if not mark or mark.get("host") != socket.gethostname() or int(mark.get("tries", 0)) > MOST:
         return None
     try:
-        lives = psutil.Process(int(mark["pid"])).create_time() == mark["started"]
-    except (psutil.Error, KeyError, ValueError):
+        lives = started(int(mark["pid"])) == mark["started"]
+    except (KeyError, ValueError):
         lives = False
     return None if lives else str(mark.get("run"))
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from threading import Event
 from typing import TypeVar
 
-from infocl.errors import InfoCLError, UserError
+from infocl.errors import InfoCLError, UserError, one_line
 from infocl.files import read_json, write_json
 from infocl.layout import raw_folder
 from infocl.params_file import PARAMS_FILE, load_params
@@ -140,7 +140,7 @@ class Watch:
         try:
             found = look()
         except Exception as error:
-            said = " ".join(str(error).split()) or type(error).__name__
+            said = one_line(error)
             if self._complaints.get(what) != said:
                 self.say(f"The watch of {what} goes on after a problem: {said}")
             self._complaints[what] = said
