@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -106,7 +107,7 @@ def test_a_failure_has_its_own_code_and_reason_and_says_whether_it_may_pass(
 def test_the_code_and_the_reason_of_a_stage_are_found_through_dvc(tmp_path):
     subprocess.run(["dvc", "init", "--quiet", "--no-scm"], check=True)
     for code, passing in ((2, False), (75, True)):
-        stage = f"{sys.executable} -c \"print('infocl: it is so'); exit({code})\""
+        stage = f"{shlex.quote(sys.executable)} -c \"print('infocl: it is so'); exit({code})\""
         (tmp_path / "dvc.yaml").write_text(f"stages:\n  work:\n    cmd: {json.dumps(stage)}\n")
         with pytest.raises(CommandError) as caught:
             stream(["dvc", "repro"], lambda _line: None)

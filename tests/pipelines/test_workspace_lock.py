@@ -6,6 +6,7 @@ import getpass
 import json
 import os
 import re
+import shlex
 import socket
 import subprocess
 import sys
@@ -197,7 +198,7 @@ def test_a_persons_dvc_is_at_work_between_its_stages_too(tmp_path):
     one = "from infocl.workspace_lock import workspace as w\nwith w('stage one'): open('out', 'w').close()"
     (tmp_path / "one.py").write_text(one)
     stages = {
-        "one": {"cmd": f"{sys.executable} one.py", "outs": ["out"]},
+        "one": {"cmd": f"{shlex.quote(sys.executable)} one.py", "outs": ["out"]},
         "two": {"cmd": "touch between; while [ ! -e go ]; do sleep 0.05; done", "deps": ["out"]},
     }
     (tmp_path / "dvc.yaml").write_text(json.dumps({"stages": stages}))
