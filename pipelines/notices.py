@@ -6,11 +6,16 @@ import asyncio
 import inspect
 from collections.abc import Mapping, Sequence
 from typing import Any
+from uuid import UUID
 
 from prefect import get_run_logger
 from prefect.artifacts import create_link_artifact, create_markdown_artifact, create_table_artifact
 from prefect.blocks.abstract import NotificationBlock
 from prefect.blocks.core import Block
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.objects import State
+from prefect.exceptions import ObjectNotFound
+from prefect.states import Crashed
 
 from infocl.errors import one_line
 from pipelines.gate import Verdict
@@ -60,6 +65,18 @@ def show_plan(lines: Sequence[str]) -> None:
 def show_report(url: str) -> None:
     """A link to the report page."""
     create_link_artifact(url, key="report", link_text="What was learned, and what it cost")
+
+
+def show_crashed(run: str) -> None:
+    """Prefect shows a run as running for ever when what watched over it died with it: say how it ended."""
+    with get_client(sync_client=True) as client:
+        try:
+            state = client.read_flow_run(UUID(run)).state
+        except (ObjectNotFound, ValueError):  # recorded by a server of its own, or a mark cut off
+            return
+        if state is None or not state.is_final():
+            ended: State[Any] = Crashed(message="It was killed; the run after it went on with its work.")
+            client.set_flow_run_state(UUID(run), ended, force=True)
 
 
 def notify(block: str | None, subject: str, body: str) -> None:

@@ -18,15 +18,18 @@ MOST = 3  # times that the work of killed runs is taken up again; what kills eac
 
 
 @contextmanager
-def marked(run: str) -> Iterator[None]:
-    """Leave the mark while the block runs. However it ends, but by a kill, the mark goes."""
+def marked(run: str) -> Iterator[str | None]:
+    """Leave the mark while the block runs. However it ends, but by a kill, the mark goes.
+
+    The workspace is held, so that a mark found here is of a run that is gone; the block is given that run.
+    """
     before = _read()
     tries = int(before.get("tries", 0)) + 1 if before else 1
     process = {"host": socket.gethostname(), "pid": os.getpid(), "started": started(os.getpid())}
     about = {"run": run, "tries": tries, **process}
     write_json(MARK, about)
     try:
-        yield
+        yield str(before["run"]) if "run" in before else None
     finally:
         MARK.unlink(missing_ok=True)
 

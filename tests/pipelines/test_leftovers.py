@@ -124,13 +124,17 @@ def test_only_a_killed_run_leaves_its_mark_and_is_taken_up_three_times(clone):
     with marked("ended"):
         assert killed_run() is None, "it is at work"
     assert not MARK.exists()
-    with pytest.raises(ZeroDivisionError), marked("failed"):
+    with pytest.raises(ZeroDivisionError), marked("failed") as before:
+        assert before is None
         raise ZeroDivisionError
     assert not MARK.exists()
     for number in range(1, MOST + 2):
         code = KILLED.format(number)
         subprocess.run([sys.executable, "-c", code], env=with_this_code(), check=False, capture_output=True)
         assert killed_run() == (f"run {number}" if number <= MOST else None)
+    with marked("the last") as before:
+        assert before == f"run {MOST + 1}"
+    assert not MARK.exists()
 
 
 def with_this_code():
