@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import atexit
+import gc
 import os
 import resource
 import sys
 import time
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager, nullcontext
-from typing import Any
+from contextlib import AbstractContextManager, nullcontext, suppress
+from typing import Any, NoReturn
 
 from infocl.config import Params
 from infocl.errors import guarded
@@ -18,7 +20,7 @@ from infocl.params_file import load_params
 from infocl.workspace_lock import workspace
 
 
-def run_stage(name: str, work: Callable[[Params], Mapping[str, Any] | None]) -> None:
+def run_stage(name: str, work: Callable[[Params], Mapping[str, Any] | None]) -> NoReturn:
     """Run one stage on the validated params.yaml and write its metrics; exit by the contract.
 
     `work` returns the stage's metrics, or None where another process writes them; wall time
@@ -26,6 +28,8 @@ def run_stage(name: str, work: Callable[[Params], Mapping[str, Any] | None]) -> 
     input is wrong, 75 it may pass by itself, 1 anything else.
     """
     start = time.perf_counter()
+    gc.freeze()  # what was imported stays
+    gc.enable()
 
     def measured() -> None:
         with _workspace_of(name):
@@ -37,7 +41,16 @@ def run_stage(name: str, work: Callable[[Params], Mapping[str, Any] | None]) -> 
             metrics["peak_memory_mib"] = round(peak_memory_mib(), 1)
             write_json(METRICS / f"{name}.json", metrics)
 
-    sys.exit(guarded(measured))
+    _leave(guarded(measured))
+
+
+def _leave(code: int) -> NoReturn:
+    """Exit without taking torch's objects apart one by one, which takes as long as importing them."""
+    atexit._run_exitfuncs()
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError):  # who read it has gone
+            stream.flush()
+    os._exit(code)
 
 
 def _workspace_of(name: str) -> AbstractContextManager[object]:

@@ -67,15 +67,15 @@ def show_report(url: str) -> None:
     create_link_artifact(url, key="report", link_text="What was learned, and what it cost")
 
 
-def show_crashed(run: str) -> None:
-    """Prefect shows a run as running for ever when what watched over it died with it: say how it ended."""
+def show_ended(run: str) -> None:
+    """Say that a run is over whose process is gone; if nobody does, Prefect shows it as running for ever."""
     with get_client(sync_client=True) as client:
         try:
             state = client.read_flow_run(UUID(run)).state
         except (ObjectNotFound, ValueError):  # recorded by a server of its own, or a mark cut off
             return
         if state is None or not state.is_final():
-            ended: State[Any] = Crashed(message="It was killed; the run after it went on with its work.")
+            ended: State[Any] = Crashed(message="It was cut off; the run after it went on with its work.")
             client.set_flow_run_state(UUID(run), ended, force=True)
 
 

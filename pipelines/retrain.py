@@ -62,9 +62,9 @@ def retrain(
             lambda holder: log.info(f"Waiting for {holder}."),
         ) as lock:
             retries = list(RETRY_SECONDS) if retry_seconds is None else retry_seconds
-            with unfinished.marked(str(flow_run.get_id())) as killed:
-                if killed is not None:
-                    notices.show_crashed(killed)
+            with unfinished.marked(str(flow_run.get_id())) as before:
+                if before is not None:
+                    notices.show_ended(before)
                 outcome = _run(track, gate, force, retries, git_remote, lock)
             if report_url and outcome.kind != "unchanged":
                 notices.show_report(reports.keep(report_url, str(flow_run.get_name())))

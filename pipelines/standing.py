@@ -9,6 +9,7 @@ from typing import Any
 from infocl.config import GateParams
 from infocl.errors import InfoCLError
 from infocl.params_file import PARAMS_FILE, load_params, parse_params, read_yaml
+from infocl.workspace_lock import BusyError
 from pipelines import service
 from pipelines.changes import Plan, find_changes
 from pipelines.registry import Registry, Version, export_md5, read_registry
@@ -70,8 +71,14 @@ def stays_out(withdrawn: Version, registry: Registry) -> str:
 
 
 def idle() -> bool:
-    """Whether a run would find nothing to do; one that would fail has something to say."""
+    """Whether a run would find nothing to do; one that would fail has something to say.
+
+    Raises:
+        BusyError: another `dvc` is at work, and nothing can be told before it ends.
+    """
     try:
         return nothing_to_do(find_changes(), rules_in_force(None), forced=False) is not None
+    except BusyError:
+        raise
     except InfoCLError:
         return False

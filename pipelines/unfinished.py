@@ -1,10 +1,10 @@
-"""A run leaves a mark while it works; a mark without its run tells the watch that the run was killed."""
+"""A run leaves a mark that says whether it came to its end; one that did not was killed."""
 
 from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -19,31 +19,37 @@ MOST = 3  # times that the work of killed runs is taken up again; what kills eac
 
 @contextmanager
 def marked(run: str) -> Iterator[str | None]:
-    """Leave the mark while the block runs. However it ends, but by a kill, the mark goes.
+    """Mark this run as at work while the block runs and as ended after it, unless it is killed.
 
-    The workspace is held, so that a mark found here is of a run that is gone; the block is given that run.
+    The block is given the run before this one, if its process is gone: the workspace is held, so that a run
+    that did not come to its end cannot be at work any more.
     """
     before = _read()
-    tries = int(before.get("tries", 0)) + 1 if before else 1
+    tries = 1 if before.get("ended", True) else int(before.get("tries", 0)) + 1
     process = {"host": socket.gethostname(), "pid": os.getpid(), "started": started(os.getpid())}
-    about = {"run": run, "tries": tries, **process}
+    about = {"run": run, "tries": tries, "ended": False, **process}
     write_json(MARK, about)
+    gone = "run" in before and not (before.get("ended") and _may_live(before))
     try:
-        yield str(before["run"]) if "run" in before else None
+        yield str(before["run"]) if gone else None
     finally:
-        MARK.unlink(missing_ok=True)
+        write_json(MARK, about | {"ended": True})
 
 
 def killed_run() -> str | None:
     """The run that was killed on this machine and whose work is to be taken up again."""
     mark = _read()
-    if not mark or mark.get("host") != socket.gethostname() or int(mark.get("tries", 0)) > MOST:
+    if mark.get("ended", True) or mark.get("host") != socket.gethostname() or _may_live(mark):
         return None
+    return str(mark.get("run")) if int(mark.get("tries", 0)) <= MOST else None
+
+
+def _may_live(mark: Mapping[str, Any]) -> bool:
+    """Whether the process of a mark is still there, to report how it ended; on another machine it may be."""
     try:
-        lives = started(int(mark["pid"])) == mark["started"]
-    except (KeyError, ValueError):
-        lives = False
-    return None if lives else str(mark.get("run"))
+        return bool(mark["host"] != socket.gethostname() or started(int(mark["pid"])) == mark["started"])
+    except (KeyError, ValueError, TypeError):
+        return False
 
 
 def _read() -> dict[str, Any]:

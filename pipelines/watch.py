@@ -8,6 +8,7 @@ import os
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from threading import Event
 from typing import TypeVar
@@ -16,7 +17,7 @@ from infocl.errors import InfoCLError, UserError, one_line
 from infocl.files import read_json, write_json
 from infocl.layout import raw_folder
 from infocl.params_file import PARAMS_FILE, load_params
-from infocl.workspace_lock import holder
+from infocl.workspace_lock import BusyError, holder
 from pipelines.repository import OURS, fetch, git, newest
 from pipelines.service import SERVICE
 from pipelines.sources import outdated_imports
@@ -40,7 +41,8 @@ class Watch:
 
     Args:
         track: a branch of another clone, such as origin/main; None: only this work tree.
-        idle: whether a run would find nothing to do in this work tree.
+        idle: whether a run would find nothing to do in this work tree; raises BusyError where that cannot
+            be told now.
         ask: asks for a run; takes what changed, in words, and a key that is the same for the same change,
             whoever sees it.
         say: takes lines for people.
@@ -82,7 +84,8 @@ class Watch:
         elif now != self._pending:
             self._pending = now
         else:
-            self._judge(now, seen)
+            with suppress(BusyError):  # another watch looks at the same moment; the next look tells
+                self._judge(now, seen)
 
     def _judge(self, now: State, seen: State | None) -> None:
         changed = sorted(name for name in now if now[name] != (seen or {}).get(name))

@@ -100,6 +100,25 @@ def test_a_stage_without_space_keeps_the_old_result(tmp_path):
     assert {path.name for path in (tmp_path / "data/prepared").iterdir()} == {"scenes"}
 
 
+def test_a_stage_collects_garbage_and_leaves_with_its_output_whole(tmp_path):
+    code = (
+        "import atexit, gc, stages\n"
+        "from infocl.stage import run_stage\n"
+        "atexit.register(print, 'left')\n"
+        "run_stage('probe', lambda params: print('collects', gc.isenabled()))"
+    )
+    (tmp_path / "params.yaml").write_text(json.dumps(raw_params()))
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "collects True\nleft\n", "")
+
+
 def test_a_failed_write_leaves_the_old_file(tmp_path):
     path = tmp_path / "x.txt"
     write_text(path, "old")

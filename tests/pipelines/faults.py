@@ -21,7 +21,11 @@ import psutil
 from tests.project import Project, environment
 
 DEADLINE = 300  # seconds after which something that must happen has not
-LOOSE = {"gate__max_mean_drop": 1.0, "gate__max_task_drop": 1.0}  # tiny test sets prove nothing
+LOOSE = {  # tiny test sets prove nothing, and a busy machine is slow
+    "gate__max_mean_drop": 1.0,
+    "gate__max_task_drop": 1.0,
+    "gate__max_latency_ratio": 1000.0,
+}
 IMPATIENT = (
     "import pipelines.retrain as r, pipelines.command_line as c\n"
     "r.RETRY_SECONDS = (0.5,)\n"
@@ -198,11 +202,12 @@ class Serviced:
         return version
 
     def mark(self):
-        """What a run at work says of itself."""
+        """What a run at work says of itself; None where the last one ended."""
         try:
-            return json.loads((self.folder / "exports/service/unfinished.json").read_text())
-        except (FileNotFoundError, ValueError):
+            mark = json.loads((self.folder / "exports/service/unfinished.json").read_text())
+        except FileNotFoundError:
             return None
+        return None if mark["ended"] else mark
 
     def stage(self, name):
         """The process of a stage that runs in this folder."""
@@ -229,26 +234,23 @@ def copied(base, folder, prefect):
 
 
 def build(folder):
-    """A tiny project with v1.0.0 in service, and a remote; made without a server that somebody started."""
+    """A tiny project with v1.0.0 in service, and a remote; made without a server; what that run said."""
     project = Project(folder / "project", transfer__targets=["digits"], **LOOSE)
     (folder / "remote").mkdir()
     project.dvc("remote", "add", "--default", "store", str(folder / "remote"))
     project.commit("a DVC remote")
-    dead = Prefect(folder / "prefect")
-    Serviced(project.folder, dead).retrain()
-    return project.folder
+    return Serviced(project.folder, Prefect(folder / "prefect")).run("infocl", "retrain")
 
 
 def shared(tmp_path_factory):
-    """The project of `build`, made once for all workers of a test run."""
+    """The project of `build`, made once for all workers; beside it in `built` what was said."""
     run = os.environ.get("PYTEST_XDIST_TESTRUNUID")
     folder = (tmp_path_factory.getbasetemp().parent if run else tmp_path_factory.getbasetemp()) / "faults"
     folder.mkdir(exist_ok=True)
     with (folder / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not (folder / "built").exists():
-            build(folder)
-            (folder / "built").touch()
+            (folder / "built").write_text(build(folder))
     return folder / "project"
 
 

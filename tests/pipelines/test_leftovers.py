@@ -17,8 +17,6 @@ from pipelines.repository import bring_in, git
 from pipelines.unfinished import MARK, MOST, killed_run, marked
 from tests.project import environment
 
-KILLED = "import os; from pipelines.unfinished import marked\nwith marked('run {}'): os.abort()"
-
 
 @pytest.fixture
 def clone(tmp_path, monkeypatch):
@@ -120,21 +118,38 @@ def test_a_merge_that_a_person_has_not_finished_is_neither_ended_nor_undone(clon
     assert (clone / ".git/MERGE_HEAD").exists()
 
 
-def test_only_a_killed_run_leaves_its_mark_and_is_taken_up_three_times(clone):
+def test_only_a_killed_run_is_taken_up_and_three_times(clone):
     with marked("ended"):
         assert killed_run() is None, "it is at work"
-    assert not MARK.exists()
-    with pytest.raises(ZeroDivisionError), marked("failed") as before:
-        assert before is None
+    assert killed_run() is None
+    with pytest.raises(ZeroDivisionError), marked("failed"):
         raise ZeroDivisionError
-    assert not MARK.exists()
     for number in range(1, MOST + 2):
-        code = KILLED.format(number)
-        subprocess.run([sys.executable, "-c", code], env=with_this_code(), check=False, capture_output=True)
-        assert killed_run() == (f"run {number}" if number <= MOST else None)
+        assert killed_run() == (f"run {number - 1}" if number > 1 else None)
+        work("run", number, "os.abort()")
+    assert killed_run() is None, "a person must see what kills it"
     with marked("the last") as before:
         assert before == f"run {MOST + 1}"
-    assert not MARK.exists()
+    assert killed_run() is None
+
+
+def test_the_run_before_is_told_of_once_its_process_is_gone(clone):
+    """It may still be about to report how it ended."""
+    with marked("first") as before:
+        assert before is None
+    with marked("second") as before:
+        assert before is None, "the first lives: it is this process"
+    work("third")
+    with marked("fourth") as before:
+        assert before == "third"
+
+
+def work(name, number="", then="pass"):
+    """A run in a process of its own."""
+    code = (
+        f"import os; from pipelines.unfinished import marked\nwith marked('{name} {number}'.strip()): {then}"
+    )
+    subprocess.run([sys.executable, "-c", code], env=with_this_code(), check=False, capture_output=True)
 
 
 def with_this_code():
@@ -146,4 +161,6 @@ def test_a_mark_of_another_machine_is_its_own_business(clone):
         mark = json.loads(MARK.read_text())
     MARK.write_text(json.dumps(mark | {"host": "another", "pid": 1, "started": 0.0}))
     assert killed_run() is None
+    with marked("here") as before:
+        assert before == "elsewhere", "it did not end, and the workspace is held by another now"
     shutil.rmtree(clone / "exports")
