@@ -14,7 +14,7 @@ test: env  ## lint, types, tests
 	ruff check
 	ruff format --check
 	mypy
-	OMP_NUM_THREADS=1 pytest -n 3 --dist loadfile --no-loadscope-reorder
+	OMP_NUM_THREADS=1 pytest -n 4 --dist loadfile --no-loadscope-reorder
 
 env: .venv/.complete
 

@@ -163,7 +163,7 @@ def test_experiments(project):
     assert project.repro() == set()
     project.dvc("exp", "run", "--temp", "--name", "apart", "-S", "reg.weight=0.5", "transfer")
     assert project.repro() == set(), "an experiment in a temporary workspace leaves this one alone"
-    project.dvc("exp", "run", "--name", "reconstruct", "-S", "reg.name=rc")
+    project.dvc("exp", "run", "--name", "reconstruct", "-S", "reg.name=rc", "transfer")
     assert metrics(project, "pretrain")["regularizer"] > 0, "a reconstruction error"
     assert "mean_accuracy" in project.dvc("metrics", "diff", "HEAD")
     table = list(csv.DictReader(io.StringIO(project.dvc("exp", "show", "--csv"))))

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
-import runpy
+import os
 import shutil
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -19,7 +21,7 @@ from infocl.evaluate.features import SplitFeatures, StoredFeatures, load_feature
 from infocl.evaluate.scaling import fit_scaling
 from infocl.files import read_json, write_array, write_json
 from infocl.layout import FEATURES, PREPARED, PRETRAIN, TARGETS
-from tests.workspace import raw_params, tiny_params, write_prepared
+from tests.workspace import ROOT, raw_params, tiny_params, write_prepared
 
 CPU = torch.device("cpu")
 PARAMS = {"train__device": "cpu", "encoder__width": 0.0625, "transfer__targets": ["hue", "scale", "digits"]}
@@ -189,9 +191,8 @@ def test_a_row_is_said_in_sentences(workspace, params, capsys):
 def test_the_stage_script_writes_its_metrics(workspace, params, stage):
     run.run_probe(params)
     (workspace / "params.yaml").write_text(json.dumps(raw_params(**PARAMS)))
-    with pytest.raises(SystemExit) as ended:
-        runpy.run_module(f"stages.{stage}", run_name="__main__")
-    assert ended.value.code == 0
+    command = [sys.executable, "-m", f"stages.{stage}"]
+    subprocess.run(command, env=os.environ | {"PYTHONPATH": str(ROOT)}, check=True)
     metrics = json.loads((workspace / "metrics" / f"{stage}.json").read_text())
     assert metrics["seconds"] > 0
     assert "accuracy" in metrics or "mean_accuracy" in metrics

@@ -23,12 +23,29 @@ from tests.workspace import ROOT, raw_params, write_prepared
 STAGE = ("-m", "stages.pretrain")
 ENVIRONMENT = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
 FP32 = {"train__precision": "fp32"}
+LONG = FP32 | {"train__epochs": 12}
 
 
 @pytest.fixture
 def workspace(tmp_path):
-    write_prepared(tmp_path / "data/prepared/scenes")
-    return tmp_path
+    return prepared(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def by_two(tmp_path_factory):
+    """The weights that two processes make of the tests' params."""
+    return trained(prepared(tmp_path_factory.mktemp("two")), train__devices=2)[0]
+
+
+@pytest.fixture(scope="module")
+def long_by_two(tmp_path_factory):
+    """The weights that two processes make in a run long enough to be killed."""
+    return trained(prepared(tmp_path_factory.mktemp("long")), train__devices=2, **LONG)[0]
+
+
+def prepared(folder):
+    write_prepared(folder / "data/prepared/scenes")
+    return folder
 
 
 def set_params(folder, **changes):
@@ -97,18 +114,16 @@ def test_two_processes_train_as_one_does(workspace, objective):
 
 
 @pytest.mark.parametrize("storage", ["mapped", "sharded"])
-def test_two_processes_read_every_storage_alike(workspace, storage):
-    weights, _, _ = trained(workspace, train__devices=2)
+def test_two_processes_read_every_storage_alike(workspace, by_two, storage):
     write_shards(load_prepared(workspace / "data/prepared/scenes"), str(workspace / "shards"))
     knobs = {"train__storage": storage, "train__shards": "shards"}
     again, _, metrics = trained(workspace, train__devices=2, **knobs)
     assert metrics["processes"] == 2
-    for name, value in weights.items():
+    for name, value in by_two.items():
         assert value.equal(again[name]), name
 
 
-def test_launched_by_torchrun_or_by_the_environment_it_is_the_same_run(workspace):
-    weights, _, metrics = trained(workspace, train__devices=2)
+def test_launched_by_torchrun_or_by_the_environment_it_is_the_same_run(workspace, by_two):
     set_params(workspace)
     run_in_processes(2, *STAGE, cwd=workspace)
     by_environment, _, _ = results(workspace)
@@ -116,30 +131,29 @@ def test_launched_by_torchrun_or_by_the_environment_it_is_the_same_run(workspace
     done = run(workspace, (*torchrun, *STAGE))
     assert done.returncode == 0, done.stderr
     by_torchrun, _, again = results(workspace)
-    assert again["processes"] == metrics["processes"] == 2
-    for name, value in weights.items():
+    assert again["processes"] == 2
+    for name, value in by_two.items():
         assert value.equal(by_environment[name]), name
         assert value.equal(by_torchrun[name]), name
 
 
 @pytest.mark.parametrize("devices", [1, 2])
-def test_killed_it_leaves_no_process_and_continues_on_any_number(workspace, devices):
-    whole, _, _ = trained(workspace, train__devices=2, train__epochs=12, **FP32)
-    launcher, children = start(workspace, train__epochs=12, **FP32)
+def test_killed_it_leaves_no_process_and_continues_on_any_number(workspace, long_by_two, devices):
+    launcher, children = start(workspace, **LONG)
     assert len(children) == 2
     launcher.kill()
     until(lambda: all(gone(pid) for pid in children))
     launcher.wait()
-    set_params(workspace, train__devices=devices, train__epochs=12, **FP32)
+    set_params(workspace, train__devices=devices, **LONG)
     done = run(workspace)
     assert done.returncode == 0, done.stderr
     assert "Continuing from step" in done.stderr
     for name, value in results(workspace)[0].items():
         if devices == 2:
-            assert value.equal(whole[name]), name
+            assert value.equal(long_by_two[name]), name
         else:
-            scale = whole[name].abs().max().clamp(min=1)  # running variances are larger than weights
-            assert (value - whole[name]).abs().max() < 0.1 * scale, name
+            scale = long_by_two[name].abs().max().clamp(min=1)  # running variances are larger than weights
+            assert (value - long_by_two[name]).abs().max() < 0.1 * scale, name
 
 
 @pytest.mark.parametrize(
