@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 
 import pytest
 from PIL import Image
@@ -61,14 +62,17 @@ def test_broken_params_fail_by_name_and_a_server_killed_in_the_run_of_the_mended
         assert "\n" not in failed[-1]["message"].strip()
     assert served.in_service() == "v1.0.0"
     before = len(served.prefect.runs())
-    path.write_text(good.replace("checkpoint_minutes: 5", "checkpoint_minutes: 6"))
+    path.write_text(good.replace("parity_images: 16", "parity_images: 8"))
     faults.until(lambda: served.stage("report"), lambda: log(served))
     served.prefect.kill()
     served.prefect.start()
     run = finished(served, 1)[-1]
-    assert "v1.0.0 stays in service" in run["message"], run
+    assert "v1.0.1 is in service in place of v1.0.0: all 5 checks passed." in run["message"], run
+    assert re.search(r"passed  digits: (\S+ %) -> \1 ", log(served)), "the very same encoder"
     assert len(served.prefect.runs()) == before + 1, log(served)
-    assert served.promotions()[0] == "v1.0.0"
+    assert served.promotions() == ["v1.0.0", "v1.0.1"]
+    subject = served.project.git("log", "-1", "--format=%s")
+    assert subject == "Retrain: export: export.parity_images 16 -> 8\n"
 
 
 def test_a_corrupt_new_image_is_refused_by_name_and_skipped_where_asked(served):
@@ -85,7 +89,7 @@ def test_a_corrupt_new_image_is_refused_by_name_and_skipped_where_asked(served):
     failed = finished(served, before + 1, "FAILED")
     assert "broken.png" in log(served)
     assert failed[-1]["message"]
-    assert served.in_service() == "v1.0.0"
+    assert served.in_service() == "v1.0.1"
 
 
 def test_kill_nine_in_pretraining_and_a_restart_of_the_machine_end_with_the_same_weights(served):
@@ -99,13 +103,13 @@ def test_kill_nine_in_pretraining_and_a_restart_of_the_machine_end_with_the_same
     faults.kill(run["pid"])
     faults.until(lambda: not stage.is_running() or stage.status() == "zombie", "training goes on", 20)
     assert served.checkpoints()
-    assert served.in_service() == "v1.0.0"
+    assert served.in_service() == "v1.0.1"
     faults.until(lambda: "Continuing from step" in log(served), lambda: log(served))
     faults.until(lambda: served.stage("probe"), lambda: log(served))
     restart(served)
     faults.until(lambda: "v1.1.0" in served.promotions(), lambda: log(served))
     faults.until(lambda: served.mark() is None, lambda: log(served))
-    assert served.promotions() == ["v1.0.0"] * served.promotions().count("v1.0.0") + ["v1.1.0"]
+    assert served.promotions() == ["v1.0.0", "v1.0.1", "v1.1.0"]
     assert served.in_service() == "v1.1.0"
     assert {run["type"] for run in served.prefect.runs()} == {"COMPLETED", "FAILED", "CRASHED"}
     assert "Task run 'pretrain'" not in served.servers[0].said(), "what was finished is not done again"

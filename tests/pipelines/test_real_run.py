@@ -27,10 +27,6 @@ def project(shared, tmp_path_factory):
         made.forget()
 
 
-def journal(project):
-    return [json.loads(line) for line in (project.folder / "exports/service/journal.jsonl").open()]
-
-
 def test_a_run_without_a_server_trains_and_puts_a_first_encoder_in_service(shared, project):
     said = (shared.parent / "built").read_text()
     first = r"infocl: the Prefect server \S+ does not answer; this run is recorded on this machine only\.\n"
@@ -43,14 +39,3 @@ def test_a_run_without_a_server_trains_and_puts_a_first_encoder_in_service(share
     assert about["metrics"]["transfer"]["digits"]["accuracy"] == transfer["digits"]["accuracy"]
     assert project.git("status", "--porcelain") == ""
     assert project.run("infocl", "retrain") == "Nothing changed; v1.0.0 is in service.\n"
-
-
-def test_the_same_weights_exported_otherwise_are_a_patch_and_compared_with_the_one_in_service(project):
-    project.change("export.parity_images", 8)
-    said = project.run("infocl", "retrain")
-    assert "v1.0.1 is in service in place of v1.0.0: all 5 checks passed." in said
-    assert set(re.findall(r"Running stage '([^']+)'", said)) == {"check", "export", "report"}
-    assert re.search(r"passed  digits: (\S+ %) -> \1 ", said), "the very same encoder"
-    assert (project.folder / "exports/service/current").readlink().name == "v1.0.1"
-    assert [entry["decision"] for entry in journal(project)] == ["promoted", "promoted"]
-    assert project.git("log", "-1", "--format=%s") == "Retrain: export: export.parity_images 16 -> 8\n"
