@@ -33,7 +33,10 @@ def marked(run: str) -> Iterator[str | None]:
     try:
         yield str(before["run"]) if gone else None
     finally:
-        write_json(MARK, about | {"ended": True})
+        try:
+            write_json(MARK, about | {"ended": True})
+        except OSError:  # a full disk has room for no news but that there is no mark
+            MARK.unlink(missing_ok=True)
 
 
 def killed_run() -> str | None:

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import time
+from contextlib import ExitStack
 
 import pytest
 
@@ -15,6 +16,7 @@ from pipelines.commands import CommandError
 from pipelines.leftovers import clear
 from pipelines.repository import bring_in, git
 from pipelines.unfinished import MARK, MOST, killed_run, marked
+from tests.pipelines import faults
 from tests.project import environment
 
 
@@ -142,6 +144,15 @@ def test_the_run_before_is_told_of_once_its_process_is_gone(clone):
     work("third")
     with marked("fourth") as before:
         assert before == "third"
+
+
+def test_a_full_disk_makes_no_ended_run_a_killed_one(clone):
+    """The limit on the size of files refuses what a full disk would."""
+    with ExitStack() as disk, pytest.raises(ZeroDivisionError), marked("run"):
+        disk.enter_context(faults.limited(10))
+        raise ZeroDivisionError
+    assert not MARK.exists()
+    assert killed_run() is None
 
 
 def work(name, number="", then="pass"):
