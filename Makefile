@@ -22,7 +22,7 @@ env: .venv/.complete
 	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "infocl: Python 3.11 or newer is needed; name one with make PYTHON=python3.11" >&2; exit 2; }
 	"$(PYTHON)" -m venv .venv
-	.venv/bin/python -m pip install --quiet --no-compile --no-cache-dir --disable-pip-version-check -r requirements.lock
+	.venv/bin/python -m pip install --quiet --no-cache-dir --disable-pip-version-check -r requirements.lock
 	.venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	touch $@
 
