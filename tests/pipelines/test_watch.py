@@ -8,7 +8,7 @@ import subprocess
 
 import pytest
 
-from infocl.workspace_lock import workspace
+from infocl.workspace_lock import BusyError, workspace
 from pipelines import watch as module
 from pipelines.repository import bring_in
 from pipelines.watch import SEEN, Watch, folder_state
@@ -187,6 +187,17 @@ def test_nothing_is_judged_while_somebody_works_here(here, watch):
     with workspace("a person's run"):
         set_weight(here, 0.1)
         assert watch.settled() == []
+    assert watch.settled() == ["params.yaml changed"]
+
+
+def test_while_another_dvc_is_at_work_nothing_is_judged(here, watch):
+    def busy():
+        raise BusyError("in use by another dvc")
+
+    watch.watch.idle, idle = busy, watch.watch.idle
+    set_weight(here, 0.1)
+    assert watch.settled() == []
+    watch.watch.idle = idle
     assert watch.settled() == ["params.yaml changed"]
 
 
