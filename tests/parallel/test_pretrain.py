@@ -34,13 +34,19 @@ def workspace(tmp_path):
 @pytest.fixture(scope="module")
 def by_two(tmp_path_factory):
     """The weights that two processes make of the tests' params."""
-    return trained(prepared(tmp_path_factory.mktemp("two")), train__devices=2)[0]
+    return weights_by_two(tmp_path_factory.mktemp("two"))
 
 
 @pytest.fixture(scope="module")
 def long_by_two(tmp_path_factory):
     """The weights that two processes make in a run long enough to be killed."""
-    return trained(prepared(tmp_path_factory.mktemp("long")), train__devices=2, **LONG)[0]
+    return weights_by_two(tmp_path_factory.mktemp("long"), **LONG)
+
+
+def weights_by_two(folder, **changes):
+    weights, _, metrics = trained(prepared(folder), train__devices=2, **changes)
+    assert metrics["processes"] == 2
+    return weights
 
 
 def prepared(folder):
