@@ -68,6 +68,7 @@ WANTED = {
     "string_unicode": "text without halves of surrogate pairs such as \\ud800",
     "string_too_short": "text that is not empty",
     "list_type": "a list such as [a, b]",
+    "dict_type": "names with their values, such as {{hue: 0.8}}",
     "model_type": "a section with its keys indented below it",
     "model_attributes_type": "a section with its keys indented below it",
     "finite_number": "a finite number",
@@ -88,6 +89,10 @@ def _explain(problem: ErrorDetails, raw: Mapping[str, Any]) -> str:
         return f"{key} is not a known parameter; " + _nearest(key, _known_keys(Params), "remove it")
     if kind == "missing":
         return f"{key} is missing; add it"
+    if kind == "invalid_key":
+        *section, name = problem["loc"]
+        place = ".".join(map(str, section)) or "the file"
+        return f"{place} has a key that is not text, {name}; remove it"
     if kind == "literal_error":
         names = [name.strip(" '") for name in context["expected"].replace(" or ", ", ").split(",")]
         return f"{key} is {_show(given)}; " + _nearest(given, names, f"use one of {', '.join(names)}")

@@ -1,6 +1,14 @@
-"""The order of the tests."""
+"""The order of the tests, and how random examples are drawn."""
 
 from __future__ import annotations
+
+from hypothesis import settings
+
+# The same examples in each run, so that a change is blamed for what it did; new ones by
+# `pytest --hypothesis-profile explore`.
+settings.register_profile("same", deadline=None, derandomize=True)
+settings.register_profile("explore", deadline=None, print_blob=True)
+settings.load_profile("same")
 
 SLOWEST = ("tests/pipelines/", "tests/parallel/", "tests/test_pipeline.py", "tests/deploy/")
 

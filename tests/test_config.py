@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from pathlib import Path
 from typing import get_args
 
@@ -182,7 +183,18 @@ JUNK = st.one_of(
 )
 
 
-@settings(max_examples=600, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@pytest.mark.parametrize(
+    "junk", [None, True, -1, 0, 2.5, math.inf, "", "x", [], [1], ["x"], {}, {"x": 1}, {1: 0}, {None: 0}]
+)
+def test_each_value_of_another_kind_is_refused_in_words_of_ours(junk):
+    for key in KEYS:
+        try:
+            parse_params(changed(key, junk))
+        except UserError as error:
+            assert "should" not in str(error), f"{key} = {junk!r}"
+
+
+@settings(max_examples=600, suppress_health_check=[HealthCheck.too_slow])
 @given(
     edits=st.lists(
         st.tuples(
@@ -223,7 +235,7 @@ def test_any_mutation_is_accepted_as_valid_or_refused_in_one_line(edits):
         assert set(leaves(params.model_dump())) == set(KEYS), "nothing unknown slipped in"
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(position=st.integers(0, 10_000), inserted=st.binary(min_size=1, max_size=6))
 def test_any_damage_to_the_text_is_survived(tmp_path_factory, position, inserted):
     text = (ROOT / "params.yaml").read_bytes()

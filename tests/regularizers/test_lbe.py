@@ -46,7 +46,7 @@ def test_gradient():
     assert torch.autograd.gradcheck(lambda h, mu: mi_lower_bound(h, mu, 0.7), (noisy, mean))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     count=st.integers(1, 40),
     scale=st.floats(1e-3, 1e4),

@@ -42,7 +42,7 @@ def test_a_bad_history_is_named(tmp_path, text, said):
         read_history(path)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(position=st.integers(0, len(GOOD)), inserted=st.binary(min_size=1, max_size=5))
 def test_any_damage_is_read_or_named_in_one_line(tmp_path_factory, position, inserted):
     path = tmp_path_factory.mktemp("damage") / "history.csv"

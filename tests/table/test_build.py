@@ -133,7 +133,7 @@ def test_the_later_of_two_equal_runs_counts():
     assert section.repeated == 1
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.randoms(use_true_random=False))
 def test_the_order_of_experiments_does_not_matter(shuffler: random.Random):
     rows = [
