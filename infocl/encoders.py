@@ -15,9 +15,9 @@ from torchvision.models.resnet import BasicBlock, Bottleneck, conv1x1
 from infocl.config import EncoderParams
 from infocl.errors import UserError
 from infocl.files import read_json, replacing, sha256_file, write_json
+from infocl.layout import CONFIG_FILE
 
 WEIGHTS_FILE = "encoder.safetensors"
-CONFIG_FILE = "config.json"
 FORMAT = 1
 RERUN = "run the pretrain stage again (dvc repro pretrain)"
 

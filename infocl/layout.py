@@ -11,6 +11,7 @@ DECODING = Path("data/decoding")  # images decoded so far, until a preparation i
 REJECTED = Path("data/rejected.csv")
 PRETRAIN = Path("models/pretrain")
 CHECKPOINTS = Path("models/checkpoints")
+CONFIG_FILE = "config.json"  # beside the encoder's weights in models/pretrain
 FEATURES = Path("models/features")
 METRICS = Path("metrics")
 EXPORT = Path("exports/encoder")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from pathlib import Path
 
 import pytest
@@ -23,14 +24,21 @@ NEUTRAL = {
 
 
 def imported(file: Path) -> set[Path]:
-    """The library's modules that a file imports."""
+    """The library's modules that a file imports, those named as "infocl.module:function" among them."""
     found = set()
     for node in ast.walk(ast.parse(file.read_text())):
-        if isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] == "infocl":
-            for module in [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]:
-                place = ROOT / module.replace(".", "/")
-                found |= {f for f in (place.with_suffix(".py"), place / "__init__.py") if f.exists()}
+        for module in modules_of(node):
+            place = ROOT / module.replace(".", "/")
+            found |= {f for f in (place.with_suffix(".py"), place / "__init__.py") if f.exists()}
     return found
+
+
+def modules_of(node):
+    if isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] == "infocl":
+        return [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+    if isinstance(node, ast.Constant) and re.fullmatch(r"infocl[\w.]*:\w+", str(node.value)):
+        return [node.value.partition(":")[0]]
+    return []
 
 
 def code_of(stage: str) -> set[Path]:

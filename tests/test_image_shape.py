@@ -12,8 +12,8 @@ from PIL import Image
 
 from infocl.data.prepare import prepare_source, prepare_targets
 from infocl.errors import UserError
-from infocl.evaluate.features import load_features
 from infocl.evaluate.run import run_probe, run_transfer
+from infocl.evaluate.stored import load_features
 from infocl.export.run import export_encoder
 from infocl.files import write_json
 from infocl.layout import EXPORT, FEATURES, METRICS, PREPARED, PRETRAIN, TARGETS

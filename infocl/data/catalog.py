@@ -3,45 +3,46 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
+from pkgutil import resolve_name
+from typing import Any
 
-from infocl.data.embedded import load_photo_pieces, load_plain_digits
-from infocl.data.folder import load_folder
-from infocl.data.named.arrays import load_cifar, load_stl10, load_svhn
-from infocl.data.named.cub import load_cub200
-from infocl.data.named.gtsrb import load_gtsrb
-from infocl.data.named.idx import load_idx
-from infocl.data.named.imagenet import load_imagenet
-from infocl.data.named.torchvision_sets import (
-    load_aircraft,
-    load_dtd,
-    load_eurosat,
-    load_flowers102,
-    load_food101,
-    load_pets,
-)
 from infocl.data.raw import RawSet, Request
-from infocl.data.scenes import ATTRIBUTES, load_attribute, load_scenes
 
-CATALOG: dict[str, Callable[[Request], RawSet]] = {
-    "scenes": load_scenes,
-    **{name: partial(load_attribute, attribute=name) for name in ATTRIBUTES},
-    "digits": load_plain_digits,
-    "photos": load_photo_pieces,
-    "cifar10": partial(load_cifar, name="cifar10"),
-    "cifar100": partial(load_cifar, name="cifar100"),
-    "stl10": load_stl10,
-    "fashionmnist": partial(load_idx, name="fashionmnist"),
-    "mnist": partial(load_idx, name="mnist"),
-    "svhn": load_svhn,
-    "imagenet": load_imagenet,
-    "dtd": load_dtd,
-    "cub200": load_cub200,
-    "flowers102": load_flowers102,
-    "gtsrb": load_gtsrb,
-    "aircraft": load_aircraft,
-    "eurosat": load_eurosat,
-    "pets": load_pets,
-    "food101": load_food101,
-    "folder": load_folder,
+Reader = Callable[[Request], RawSet]
+
+
+def _reader(place: str, **fixed: Any) -> Reader:
+    """A reader that is imported where it is called: no set waits for the libraries of the others."""
+
+    def read(request: Request) -> RawSet:
+        raw_set: RawSet = resolve_name(place)(request, **fixed)
+        return raw_set
+
+    return read
+
+
+CATALOG: dict[str, Reader] = {
+    "scenes": _reader("infocl.data.scenes:load_scenes"),
+    **{
+        name: _reader("infocl.data.scenes:load_attribute", attribute=name)
+        for name in ("hue", "position", "scale", "tilt", "scenery")
+    },
+    "digits": _reader("infocl.data.embedded:load_plain_digits"),
+    "photos": _reader("infocl.data.embedded:load_photo_pieces"),
+    "cifar10": _reader("infocl.data.named.arrays:load_cifar", name="cifar10"),
+    "cifar100": _reader("infocl.data.named.arrays:load_cifar", name="cifar100"),
+    "stl10": _reader("infocl.data.named.arrays:load_stl10"),
+    "fashionmnist": _reader("infocl.data.named.idx:load_idx", name="fashionmnist"),
+    "mnist": _reader("infocl.data.named.idx:load_idx", name="mnist"),
+    "svhn": _reader("infocl.data.named.arrays:load_svhn"),
+    "imagenet": _reader("infocl.data.named.imagenet:load_imagenet"),
+    "dtd": _reader("infocl.data.named.torchvision_sets:load_dtd"),
+    "cub200": _reader("infocl.data.named.cub:load_cub200"),
+    "flowers102": _reader("infocl.data.named.torchvision_sets:load_flowers102"),
+    "gtsrb": _reader("infocl.data.named.gtsrb:load_gtsrb"),
+    "aircraft": _reader("infocl.data.named.torchvision_sets:load_aircraft"),
+    "eurosat": _reader("infocl.data.named.torchvision_sets:load_eurosat"),
+    "pets": _reader("infocl.data.named.torchvision_sets:load_pets"),
+    "food101": _reader("infocl.data.named.torchvision_sets:load_food101"),
+    "folder": _reader("infocl.data.folder:load_folder"),
 }

@@ -10,8 +10,6 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
-import torch
-from torchvision.transforms.v2 import functional as TF
 
 from infocl.config import DataParams
 from infocl.errors import UserError
@@ -83,6 +81,9 @@ def resize(images: npt.NDArray[Any], size: int) -> Images:
     """Antialiased bilinear resize of uint8 (N, H, W, 3) to (N, size, size, 3), in chunks."""
     if images.shape[1:3] == (size, size):
         return np.ascontiguousarray(images)
+    import torch  # here and the next: they take two seconds, and most sets are never resized
+    from torchvision.transforms.v2 import functional as TF
+
     resized = np.empty((len(images), size, size, 3), np.uint8)
     for start in range(0, len(images), CHUNK):
         chunk = torch.from_numpy(np.ascontiguousarray(images[start : start + CHUNK])).permute(0, 3, 1, 2)

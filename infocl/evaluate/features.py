@@ -1,10 +1,6 @@
-"""Features of a frozen encoder: computed once, kept on disk, reused by later stages."""
+"""Features of a frozen encoder, the same on every run."""
 
 from __future__ import annotations
-
-from collections.abc import Mapping
-from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -12,31 +8,9 @@ import torch
 from torch import Tensor
 
 from infocl.encoders import Encoder
-from infocl.errors import InfoCLError, UserError
-from infocl.files import read_array, read_json, replacing_folder, write_array, write_json
+from infocl.errors import InfoCLError
+from infocl.evaluate.stored import Features
 from infocl.views import to_unit_range
-
-Features = npt.NDArray[np.float32]
-
-FORMAT = 1
-META_FILE = "meta.json"
-RERUN = "run the probe stage again (dvc repro probe)"
-
-
-@dataclass(frozen=True)
-class SplitFeatures:
-    """Unstandardised features (N, D) of one split, and which images they are of."""
-
-    features: Features
-    images_sha256: str
-
-
-@dataclass(frozen=True)
-class StoredFeatures:
-    """A folder of features: which encoder they come from, and the splits by name."""
-
-    encoder_sha256: str
-    splits: Mapping[str, SplitFeatures]
 
 
 @torch.inference_mode()
@@ -90,50 +64,3 @@ def require_finite(features: npt.NDArray[np.floating], what: str) -> None:
             f"{what} gives NaN or infinite features for {rows} of {len(features)} images; pretraining has "
             "diverged: lower train.optimizer.lr and run dvc repro pretrain"
         )
-
-
-def save_features(folder: Path, stored: StoredFeatures) -> None:
-    """Replace the feature folder at once: one `.npy` file for each split, and `meta.json`."""
-    about = {
-        name: {"images_sha256": split.images_sha256, "images": len(split.features)}
-        for name, split in stored.splits.items()
-    }
-    with replacing_folder(folder) as temporary:
-        for name, split in stored.splits.items():
-            write_array(temporary / f"{name}.npy", split.features)
-        meta = {"format": FORMAT, "encoder_sha256": stored.encoder_sha256, "splits": about}
-        write_json(temporary / META_FILE, meta)
-
-
-def load_features(folder: Path) -> StoredFeatures:
-    """Read a feature folder.
-
-    Raises:
-        UserError: a file is missing, corrupt, of another format, or does not fit `meta.json`.
-    """
-    meta_file = folder / META_FILE
-    meta = read_json(meta_file, RERUN)
-    if meta.get("format") != FORMAT:
-        raise UserError(f"{meta_file} has format {meta.get('format')!r}, not {FORMAT}; {RERUN}")
-    try:
-        encoder_sha256 = str(meta["encoder_sha256"])
-        about = {
-            name: (str(one["images_sha256"]), int(one["images"])) for name, one in meta["splits"].items()
-        }
-    except (KeyError, TypeError, ValueError, AttributeError):
-        raise UserError(f"{meta_file} lacks encoder_sha256 or a complete entry of splits; {RERUN}") from None
-    splits = {
-        name: SplitFeatures(_read_split(folder / f"{name}.npy", images), sha256)
-        for name, (sha256, images) in about.items()
-    }
-    return StoredFeatures(encoder_sha256, splits)
-
-
-def _read_split(path: Path, images: int) -> Features:
-    features = read_array(path, RERUN)
-    if features.dtype != np.float32 or features.ndim != 2 or len(features) != images:
-        raise UserError(
-            f"{path} holds {features.dtype} of shape {features.shape}, "
-            f"not the float32 ({images}, D) that {META_FILE} describes; {RERUN}"
-        )
-    return features

@@ -21,17 +21,17 @@ from infocl.evaluate.diagnostics import (
     encode_views,
 )
 from infocl.evaluate.feasible import check_source
-from infocl.evaluate.features import (
+from infocl.evaluate.features import extract
+from infocl.evaluate.protocol import evaluate_task, mean_accuracy
+from infocl.evaluate.scaling import fit_scaling
+from infocl.evaluate.stored import (
     RERUN,
     Features,
     SplitFeatures,
     StoredFeatures,
-    extract,
     load_features,
     save_features,
 )
-from infocl.evaluate.protocol import evaluate_task, mean_accuracy
-from infocl.evaluate.scaling import fit_scaling
 from infocl.layout import FEATURES, PREPARED, PRETRAIN, TARGETS
 
 ROUNDING = 1e-6  # of means and deviations in float32

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from infocl.evaluate.features import Features
+from infocl.evaluate.stored import Features
 
 LEAST_NORM = 1e-30  # keeps a pair of zero embeddings from dividing 0 by 0
 TIE = 1e-6  # of a row's range of cosines: as near as makes no difference, such as copies of an image

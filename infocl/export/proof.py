@@ -18,8 +18,9 @@ from infocl.encoders import Encoder
 from infocl.errors import InfoCLError, UserError
 from infocl.evaluate.diagnostics import dead_units
 from infocl.evaluate.feasible import check_labels
-from infocl.evaluate.features import Features, encode, extract
+from infocl.evaluate.features import encode, extract
 from infocl.evaluate.protocol import evaluate_task
+from infocl.evaluate.stored import Features
 from infocl.export.compare import compare, neighbour_agreement
 from infocl.export.halves import with_half_rounding
 from infocl.export.preprocessing import square_unit_range

@@ -10,7 +10,8 @@ import torch
 
 from infocl.encoders import Encoder
 from infocl.errors import InfoCLError, UserError
-from infocl.evaluate.features import SplitFeatures, StoredFeatures, extract, load_features, save_features
+from infocl.evaluate.features import extract
+from infocl.evaluate.stored import SplitFeatures, StoredFeatures, load_features, save_features
 from tests.workspace import digit_images, tiny_params
 
 CPU = torch.device("cpu")
