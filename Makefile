@@ -2,6 +2,8 @@
 SHELL := /bin/bash
 PYTHON ?= python3
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
+# Each module is compiled once, not anew by each of a thousand processes.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: repro test env benchmarks clean
 

@@ -7,7 +7,7 @@ import torch
 from safetensors.torch import load_file
 
 from tests.matrix import PAIRS
-from tests.parallel.gate import two_steps
+from tests.parallel.gate import one_step
 from tests.parallel.processes import run_in_processes
 
 
@@ -22,7 +22,7 @@ def by_two(tmp_path_factory):
 def test_loss_gradient_and_update_are_those_of_one_process(by_two, objective, reg):
     prefix = f"{objective}/{reg}/"
     two = {name.removeprefix(prefix): v for name, v in by_two.items() if name.startswith(prefix)}
-    one = two_steps(objective, reg)
+    one = one_step(objective, reg)
     assert two.keys() == one.keys()
     for name, value in one.items():
         torch.testing.assert_close(two[name], value, rtol=1e-9, atol=1e-10, msg=lambda m, n=name: f"{n}: {m}")

@@ -4,19 +4,15 @@ from __future__ import annotations
 
 import json
 import shutil
-import socket
-import subprocess
-import time
-import urllib.error
-import urllib.request
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
 
 import pytest
 
+from tests.pipelines import faults
+from tests.pipelines.once import records
 from tests.pipelines.quick import QuickProject
 from tests.pipelines.toy import Toy
-from tests.project import environment
 from tests.workspace import ROOT
 
 
@@ -29,40 +25,13 @@ def quick(tmp_path_factory):
 @pytest.fixture(scope="module")
 def server(tmp_path_factory):
     """The address of a Prefect server that only this module uses."""
-    home = tmp_path_factory.mktemp("prefect")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    url = f"http://127.0.0.1:{port}/api"
-    patch = pytest.MonkeyPatch()
-    patch.setenv("PREFECT_HOME", str(home))
-    patch.setenv("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
-    process = subprocess.Popen(
-        ["prefect", "server", "start", "--port", str(port)],
-        env=environment(),
-        stdout=(home / "log").open("wb"),
-        stderr=subprocess.STDOUT,
-        start_new_session=True,
-    )
-    try:
-        deadline = time.monotonic() + 180
-        while not _answers(url):
-            assert process.poll() is None, (home / "log").read_text()
-            assert time.monotonic() < deadline, (home / "log").read_text()
-            time.sleep(0.2)
-        patch.setenv("PREFECT_API_URL", url)
-        yield url
-    finally:
-        patch.undo()
-        process.terminate()
-        process.wait(timeout=60)
-
-
-def _answers(url):
-    try:
-        return urllib.request.urlopen(f"{url}/health", timeout=5).status == 200
-    except (urllib.error.URLError, OSError):
-        return False
+    prefect = faults.Prefect(tmp_path_factory.mktemp("prefect"), records(tmp_path_factory))
+    prefect.start()
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in prefect.variables().items():
+            patch.setenv(name, value)
+        yield prefect.url
+    prefect.kill()
 
 
 @pytest.fixture(scope="module")

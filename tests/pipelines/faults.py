@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import os
@@ -18,6 +17,7 @@ from contextlib import closing, contextmanager
 import httpx
 import psutil
 
+from tests.pipelines.once import once
 from tests.project import Project, environment
 
 DEADLINE = 300  # seconds after which something that must happen has not
@@ -97,11 +97,18 @@ def kill(pid):
 
 
 class Prefect:
-    """A Prefect server that may be down, killed and started again at the same address."""
+    """A Prefect server that may be down, killed and started again at the same address.
 
-    def __init__(self, home):
+    Args:
+        home: its folder.
+        records: an empty database to begin with; without it, the server makes one.
+    """
+
+    def __init__(self, home, records=None):
         self.home = home
         home.mkdir(parents=True, exist_ok=True)
+        if records:
+            shutil.copy(records, home)
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}/api"
         self.program = None
@@ -243,15 +250,8 @@ def build(folder):
 
 
 def shared(tmp_path_factory):
-    """The project of `build`, made once for all workers; beside it in `built` what was said."""
-    run = os.environ.get("PYTEST_XDIST_TESTRUNUID")
-    folder = (tmp_path_factory.getbasetemp().parent if run else tmp_path_factory.getbasetemp()) / "faults"
-    folder.mkdir(exist_ok=True)
-    with (folder / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not (folder / "built").exists():
-            (folder / "built").write_text(build(folder))
-    return folder / "project"
+    """The project of `build`; beside it in `made` what was said."""
+    return once(tmp_path_factory, "faults", build) / "project"
 
 
 @contextmanager

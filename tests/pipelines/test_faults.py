@@ -15,12 +15,13 @@ import pytest
 
 from tests.pipelines import faults
 from tests.pipelines.exports import write_export
+from tests.pipelines.once import records
 from tests.pipelines.quick import QuickProject
 
 
 @pytest.fixture(scope="module")
 def prefect(tmp_path_factory):
-    prefect = faults.Prefect(tmp_path_factory.mktemp("prefect"))
+    prefect = faults.Prefect(tmp_path_factory.mktemp("prefect"), records(tmp_path_factory))
     prefect.start()
     yield prefect
     prefect.kill()

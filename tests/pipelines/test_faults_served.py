@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from tests.pipelines import faults
+from tests.pipelines.once import records
 from tests.workspace import digit_images
 
 CLEAR = "from pipelines.leftovers import clear; clear(print)"  # as each run does before its work
@@ -18,7 +19,7 @@ CLEAR = "from pipelines.leftovers import clear; clear(print)"  # as each run doe
 
 @pytest.fixture(scope="module")
 def served(tmp_path_factory):
-    prefect = faults.Prefect(tmp_path_factory.mktemp("prefect"))
+    prefect = faults.Prefect(tmp_path_factory.mktemp("prefect"), records(tmp_path_factory))
     folder = tmp_path_factory.mktemp("served") / "project"
     served = faults.copied(faults.shared(tmp_path_factory), folder, prefect)
     served.servers = []

@@ -28,7 +28,7 @@ def project(shared, tmp_path_factory):
 
 
 def test_a_run_without_a_server_trains_and_puts_a_first_encoder_in_service(shared, project):
-    said = (shared.parent / "built").read_text()
+    said = (shared.parent / "made").read_text()
     first = r"infocl: the Prefect server \S+ does not answer; this run is recorded on this machine only\.\n"
     assert re.match(first, said)
     assert set(re.findall(r"Running stage '([^']+)'", said)) == ALL
