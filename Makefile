@@ -15,7 +15,7 @@ repro: env  ## the environment if missing, then the whole pipeline on the embedd
 test: env  ## lint, types, tests
 	ruff check
 	ruff format --check
-	mypy
+	mypy --num-workers 2
 	OMP_NUM_THREADS=1 pytest -n 4 --dist loadfile --no-loadscope-reorder
 
 env: .venv/.complete

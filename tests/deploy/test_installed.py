@@ -58,7 +58,9 @@ class Installation:
 
     def install(self, *packages):
         pins = ["-c", ROOT / "requirements-serve.lock"]
-        subprocess.run([self.bin / "pip", "install", "-q", *pins, *packages], check=True, timeout=SECONDS)
+        subprocess.run(
+            [self.bin / "pip", "install", "-q", "--no-compile", *pins, *packages], check=True, timeout=SECONDS
+        )
 
     def run(self, *command, cwd):
         """Run a program of the environment, away from the project."""

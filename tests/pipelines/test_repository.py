@@ -93,7 +93,7 @@ def test_a_machine_without_a_git_identity_commits_too(clones, monkeypatch, tmp_p
     commit(other, "theirs", code="other\n")
     git(other, "push", "--quiet")
     assert bring_in("origin/main")
-    assert git(here, "log", "-2", "--format=%ce").split() == ["infocl@localhost"] * 2
+    assert git(here, "log", "-2", "--first-parent", "--format=%ce").split() == ["infocl@localhost"] * 2
 
 
 def test_new_commits_come_in_by_fast_forward_and_nothing_new_is_said_to_be_so(clones):
