@@ -24,7 +24,9 @@ env: .venv/.complete
 	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "infocl: Python 3.11 or newer is needed; name one with make PYTHON=python3.11" >&2; exit 2; }
 	"$(PYTHON)" -m venv .venv
-	.venv/bin/python -m pip install --quiet --no-cache-dir --disable-pip-version-check -r requirements.lock
+	.venv/bin/python -m pip install --quiet --no-cache-dir --no-compile --disable-pip-version-check -r requirements.lock
+	@# By all cores, which pip does by one; a package's files for newer Pythons fail here as they do there.
+	.venv/bin/python -m compileall -qq -j 0 .venv/lib || true
 	.venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	touch $@
 

@@ -238,11 +238,11 @@ def sweep(context: typer.Context) -> None:
 
 
 def _flow(name: str, arguments: list[str]) -> None:
-    """Become `python -m pipelines.NAME`: flows belong to a project's folder, not to this package."""
+    """Become `python -m pipelines NAME`: flows belong to a project's folder, not to this package."""
     if not Path("pipelines", f"{name}.py").is_file():
         raise UserError(f"infocl {name} works in the project's root folder (no pipelines/ here); go there")
     sys.stdout.flush()
-    os.execv(sys.executable, [sys.executable, "-m", f"pipelines.{name}", *arguments])
+    os.execv(sys.executable, [sys.executable, "-m", "pipelines", name, *arguments])
 
 
 def _exit(work: Callable[[], object], extra: str = "train") -> None:

@@ -1,4 +1,4 @@
-"""The commands `infocl retrain`, `rollback` and `sweep`, which are `python -m pipelines.NAME`.
+"""The commands `infocl retrain`, `rollback` and `sweep`, which are `python -m pipelines NAME`.
 
 What needs Prefect is imported when it is needed, so that a run that finds nothing to do ends at once.
 """
@@ -109,6 +109,12 @@ def _sweep(
             return _exit_code(sweep(overrides, until, return_state=True))
 
     _run(work)
+
+
+app = typer.Typer(add_completion=False)
+app.command("retrain")(_retrain)
+app.command("rollback")(_rollback)
+app.command("sweep")(_sweep)
 
 
 def _nothing_to_do(forced: bool) -> Outcome | None:

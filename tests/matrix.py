@@ -30,6 +30,8 @@ def build(objective, reg, weight=None, seed=0):
     """A tiny learner in float64."""
     params = tiny_params(
         objective__name=objective,
+        objective__barlow_twins__projector_out=64,  # not 1024, most of the time of these two
+        objective__vicreg__projector_out=64,
         reg__name=reg,
         reg__weight=float(WEIGHTS.get(reg, 1) if weight is None else weight),
         data__image_size=16,

@@ -160,6 +160,15 @@ def test_auto_is_the_size_that_suits_the_set():
     assert "data.name is ['cifar10']; did you mean cifar10?" in refusal(changed("data.name", ["cifar10"]))
 
 
+def test_several_processes_share_a_batch_and_name_no_single_device():
+    assert "train.batch_size (256) must be a multiple of train.devices (3)" in refusal(
+        changed("train.devices", 3)
+    )
+    raw = changed("train.devices", 2)
+    raw["train"]["device"] = "cuda:0"
+    assert "train.device cuda:0 names one device" in refusal(raw)
+
+
 def test_every_name_can_be_loaded():
     assert set(CATALOG) == {*get_args(DataName), *get_args(TargetName)}
 
