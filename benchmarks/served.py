@@ -37,9 +37,9 @@ class Deployment:
     def __init__(self, folder: Path) -> None:
         self.prefect = faults.Prefect(folder / "prefect")
         self.prefect.start()
-        built = faults.build(folder / "built")
+        faults.build(folder / "built")
         (folder / "disk").mkdir(exist_ok=True)
-        self.here = faults.copied(built, folder / "disk/project", self.prefect)
+        self.here = faults.copied(folder / "built/project", folder / "disk/project", self.prefect)
         self.project = self.here.project
         self.remote = folder / "built/remote"
         self.origin = folder / "origin.git"
