@@ -49,7 +49,7 @@ def make_images(root: Path, count: int) -> None:
 
 
 def ours(root: Path) -> None:
-    """The stage's own function, from files to `data/prepared/folder/`."""
+    """The stage's own function, from files to `data/prepared/`."""
     raw = read_yaml(Path(__file__).parent.parent / "params.yaml")
     raw["data"] |= {"name": "folder", "root": str(root), "image_size": SIZE}
     raw["encoder"]["stem"] = "cifar"

@@ -84,7 +84,7 @@ class Row:
 
 def make_images(count: int) -> None:
     """A prepared set of random images, written in pieces."""
-    folder, generator = PREPARED / "folder", np.random.default_rng(0)
+    folder, generator = PREPARED, np.random.default_rng(0)
     (folder / "train").mkdir(parents=True)
     shape = (count, SIZE, SIZE, 3)
     images = np.lib.format.open_memmap(folder / "train/images.npy", mode="w+", dtype=np.uint8, shape=shape)
@@ -110,7 +110,7 @@ def _params(storage: str, shards: str, shuffle: str) -> Params:
 def ours(what: str, steps: Steps) -> Row:
     """A storage of the project."""
     params = _params(*ROWS[what])
-    prepared = load_prepared(PREPARED / "folder")
+    prepared = load_prepared(PREPARED)
     start = time.perf_counter()
     images = open_images(params, prepared, ALONE, device())
     row = _measured(what, lambda step: images.batch(step)[0], start, steps)
@@ -122,7 +122,7 @@ class _Mapped(Dataset[Tensor]):
     """One image at a time, as a `Dataset` is written by hand."""
 
     def __init__(self) -> None:
-        self.images = np.load(PREPARED / "folder/train/images.npy", mmap_mode="r")
+        self.images = np.load(PREPARED / "train/images.npy", mmap_mode="r")
 
     def __len__(self) -> int:
         return len(self.images)
@@ -247,7 +247,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="infocl-") as folder, _bucket():
         os.chdir(folder)
         make_images(asked.images)
-        prepared = load_prepared(PREPARED / "folder")
+        prepared = load_prepared(PREPARED)
         for url in ("shards", BUCKET):
             write_shards(prepared, url)
         rows = []

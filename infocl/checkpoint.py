@@ -23,7 +23,7 @@ from infocl.files import replacing
 FILE = "checkpoint.safetensors"
 CODE = (
     *(f"data/{name}.py" for name in ("mapped", "order", "prefetch", "resident", "sharded", "shards")),
-    *("batch.py", "encoders.py", "history.py", "lars.py", "learner.py", "loop.py"),
+    *("batch.py", "encoders.py", "geometry.py", "history.py", "lars.py", "learner.py", "loop.py"),
     *("numerics.py", "objectives", "optim.py", "parallel", "pretrain.py", "regularizers", "views.py"),
 )
 

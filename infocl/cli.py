@@ -78,12 +78,12 @@ def shard(
     """Write the prepared images as shards, for machines whose disk does not hold them (train.shards)."""
 
     def work() -> None:
-        from infocl.data.prepared import load_prepared
+        from infocl.data.prepared import load_prepared, load_source
         from infocl.data.shards import write_shards
-        from infocl.layout import PREPARED
         from infocl.params_file import load_params
 
-        written = write_shards(load_prepared(prepared or PREPARED / load_params().data.name), target)
+        images = load_prepared(prepared) if prepared else load_source(load_params().data)
+        written = write_shards(images, target)
         print(f"{target} holds {written.images:,} images in {len(written.shards):,} shards.")
 
     _exit(work, extra="shards")

@@ -43,19 +43,20 @@ def print_diagnosis(images: Path | None, out: Path) -> None:
     if images is None and params.data.name == "folder":
         images = Path(params.data.root)
     if images is None:
-        prepared = PREPARED / params.data.name
-        if (prepared / META_FILE).exists():
-            _print_storage(params, load_prepared(prepared).pretrain_bytes, prepared, device)
+        if (PREPARED / META_FILE).exists():
+            prepared = load_prepared(PREPARED)
+            if prepared.name == params.data.name:
+                _print_storage(params, prepared.pretrain_bytes, device)
         return
     count = print_images_diagnosis(params.data, images, out)
     if count:
-        _print_storage(params, 3 * params.data.image_size**2 * count, PREPARED / "folder", device)
+        _print_storage(params, 3 * params.data.image_size**2 * count, device)
 
 
-def _print_storage(params: Params, size: int, prepared: Path, device: torch.device) -> None:
+def _print_storage(params: Params, size: int, device: torch.device) -> None:
     """Say where so many bytes of images would lie while training, and why."""
     copies = params.train.devices if device.type == "cpu" else 1
-    choice = choose_storage(params.train, size, str(prepared), there=True, device=device, copies=copies)
+    choice = choose_storage(params.train, size, str(PREPARED), there=True, device=device, copies=copies)
     print(f"{'In training':<12} {choice}; train.storage {params.train.storage}, {RULE}")
 
 

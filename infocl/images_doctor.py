@@ -68,7 +68,7 @@ def _findings(survey: Survey, data: DataParams, out: Path) -> Iterator[tuple[str
     total = 3 * data.image_size**2 * of_use
     yield (
         "Prepared",
-        f"{of_use:,} images of {data.image_size} px take {file_size(total)} in data/prepared/folder, and as "
+        f"{of_use:,} images of {data.image_size} px take {file_size(total)} in data/prepared, and as "
         "much again while they are prepared",
     )
 

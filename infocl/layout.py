@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+CHECKED = Path("data/checked.json")  # what the stage check leaves for those that wait for it
 PREPARED = Path("data/prepared")
 TARGETS = Path("data/targets")
 DECODING = Path("data/decoding")  # images decoded so far, until a preparation is complete
+DECODED = Path("data/decoded")  # images of complete preparations, for the next ones
 REJECTED = Path("data/rejected.csv")
 PRETRAIN = Path("models/pretrain")
 CHECKPOINTS = Path("models/checkpoints")

@@ -12,7 +12,7 @@ from torch.nn.parallel import DistributedDataParallel
 from infocl import __version__
 from infocl.checkpoint import Checkpoints, fingerprint
 from infocl.config import Params
-from infocl.data.prepared import Prepared, load_prepared
+from infocl.data.prepared import Prepared, load_source
 from infocl.data.tiers import open_images
 from infocl.device import choose_device, describe_device, own_device
 from infocl.encoders import save_encoder
@@ -20,7 +20,7 @@ from infocl.errors import PassingError, UserError
 from infocl.evaluate.feasible import check_source
 from infocl.files import replacing_folder
 from infocl.history import History
-from infocl.layout import CHECKPOINTS, PREPARED, PRETRAIN
+from infocl.layout import CHECKPOINTS, PRETRAIN
 from infocl.learner import Learner
 from infocl.loop import VIEWS, Run, train
 from infocl.numerics import derive_seed
@@ -49,7 +49,7 @@ def pretrain(params: Params) -> dict[str, Any] | None:
         UserError: the data do not fit the params, or the device's memory does not suffice.
         InfoCLError: the loss is no longer finite, or the features collapsed.
     """
-    prepared = load_prepared(PREPARED / params.data.name)
+    prepared = load_source(params.data)
     _check_fit(params, prepared)
     if params.train.devices > 1 and not launched():
         from infocl.parallel.launch import launch  # takes long to import and is seldom needed
@@ -93,11 +93,6 @@ def _train(run: Run) -> dict[str, Any] | None:
 
 
 def _check_fit(params: Params, prepared: Prepared) -> None:
-    if prepared.image_size != params.data.image_size:
-        raise UserError(
-            f"{prepared.folder} holds images of {prepared.image_size} px but data.image_size is "
-            f"{params.data.image_size}; run the prepare stage again (dvc repro prepare)"
-        )
     name = prepared.pretrain_name
     if OBJECTIVES[params.objective.name].needs_labels and prepared.labels(name) is None:
         raise UserError(

@@ -49,7 +49,7 @@ def test_doctor_says_what_the_machine_offers(infocl):
 
 
 def test_doctor_says_where_prepared_images_would_lie(infocl, tmp_path):
-    write_prepared(tmp_path / "data/prepared/scenes")
+    write_prepared(tmp_path / "data/prepared")
     done = infocl("doctor")
     assert done.returncode == 0, done.stderr
     last = done.stdout.splitlines()[-1]

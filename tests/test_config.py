@@ -11,9 +11,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from infocl.config import OWN_SIZE, DataName, Params, TargetName, decoder_start
+from infocl.config import DataName, Params, TargetName
 from infocl.data.catalog import CATALOG
+from infocl.data.sizes import OWN_SIZE
 from infocl.errors import UserError
+from infocl.geometry import decoder_start
 from infocl.mappings import merged
 from infocl.params_file import load_params, parse_params, read_yaml
 

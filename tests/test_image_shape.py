@@ -69,11 +69,11 @@ def test_the_export_makes_of_raw_files_what_training_saw(tmp_path, crop):
     write_json(METRICS / "transfer.json", run_transfer(params))
     export_encoder(params)
     about = json.loads((EXPORT / "encoder.json").read_text())
-    meta = json.loads((PREPARED / "folder/meta.json").read_text())
+    meta = json.loads((PREPARED / "meta.json").read_text())
     assert (about["image_size"], meta["image_size"], meta["crop"]) == (32, 32, crop)
     assert about["mean"] == pytest.approx(meta["mean"])
     assert [step["step"] for step in about["preprocessing"]].count("crop") == (crop == "center")
-    with (PREPARED / "folder/test/files.csv").open() as stream:
+    with (PREPARED / "test/files.csv").open() as stream:
         files = [tmp_path / "mine" / row["path"] for row in csv.DictReader(stream)]
     raw = np.stack([np.asarray(Image.open(file)) for file in files])
     session = onnxruntime.InferenceSession(EXPORT / "encoder.onnx")
@@ -88,10 +88,10 @@ def test_crops_show_different_parts_of_the_images(tmp_path):
     seen = {}
     for crop in ("center", "squash"):
         prepare_source(params_of(tmp_path, crop))
-        seen[crop] = np.load(PREPARED / "folder/train/images.npy")
+        seen[crop] = np.load(PREPARED / "train/images.npy")
     assert np.unique(seen["squash"][:, :, 0]).tolist() == [0, 255], "the side of an image tells its class"
     assert not np.array_equal(seen["center"], seen["squash"])
-    assert "resized as a whole" in (PREPARED / "folder/README.md").read_text()
+    assert "resized as a whole" in (PREPARED / "README.md").read_text()
 
 
 @pytest.mark.parametrize(
@@ -119,7 +119,7 @@ def test_a_source_of_another_shape_is_refused(tmp_path):
     params = params_of(tmp_path, "center")
     run_to_features(params)
     prepare_source(params_of(tmp_path, "squash"))
-    with pytest.raises(UserError, match=r"folder were made square by squash, but data.crop is center"):
+    with pytest.raises(UserError, match=r"prepared with data.crop squash, but params.yaml asks for center"):
         run_probe(params)
     with pytest.raises(UserError, match=f"the encoder in {PRETRAIN} normalises by other images"):
         run_probe(params_of(tmp_path, "squash"))

@@ -31,7 +31,7 @@ def test_the_objective_sees_the_noise_and_the_probe_does_not():
 @pytest.mark.parametrize(("precision", "dtype"), [("bf16", torch.bfloat16), ("fp32", torch.float32)])
 def test_convolutions_compute_in_the_asked_precision(tmp_path, monkeypatch, precision, dtype):
     monkeypatch.chdir(tmp_path)
-    write_prepared(PREPARED / "scenes")
+    write_prepared(PREPARED)
     seen, build = set(), stage.Learner
 
     def hooked(*args):
@@ -47,7 +47,7 @@ def test_convolutions_compute_in_the_asked_precision(tmp_path, monkeypatch, prec
 
 def test_every_step_has_draws_of_its_own_and_the_rate_it_logs(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    write_prepared(PREPARED / "scenes")
+    write_prepared(PREPARED)
     views, noises, rates, step = [], [], [], loop._step
 
     def recording(run, history, number):
@@ -76,7 +76,7 @@ def test_every_step_has_draws_of_its_own_and_the_rate_it_logs(tmp_path, monkeypa
 
 def test_a_checkpoint_is_written_when_it_is_due_not_only_at_an_epochs_end(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    write_prepared(PREPARED / "scenes")
+    write_prepared(PREPARED)
     saved, save = [], loop.Checkpoints.save
 
     def recording(self, model, optimizer, progress):

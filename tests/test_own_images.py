@@ -9,7 +9,7 @@ from tests.workspace import digit_images
 
 
 def test_own_images_and_a_new_one_among_them(tmp_path):
-    images, labels = digit_images(81)
+    images, labels = digit_images(82)
     for number, (image, label) in enumerate(zip(images[:80], labels[:80], strict=True)):
         path = tmp_path / f"my images/{label % 2}/{number}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -28,3 +28,8 @@ def test_own_images_and_a_new_one_among_them(tmp_path):
     assert {f"Running stage '{stage}'" for stage in ("prepare", "pretrain", "probe")} <= {
         line.rstrip(":") for line in output.splitlines()
     }
+    project.change("data.name", "scenes")
+    project.dvc("repro", "prepare")
+    Image.fromarray(images[81]).save(tmp_path / "my images/1/newer.png")
+    project.change("data.name", "folder")
+    assert "82 of 82 files, 1 of them decoded now" in project.dvc("repro", "prepare")

@@ -77,14 +77,18 @@ def test_the_summary_names_what_was_made(project):
 
 def test_only_what_depends_on_a_change_runs_again(project):
     """Real training; tests/test_reruns.py has the other kinds of change."""
+    trained = digest(project)
     project.change("reg.weight", 0.25)
     assert project.repro() == {"check", "pretrain"} | DOWNSTREAM
     assert project.repro() == set()
+    project.git("checkout", "--quiet", "params.yaml")
+    assert project.repro() == set(), "what was run before is restored"
+    assert digest(project) == trained
 
 
 def test_a_damaged_data_file_is_made_again_and_nothing_is_trained(project):
     """The report follows, because it shows what preparation cost."""
-    path = project.folder / "data/prepared/scenes/train/labels.npy"
+    path = project.folder / "data/prepared/train/labels.npy"
     good = path.read_bytes()
     path.unlink()
     path.write_bytes(good[:-8] + b"\x09" + good[-7:])
@@ -147,8 +151,13 @@ def test_experiments(project):
     assert project.repro() == set()
     project.dvc("exp", "run", "--temp", "--name", "apart", "-S", "reg.weight=0.5", "transfer")
     assert project.repro() == set(), "an experiment in a temporary workspace leaves this one alone"
-    project.dvc("exp", "run", "--name", "reconstruct", "-S", "reg.name=rc", "transfer")
+    project.dvc("exp", "run", "--name", "reconstruct", "-S", "reg.name=rc")
     assert metrics(project, "pretrain")["regularizer"] > 0, "a reconstruction error"
+    assert "up to date" in project.dvc("status"), "the optional stage does not exist"
+    shown = project.run("python", "-m", "infocl", "table", "--format", "csv")
+    (row,) = csv.DictReader(shown.splitlines()[:2])
+    assert (row["regularizer"], row["seeds"]) == ("rc", "1")
+    assert float(row["mean"]) == pytest.approx(100 * metrics(project, "transfer")["mean_accuracy"], abs=0.01)
     assert "mean_accuracy" in project.dvc("metrics", "diff", "HEAD")
     table = list(csv.DictReader(io.StringIO(project.dvc("exp", "show", "--csv"))))
     by_name = {row["Experiment"]: row for row in table}

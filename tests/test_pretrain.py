@@ -24,7 +24,7 @@ REGULARIZERS = ["none", "rc", "lbe"]
 @pytest.fixture
 def workspace(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    write_prepared(PREPARED / "scenes")
+    write_prepared(PREPARED)
     return tmp_path
 
 
@@ -199,7 +199,7 @@ def test_the_code_is_part_of_the_fingerprint(monkeypatch):
 
 
 def test_data_that_no_probe_can_judge_are_refused_before_training(workspace):
-    write_prepared(PREPARED / "scenes", train=96, test=7)
+    write_prepared(PREPARED, train=96, test=7)
     with pytest.raises(UserError, match="7 test images, but the diagnostics need at least 8"):
         stage.pretrain(tiny_params())
 
@@ -257,13 +257,13 @@ def test_the_fingerprint_sees_what_shapes_the_weights_and_nothing_else():
 def test_wrong_inputs_are_named(workspace):
     with pytest.raises(UserError, match=r"train\.device is cuda:9.*set train.device to auto or cpu"):
         stage.pretrain(tiny_params(train__device="cuda:9"))
-    with pytest.raises(UserError, match=r"holds images of 32 px but data\.image_size is 16"):
+    with pytest.raises(UserError, match=r"prepared with data\.image_size 32, but params\.yaml asks for 16"):
         stage.pretrain(tiny_params(data__image_size=16))
     with pytest.raises(
         UserError, match=r"train\.batch_size 200 is larger than the data set scenes \(96 images\)"
     ):
         stage.pretrain(tiny_params(train__batch_size=200, data__scenes__train_images=300))
-    (PREPARED / "scenes/train/images.npy").unlink()
+    (PREPARED / "train/images.npy").unlink()
     with pytest.raises(UserError, match=r"images\.npy.*dvc repro prepare"):
         stage.pretrain(tiny_params())
 

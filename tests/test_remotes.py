@@ -53,7 +53,7 @@ def s3_remote(monkeypatch):
 def test_what_was_pushed_is_pulled(prepared, kind, request):
     url, options, objects = request.getfixturevalue(kind)
     before = contents(prepared)
-    assert {"data/prepared/scenes/README.md", "data/targets/hue/README.md"} <= before.keys()
+    assert {"data/prepared/README.md", "data/targets/hue/README.md"} <= before.keys()
     prepared.dvc("remote", "add", "--force", "--default", "store", url)
     for option, value in options.items():
         prepared.dvc("remote", "modify", "store", option, value)

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import copy
+import json
+
 import pytest
+from ruamel.yaml import YAML
 
 from tests.pipelines.quick import QuickProject
 from tests.project import ALL, DOWNSTREAM
@@ -35,3 +39,58 @@ def test_a_comment_runs_nothing(project):
     path = project.folder / "params.yaml"
     path.write_text(path.read_text() + "# a remark\n")
     assert project.repro() == set()
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new", "marked"),
+    [
+        ("infocl/data/sizes.py", '"gtsrb", "folder"), 32', '"gtsrb", "folder"), 48', {"prepare", "targets"}),
+        ("infocl/geometry.py", '"stl": 2', '"stl": 4', {"pretrain"}),
+        ("infocl/geometry.py", "(4, 7)", "(7, 4)", {"pretrain"}),
+        ("infocl/data/README.md", "# Images", "# Pictures", set()),
+    ],
+)
+def test_a_value_in_the_code_marks_what_uses_it_and_prose_nothing(project, file, old, new, marked):
+    path = project.folder / file
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new))
+    status = json.loads(project.dvc("status", "--json"))
+    path.write_text(text)
+    assert set(status) == marked
+
+
+def test_params_that_were_run_before_are_restored(project):
+    def page():
+        return (project.folder / "report/index.html").read_text()
+
+    project.commit("as it is")
+    before = page()
+    project.change("reg.weight", 0.0)
+    assert project.repro() >= DOWNSTREAM
+    assert page() != before
+    project.git("checkout", "--quiet", "params.yaml")
+    assert project.repro() == set()
+    assert page() == before
+    assert not project.git("status", "--porcelain"), "dvc.lock and metrics are those of the first run, too"
+    for weight in (0.0, project_weight(project)):
+        assert "at work" not in project.dvc("exp", "run", "-S", f"reg.weight={weight}")
+    assert page() == before
+    assert "up to date" in project.dvc("status")
+
+
+def project_weight(project):
+    return YAML(typ="safe").load((project.folder / "params.yaml").read_text())["reg"]["weight"]
+
+
+def test_a_clone_takes_the_results_from_the_remote(project, tmp_path):
+    project.dvc("remote", "add", "--force", "--default", "store", str(tmp_path / "remote"))
+    project.commit("a remote")
+    project.dvc("push")
+    project.git("clone", "--quiet", ".", str(tmp_path / "clone"))
+    clone = copy.copy(project)
+    clone.folder = tmp_path / "clone"
+    said = clone.dvc("repro", "--pull")
+    assert "at work" not in said
+    assert (clone.folder / "report/index.html").exists()
+    assert "up to date" in clone.dvc("status")

@@ -90,14 +90,14 @@ def test_a_stage_without_space_keeps_the_old_result(tmp_path):
 
     (tmp_path / "params.yaml").write_text(json.dumps(raw_params()))
     assert prepare(1 << 30).returncode == 0
-    images = tmp_path / "data/prepared/scenes/train/images.npy"
+    images = tmp_path / "data/prepared/train/images.npy"
     before = hashlib.sha256(images.read_bytes()).hexdigest()
     failed = prepare(1 << 16)
     assert failed.returncode == 2
     assert failed.stderr.startswith("infocl: the disk is full")
     assert failed.stderr.count("\n") == 1
     assert hashlib.sha256(images.read_bytes()).hexdigest() == before
-    assert {path.name for path in (tmp_path / "data/prepared").iterdir()} == {"scenes"}
+    assert {path.name for path in (tmp_path / "data").iterdir()} == {"prepared", "decoding"}
 
 
 def test_a_stage_collects_garbage_and_leaves_with_its_output_whole(tmp_path):

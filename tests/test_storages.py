@@ -20,7 +20,7 @@ def workspace(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(order, "SHARD_BYTES", 7 * 3 * 32**2)
     monkeypatch.setattr(order, "WINDOW_SHARDS", 3)
-    write_shards(load_prepared(write_prepared(PREPARED / "scenes")), "shards")
+    write_shards(load_prepared(write_prepared(PREPARED)), "shards")
 
 
 def params(storage, shuffle):

@@ -40,7 +40,7 @@ def digit_images(first: int, count: int) -> tuple[np.ndarray, np.ndarray]:
 
 def write_prepared(*, labelled=True, classes=CLASSES, splits=("train", "test")) -> dict:
     return write_set(
-        Path("data/prepared/scenes"),
+        Path("data/prepared"),
         {name: digit_images(60 * index, 60) for index, name in enumerate(splits)},
         name="scenes",
         classes=classes if labelled else None,

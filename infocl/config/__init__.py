@@ -14,6 +14,8 @@ from infocl.config.gate import GateParams
 from infocl.config.objectives import ObjectiveParams
 from infocl.config.regularizers import RegParams
 from infocl.config.train import OptimizerParams, ScheduleParams, TrainParams
+from infocl.data.sizes import OWN_SIZE
+from infocl.geometry import STEM_STRIDE, decoder_start
 
 __all__ = [
     "DetectionParams",
@@ -31,19 +33,10 @@ PictureSet = Literal["dtd", "cub200", "flowers102", "gtsrb", "aircraft", "eurosa
 DataName = Literal["scenes", ArraySet, PictureSet, "imagenet", "folder"]
 TargetName = Literal["hue", "position", "scale", "tilt", "scenery", "digits", "photos", ArraySet, PictureSet]
 Crop = Literal["center", "squash"]
-# px that `data.image_size: auto` stands for: near the images' own size, or what they are usually trained at.
-OWN_SIZE: dict[str, int] = {
-    **dict.fromkeys(
-        ("scenes", "cifar10", "cifar100", "fashionmnist", "mnist", "svhn", "gtsrb", "folder"), 32
-    ),
-    **dict.fromkeys(("stl10", "eurosat"), 64),
-    **dict.fromkeys(("imagenet", "dtd", "cub200", "flowers102", "aircraft", "pets", "food101"), 224),
-}
 # The registries name the same; these are read without importing torch.
 OBJECTIVE_NAMES: tuple[str, ...] = get_args(ObjectiveParams.model_fields["name"].annotation)
 REGULARIZER_NAMES: tuple[str, ...] = get_args(RegParams.model_fields["name"].annotation)
 Stem = Literal["cifar", "stl", "imagenet"]
-STEM_STRIDE: dict[Stem, int] = {"cifar": 1, "stl": 2, "imagenet": 4}
 
 
 class ScenesParams(Model):
@@ -207,12 +200,3 @@ class Params(Model):
                 f"(data.scenes.train_images {self.data.scenes.train_images}); make it smaller"
             )
         return self
-
-
-def decoder_start(image_size: int) -> int | None:
-    """Side in px, 4 or 7, from which doubling reaches `image_size`; None when neither does."""
-    for start in (4, 7):
-        quotient, rest = divmod(image_size, start)
-        if rest == 0 and quotient >= 2 and quotient & (quotient - 1) == 0:
-            return start
-    return None

@@ -19,7 +19,7 @@ class DetectionParams(Model):
     root: Annotated[str, Field(min_length=1)]
     train: Annotated[list[SplitName], Field(min_length=1, max_length=20)]
     test: Annotated[list[SplitName], Field(min_length=1, max_length=20)]
-    task: Literal["boxes", "masks"]
+    tasks: Annotated[list[Literal["boxes", "masks"]], Field(max_length=1)]
     shorter_sides: Annotated[list[Side], Field(min_length=1, max_length=50)]
     longer_side: Side
     flip_p: Probability
@@ -36,6 +36,11 @@ class DetectionParams(Model):
     rois_per_image: Annotated[int, Field(ge=8, le=4096)]
     score_threshold: Annotated[float, Field(ge=0, lt=1)]
     max_detections: Annotated[int, Field(ge=1, le=1000)]
+
+    @property
+    def masks(self) -> bool:
+        """Whether masks are learned beside the boxes."""
+        return "masks" in self.tasks
 
     @field_validator("decay_at")
     @classmethod

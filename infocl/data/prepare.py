@@ -12,7 +12,7 @@ from infocl.data.catalog import CATALOG
 from infocl.data.decoding import ImageFiles
 from infocl.data.prepared import FORMAT, META_FILE
 from infocl.data.raw import LISTED, ImageSource, RawSet, Request
-from infocl.data.reuse import FILES, borrow_prepared
+from infocl.data.reuse import FILES, borrow_prepared, keep_decoded, kept_folder
 from infocl.data.store import PixelStore, StoredFiles
 from infocl.data.stream import ChannelStatistics, stream_images
 from infocl.files import replacing_folder, write_array, write_csv, write_json, write_text
@@ -20,7 +20,7 @@ from infocl.layout import DECODING, PREPARED, TARGETS, raw_folder
 
 
 def prepare_source(params: Params) -> dict[str, Any]:
-    """Write `data/prepared/<data.name>/`.
+    """Write `data/prepared/`.
 
     A preparation that was killed goes on where it was; files that an earlier one decoded are not decoded
     again. The result is the same, byte by byte, as from scratch.
@@ -30,10 +30,13 @@ def prepare_source(params: Params) -> dict[str, Any]:
     """
     name, size = params.data.name, params.data.image_size
     with PixelStore(DECODING / "source", size, crop=params.data.crop) as store:
-        borrow_prepared(store, PREPARED / name)
-        raw_set = CATALOG[name](Request(params.data, raw_folder(params.data.root), store))
-        with replacing_folder(PREPARED / name) as folder:
+        raw = raw_folder(params.data.root)
+        kept = kept_folder("source", name, raw, store)
+        borrow_prepared(store, kept)
+        raw_set = CATALOG[name](Request(params.data, raw, store))
+        with replacing_folder(PREPARED) as folder:
             meta = write_set(folder, name, raw_set, size, store)
+        keep_decoded(kept, PREPARED)
     counts = {f"{split}_images": about["images"] for split, about in meta["splits"].items()}
     return {"data": name, "classes": len(raw_set.classes or ()), **counts}
 
@@ -53,13 +56,16 @@ def prepare_targets(params: Params) -> dict[str, Any]:
         PixelStore(DECODING / "targets", size, crop=params.data.crop) as store,
         replacing_folder(TARGETS) as parent,
     ):
-        request = Request(params.data, raw_folder(params.transfer.root), store)
+        raw = raw_folder(params.transfer.root)
+        request = Request(params.data, raw, store)
         names: list[str] = list(waiting)
         while names:
             name = names.pop()
-            borrow_prepared(store, TARGETS / name)
+            kept = kept_folder("target", name, raw, store)
+            borrow_prepared(store, kept)
             raw_set = _labelled_part(CATALOG[name](request))
             meta = write_set(parent / name, name, raw_set, size, store)
+            keep_decoded(kept, parent / name)
             done[name] = sum(about["images"] for about in meta["splits"].values())
             if raw_set.images_in and raw_set.images_in not in (*done, *names):
                 names.append(raw_set.images_in)

@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from infocl.config import Crop
+from infocl.config import Crop, DataParams
 from infocl.errors import UserError
 from infocl.files import read_array, read_json
+from infocl.layout import PREPARED
 
 FORMAT = 1
 META_FILE = "meta.json"
@@ -141,3 +142,19 @@ def load_prepared(folder: Path) -> Prepared:
     if meta.get("format") != FORMAT:
         raise UserError(f"{folder / META_FILE} has format {meta.get('format')!r}, not {FORMAT}; {RERUN}")
     return Prepared(folder, meta)
+
+
+def load_source(data: DataParams) -> Prepared:
+    """Open the prepared source data set.
+
+    Raises:
+        UserError: it is missing or corrupt, or was prepared with another name, size or crop.
+    """
+    prepared = load_prepared(PREPARED)
+    for key in ("name", "image_size", "crop"):
+        found, wanted = getattr(prepared, key), getattr(data, key)
+        if found != wanted:
+            raise UserError(
+                f"{PREPARED} was prepared with data.{key} {found}, but params.yaml asks for {wanted}; {RERUN}"
+            )
+    return prepared

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import os
+import shutil
 from collections.abc import Iterator
 from hashlib import sha256
 from pathlib import Path
@@ -13,10 +15,39 @@ from infocl.data.decoding import DECODER
 from infocl.data.prepared import META_FILE
 from infocl.data.store import PixelStore
 from infocl.errors import UserError
-from infocl.files import read_json
+from infocl.files import read_json, replacing_folder
+from infocl.layout import DECODED
 
 FILES = "files.csv"  # of a split: the file that each row of images.npy was made from
 BLOCK = 1 << 20
+
+
+def kept_folder(role: str, name: str, raw: Path, store: PixelStore) -> Path:
+    """Where the decoded images of a set lie between preparations, because DVC clears what a stage writes.
+
+    Args:
+        role: source or target; their splits are not the same.
+        name: of the set.
+        raw: the folder of its files.
+        store: names size and crop.
+    """
+    made_from = f"{role}\n{os.path.realpath(raw)}\n{store.size}\n{store.crop}"
+    return DECODED / f"{name}-{sha256(os.fsencode(made_from)).hexdigest()[:12]}"
+
+
+def keep_decoded(kept: Path, prepared: Path) -> None:
+    """Keep the images of a prepared set that was made from files, as links where the file system can."""
+    splits = [listing.parent.name for listing in prepared.glob(f"*/{FILES}")]
+    if not splits:
+        return
+    with replacing_folder(kept) as folder:
+        for split in splits:
+            (folder / split).mkdir()
+        for file in (META_FILE, *(f"{split}/{name}" for split in splits for name in ("images.npy", FILES))):
+            try:
+                os.link(prepared / file, folder / file)
+            except OSError:
+                shutil.copyfile(prepared / file, folder / file)
 
 
 def borrow_prepared(store: PixelStore, folder: Path) -> None:

@@ -13,9 +13,9 @@ from torchvision.models.detection.faster_rcnn import FastRCNNPredictor, TwoMLPHe
 from torchvision.models.detection.mask_rcnn import MaskRCNNHeads, MaskRCNNPredictor
 from torchvision.ops import FrozenBatchNorm2d
 
-from infocl.config import STEM_STRIDE
 from infocl.config.detection import DetectionParams
 from infocl.encoders import Encoder
+from infocl.geometry import STEM_STRIDE
 
 LEVELS = ("level1", "level2", "level3", "level4")
 POOLED = 7  # side of the grid that a region is pooled to for the box head (Lin et al. 2017)
@@ -115,7 +115,7 @@ def build_detector(
         "box_batch_size_per_image": params.rois_per_image,
     }
     backbone = Pyramid(encoder, params, half=half)
-    if params.task == "boxes":
+    if not params.masks:
         return FasterRCNN(backbone, **parts)
     return MaskRCNN(
         backbone,

@@ -38,7 +38,7 @@ def read_splits(params: DetectionParams) -> tuple[AnnotatedSet, AnnotatedSet]:
     Raises:
         UserError: a file is missing or corrupt, or a set holds no object that counts.
     """
-    read, root, masks = READERS[params.layout], raw_folder(params.root), params.task == "masks"
+    read, root, masks = READERS[params.layout], raw_folder(params.root), params.masks
     train = read(root, params.train, masks=masks)
     train.require_objects("detection.train")
     test = read(root, params.test, masks=masks, classes=train.classes)
@@ -74,7 +74,7 @@ def detect(params: Params) -> dict[str, Any]:
         ) from None
     scores = {
         kind: average_precision(test, found, kind, chosen.max_detections)
-        for kind in (("boxes", "masks") if chosen.task == "masks" else ("boxes",))
+        for kind in (("boxes", "masks") if chosen.masks else ("boxes",))
     }
     with replacing_folder(DETECTION) as folder:
         _save(folder, detector, params, train.classes, about["weights_sha256"])

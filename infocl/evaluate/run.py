@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from infocl.config import Crop, Params
-from infocl.data.prepared import Prepared, Split, load_prepared
+from infocl.data.prepared import Prepared, Split, load_prepared, load_source
 from infocl.device import choose_device
 from infocl.encoders import Encoder, load_encoder
 from infocl.errors import UserError
@@ -32,7 +32,7 @@ from infocl.evaluate.stored import (
     load_features,
     save_features,
 )
-from infocl.layout import FEATURES, PREPARED, PRETRAIN, TARGETS
+from infocl.layout import FEATURES, PRETRAIN, TARGETS
 
 ROUNDING = 1e-6  # of means and deviations in float32
 
@@ -49,7 +49,7 @@ def run_probe(params: Params) -> dict[str, Any]:
     """
     device = choose_device(params.train.device)
     encoder, config = load_encoder(PRETRAIN, device)
-    data = load_prepared(PREPARED / params.data.name)
+    data = load_source(params.data)
     check_source_data(data, config, params.data.crop)
     train, test = data.split("train"), data.split("test")
     share = params.probe.validation_share

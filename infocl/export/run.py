@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from infocl.config import Crop, Params
-from infocl.data.prepared import Prepared, load_prepared
+from infocl.data.prepared import Prepared, load_source
 from infocl.encoders import load_encoder
 from infocl.errors import UserError
 from infocl.evaluate.run import check_source_data
@@ -16,7 +16,7 @@ from infocl.export.build import Bench, Outcome, build_files
 from infocl.export.proof import Yardstick, measure_torch
 from infocl.export.signing import fingerprint, sign
 from infocl.files import replacing_folder, sha256_file, write_json, write_text
-from infocl.layout import EXPORT, PREPARED, PRETRAIN
+from infocl.layout import EXPORT, PRETRAIN
 from infocl.model_card import render_card
 from infocl.results import ABOUT_FILE
 
@@ -38,7 +38,7 @@ def export_encoder(params: Params) -> dict[str, Any]:
             `exports/encoder/` stays as it was.
     """
     encoder, config = load_encoder(PRETRAIN)
-    data = load_prepared(PREPARED / params.data.name)
+    data = load_source(params.data)
     _check_pair(config, data, params.data.crop)
     key = params.export.signing_key
     signature = describe_signature(fingerprint(key) if key else None)

@@ -7,7 +7,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from infocl.batch import Batch, Term
-from infocl.config import RegParams, decoder_start
+from infocl.config import RegParams
+from infocl.geometry import decoder_start
 from infocl.numerics import full_precision
 from infocl.regularizers.base import Regularizer, Shapes
 

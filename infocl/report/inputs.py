@@ -13,11 +13,11 @@ import numpy.typing as npt
 from PIL import Image, UnidentifiedImageError
 
 from infocl.config import Params
-from infocl.data.prepared import Prepared, load_prepared
+from infocl.data.prepared import Prepared, load_source
 from infocl.errors import UserError
 from infocl.evaluate.stored import Features, load_features
 from infocl.files import read_json
-from infocl.layout import CONFIG_FILE, EXPORT, FEATURES, PREPARED, PRETRAIN
+from infocl.layout import CONFIG_FILE, EXPORT, FEATURES, PRETRAIN
 from infocl.results import (
     ABOUT_FILE,
     ExportResult,
@@ -84,7 +84,7 @@ def read_inputs(params: Params) -> Inputs:
             stage to run again.
     """
     config = _read_complete(PRETRAIN / CONFIG_FILE, CONFIG_KEYS, rerun("pretrain"))
-    data = load_prepared(PREPARED / params.data.name)
+    data = load_source(params.data)
     about = _read_complete(EXPORT / ABOUT_FILE, ABOUT_KEYS, rerun("export"))
     if about.get("weights_sha256") != config.get("weights_sha256"):
         raise UserError(f"{EXPORT / ABOUT_FILE} describes another encoder than {PRETRAIN}; {rerun('export')}")

@@ -20,7 +20,7 @@ from tests.data.odd_folder import BAD, CLASSES, GOOD, fill_odd_folder, picture, 
 from tests.project import environment
 from tests.workspace import ROOT, tiny_params
 
-FOLDER = PREPARED / "folder"
+FOLDER = PREPARED
 
 
 @pytest.fixture(scope="module")

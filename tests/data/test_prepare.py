@@ -13,7 +13,7 @@ from infocl.data.catalog import CATALOG
 from infocl.data.embedded import load_plain_digits
 from infocl.data.order import Order
 from infocl.data.prepare import prepare_source, prepare_targets
-from infocl.data.prepared import load_prepared
+from infocl.data.prepared import load_prepared, load_source
 from infocl.data.raw import RawSplit
 from infocl.data.resident import ResidentImages
 from infocl.data.stream import ChannelStatistics
@@ -39,7 +39,7 @@ def hashes(folder):
 def test_the_source_is_written_and_read_back():
     metrics = prepare_source(tiny_params())
     assert metrics == {"data": "scenes", "classes": 10, "train_images": 96, "test_images": 48}
-    prepared = load_prepared(PREPARED / "scenes")
+    prepared = load_prepared(PREPARED)
     train = prepared.split("train")
     assert train.images.shape == (96, 32, 32, 3)
     assert train.labels.shape == (96,)
@@ -70,7 +70,7 @@ def test_a_target_shows_the_same_images_as_the_source():
     params = tiny_params(transfer__targets=["hue"])
     prepare_source(params)
     prepare_targets(params)
-    source, target = load_prepared(PREPARED / "scenes"), load_prepared(TARGETS / "hue")
+    source, target = load_prepared(PREPARED), load_prepared(TARGETS / "hue")
     for split in ("train", "test"):
         assert source.split(split).images_sha256 == target.split(split).images_sha256
 
@@ -132,10 +132,18 @@ def _other_format(folder):
 )
 def test_damaged_prepared_data_are_named_with_their_mend(harm):
     prepare_source(tiny_params())
-    harm(PREPARED / "scenes")
+    harm(PREPARED)
     with pytest.raises(UserError, match=r"dvc repro prepare") as caught:
-        load_prepared(PREPARED / "scenes").split("train")
+        load_prepared(PREPARED).split("train")
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(("key", "value"), [("name", "folder"), ("image_size", 64), ("crop", "squash")])
+def test_a_set_that_was_prepared_otherwise_is_refused(key, value):
+    prepare_source(tiny_params())
+    said = f"prepared with data.{key} .*, but params.yaml asks for {value}; .*dvc repro prepare"
+    with pytest.raises(UserError, match=said):
+        load_source(tiny_params(**{f"data__{key}": value}).data)
 
 
 def test_images_without_any_contrast_have_a_usable_scale():

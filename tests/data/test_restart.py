@@ -29,7 +29,7 @@ from infocl.layout import DECODING, PREPARED
 from tests.project import environment
 from tests.workspace import ROOT, raw_params, tiny_params
 
-FOLDER = PREPARED / "folder"
+FOLDER = PREPARED
 LARGE = 128  # px, so that few images make several chunks
 
 
@@ -129,14 +129,14 @@ def test_kill_while_decoding(tmp_path):
 def test_kill_while_writing(tmp_path):
     make_images(tmp_path / "images", range(1400))
     process = start(tmp_path / "images", LARGE)
-    while not list(PREPARED.glob(".folder.*/train")) and process.poll() is None:
+    while not list(PREPARED.parent.glob(".prepared.*/train")) and process.poll() is None:
         time.sleep(0.002)
     process.kill()
     process.wait()
     assert not FOLDER.exists()
     assert finish(start(tmp_path / "images", LARGE)) == 0
     continued = contents()
-    assert [path.name for path in PREPARED.iterdir()] == ["folder"], "what the kill left is put away"
+    assert not list(PREPARED.parent.glob(".prepared.*")), "what the kill left is put away"
     assert continued == from_scratch(tmp_path / "images", data__image_size=LARGE)
 
 

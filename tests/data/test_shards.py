@@ -32,7 +32,7 @@ ROW = 3 * 32**2
 def prepared(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(order, "SHARD_BYTES", 7 * ROW)
-    return load_prepared(write_prepared(PREPARED / "scenes"))
+    return load_prepared(write_prepared(PREPARED))
 
 
 def read(prepared, url="shards", **changes):
@@ -173,7 +173,7 @@ def test_a_damaged_copy_is_downloaded_again(prepared, bucket):
 def test_shards_that_were_written_anew_are_read_anew(prepared, bucket):
     write_shards(prepared, URL)
     first = read(prepared, URL)
-    other = load_prepared(write_prepared(PREPARED / "scenes", train=97))
+    other = load_prepared(write_prepared(PREPARED, train=97))
     write_shards(other, URL)
     pixels = torch.from_numpy(other.pretrain.images)
     rows = order.Order(97, 32, 0)
@@ -238,7 +238,7 @@ def run(*command):
 
 def test_the_command_writes_what_the_stage_reads_and_both_refuse_in_one_line(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    write_prepared(PREPARED / "scenes")
+    write_prepared(PREPARED)
     with Path("params.yaml").open("w") as stream:
         YAML().dump(raw_params(train__storage="sharded", train__shards="out"), stream)
     early = run("stages.pretrain")

@@ -29,7 +29,7 @@ def prepared(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(order, "SHARD_BYTES", 7 * 3 * 32**2)
     monkeypatch.setattr(order, "WINDOW_SHARDS", 3)
-    return load_prepared(write_prepared(PREPARED / "scenes"))
+    return load_prepared(write_prepared(PREPARED))
 
 
 @pytest.fixture
@@ -166,7 +166,7 @@ def test_a_machine_without_the_prepared_images_reads_shards_by_itself(opened, pr
     url = {"sharded": "shards", "bucket": "s3://infocl/some/where"}[storage]
     params = tiny_params(train__batch_size=10, train__shards=url)
     capsys.readouterr()
-    assert same(batches(open_images(params, load_prepared(PREPARED / "scenes"), ALONE, CPU)), expected)
+    assert same(batches(open_images(params, load_prepared(PREPARED), ALONE, CPU)), expected)
     assert f"Images: 0.3 MiB, streamed from the shards in {url} (" in capsys.readouterr().err
 
 
@@ -193,9 +193,7 @@ def test_the_choice_is_said_in_one_line(prepared, monkeypatch):
     said = str(storage_for(tiny_params(), prepared, CPU, 1))
     assert said == f"0.3 MiB, resident on CPU, {torch.get_num_threads()} threads (3.0 GiB free)"
     said = str(storage_for(tiny_params(train__storage="mapped"), prepared, CPU, 1))
-    assert said.startswith(
-        "0.3 MiB, memory-mapped from data/prepared/scenes/train/images.npy (3.0 GiB free on CPU"
-    )
+    assert said.startswith("0.3 MiB, memory-mapped from data/prepared/train/images.npy (3.0 GiB free on CPU")
 
 
 def test_shards_are_what_the_order_expects(prepared):

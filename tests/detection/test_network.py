@@ -100,7 +100,7 @@ def test_in_bfloat16_the_maps_are_near_and_come_out_in_float32():
 
 @pytest.mark.parametrize(("task", "kind"), [("boxes", FasterRCNN), ("masks", MaskRCNN)])
 def test_the_task_decides_on_the_network(task, kind):
-    chosen = detection(task=task, score_threshold=0.0, max_detections=5)
+    chosen = detection(tasks=[task], score_threshold=0.0, max_detections=5)
     detector = build_detector(encoder(), chosen, 3).eval()
     assert type(detector) is kind
     with torch.no_grad():
@@ -116,7 +116,7 @@ def test_published_widths_make_torchvisions_own_network():
     from torchvision.models.detection import maskrcnn_resnet50_fpn
 
     net = Encoder(EncoderParams(arch="resnet50", stem="imagenet", width=1.0), MEAN, STD)
-    shipped = detection(fpn_channels=256, task="masks", batch_norm="frozen")
+    shipped = detection(fpn_channels=256, tasks=["masks"], batch_norm="frozen")
     ours = build_detector(net, shipped, 90)
     reference = maskrcnn_resnet50_fpn(weights=None, weights_backbone=None, num_classes=91)
 

@@ -76,7 +76,7 @@ class KilledError(BaseException):
 
 @pytest.mark.parametrize("task", ["boxes", "masks"])
 def test_a_killed_run_ends_with_the_same_weights_and_the_seed_decides(workspace, monkeypatch, task):
-    params = small(task=task, minutes=1e-9)
+    params = small(tasks=[task], minutes=1e-9)
     stage.detect(params)
     whole, course = weights(), rows()
     assert not list(CHECKPOINTS.iterdir()), "a complete run leaves no checkpoint"
@@ -101,7 +101,7 @@ def test_a_killed_run_ends_with_the_same_weights_and_the_seed_decides(workspace,
     assert len(taken) == 2, "it continues from the last checkpoint"
     assert same(weights(), whole)
     assert [row["loss"] for row in rows()] == [row["loss"] for row in course]
-    stage.detect(small(1, task=task))
+    stage.detect(small(1, tasks=[task]))
     assert not same(weights(), whole)
 
 
@@ -143,9 +143,9 @@ def test_it_starts_from_the_encoder_and_changes_what_may_learn(workspace):
 
 def test_it_learns_to_find_digits_and_their_shapes(workspace):
     params = small(
-        task="masks", test=["VOC2007/trainval"], iterations=90, batch_size=4, lr=0.05, warmup_iterations=10
+        tasks=["masks"], test=["VOC2007/trainval"], iterations=90, batch_size=4, lr=0.05, warmup_iterations=10
     )
-    before = stage.detect(small(task="masks", test=["VOC2007/trainval"], iterations=1, lr=1e-6))
+    before = stage.detect(small(tasks=["masks"], test=["VOC2007/trainval"], iterations=1, lr=1e-6))
     metrics = stage.detect(params)
     course = rows()
     print(metrics, [round(row["loss"], 2) for row in course[::10]])
@@ -165,7 +165,7 @@ def test_it_learns_to_find_digits_and_their_shapes(workspace):
 def test_coco_goes_the_same_way_in_bfloat16(workspace):
     write_coco(workspace, "train2017", scenes(4), crowd={(0, 0)})
     write_coco(workspace, "val2017", scenes(2, seed=1))
-    chosen = {"layout": "coco", "train": ["train2017"], "test": ["val2017"], "task": "masks"}
+    chosen = {"layout": "coco", "train": ["train2017"], "test": ["val2017"], "tasks": ["masks"]}
     metrics = stage.detect(small(precision="bf16", **chosen))
     assert {"boxes", "masks"} <= metrics.keys()
     full = stage.detect(small(precision="fp32", **chosen))
@@ -212,7 +212,9 @@ def test_what_judges_alone_does_not_train_again(monkeypatch):
         return train.fingerprint(small(**changes), Data, "ab")
 
     assert mark() == mark(score_threshold=0.5, max_detections=3, test=["VOC2012/val"])
-    assert len({mark(), mark(lr=0.5), mark(iterations=7), mark(batch_norm="frozen"), mark(task="masks")}) == 5
+    assert (
+        len({mark(), mark(lr=0.5), mark(iterations=7), mark(batch_norm="frozen"), mark(tasks=["masks"])}) == 5
+    )
     assert mark() != train.fingerprint(small(), Data, "cd")
     before = mark()
     monkeypatch.setattr(train, "CODE", train.CODE[:-1])

@@ -36,7 +36,7 @@ def params():
 def workspace(tmp_path, monkeypatch, params):
     """A source, two targets on its images (hue: the source's labels, scale: others), one on its own."""
     monkeypatch.chdir(tmp_path)
-    source = write_prepared(PREPARED / "scenes")
+    source = write_prepared(PREPARED)
     write_encoder(params, seed=0)
     for number, name in enumerate(("hue", "scale")):
         target = shutil.copytree(source, TARGETS / name)
@@ -63,9 +63,7 @@ def test_probe_writes_features_and_every_metric(workspace, params):
     encoder, config = load_encoder(PRETRAIN)
     assert stored.encoder_sha256 == config["weights_sha256"]
     assert stored.splits["train"].features.shape == (96, encoder.dim)
-    assert (
-        stored.splits["test"].images_sha256 == load_prepared(PREPARED / "scenes").split("test").images_sha256
-    )
+    assert stored.splits["test"].images_sha256 == load_prepared(PREPARED).split("test").images_sha256
     assert {"accuracy", "accuracy_ci95", "knn_accuracy", "rankme", "dim", "dead_units", "alignment"} <= set(
         metrics
     )
@@ -77,7 +75,7 @@ def test_probe_writes_features_and_every_metric(workspace, params):
 def test_diagnostics_are_of_held_out_views_scaled_by_the_training_images(workspace, params):
     metrics = run.run_probe(params)
     encoder, _ = load_encoder(PRETRAIN)
-    held_out = load_prepared(PREPARED / "scenes").split("test").images
+    held_out = load_prepared(PREPARED).split("test").images
     pairs = encode_views(encoder, held_out, params.views, params.seed, CPU)
     train = torch.from_numpy(load_features(FEATURES).splits["train"].features)
     expected = describe_features(train, params.seed) | describe_views(*pairs, fit_scaling(train))
@@ -87,8 +85,8 @@ def test_diagnostics_are_of_held_out_views_scaled_by_the_training_images(workspa
 
 def test_without_labels_only_the_diagnostics_remain(workspace, params):
     labelled = run.run_probe(params)
-    shutil.rmtree(PREPARED / "scenes")
-    write_prepared(PREPARED / "scenes", labelled=False)
+    shutil.rmtree(PREPARED)
+    write_prepared(PREPARED, labelled=False)
     unlabelled = run.run_probe(params)
     assert not {"accuracy", "knn_accuracy", "majority"} & set(unlabelled)
     assert unlabelled == {key: labelled[key] for key in unlabelled}
@@ -153,9 +151,9 @@ def test_transfer_before_probe_is_told_to_wait(workspace, params):
 @pytest.mark.parametrize("stage", [run.run_probe, run.run_transfer])
 def test_images_of_another_size_are_refused(workspace, params, stage):
     run.run_probe(params)
-    write_prepared(PREPARED / "scenes", size=16)
+    write_prepared(PREPARED, size=16)
     write_prepared(TARGETS / "hue", name="hue", size=16)
-    with pytest.raises(UserError, match=r"holds images of 16 px, but the encoder .* 32 px"):
+    with pytest.raises(UserError, match=r"(holds images of|data.image_size) 16.*, but .* 32"):
         stage(params)
 
 
@@ -168,7 +166,7 @@ def test_a_target_without_labels_is_refused(workspace, params):
 
 
 def test_too_few_test_images_are_refused_before_the_work(workspace, params):
-    write_prepared(PREPARED / "scenes", test=5)
+    write_prepared(PREPARED, test=5)
     with pytest.raises(UserError, match=r"has 5 test images, but the diagnostics need at least 8"):
         run.run_probe(params)
     assert not FEATURES.exists()

@@ -142,7 +142,7 @@ def test_the_example_is_ten_real_images_and_what_the_file_gives_of_them(project)
     images, embeddings = example["images"], example["embeddings"]
     assert (images.shape, images.dtype) == ((10, SIZE, SIZE, 3), np.uint8)
     assert (embeddings.shape, embeddings.dtype) == ((10, 64), np.float32)
-    test = np.load("data/prepared/scenes/test/images.npy")
+    test = np.load("data/prepared/test/images.npy")
     assert all((test == image).all(axis=(1, 2, 3)).any() for image in images)
     assert len(np.unique(images, axis=0)) == 10
     (found,) = session().run(None, {"image": images})
@@ -272,8 +272,8 @@ def _damage(path, change=lambda data: data[:-100]):
     ("harm", "said"),
     [
         (lambda: _damage(Path("models/pretrain/encoder.safetensors")), "encoder.safetensors.*repro pretrain"),
-        (lambda: _damage(Path("data/prepared/scenes/test/images.npy")), "images.npy.*repro prepare"),
-        (lambda: Path("data/prepared/scenes/train/images.npy").unlink(), "train/images.npy.*repro prepare"),
+        (lambda: _damage(Path("data/prepared/test/images.npy")), "images.npy.*repro prepare"),
+        (lambda: Path("data/prepared/train/images.npy").unlink(), "train/images.npy.*repro prepare"),
         (lambda: Path("metrics/probe.json").unlink(), "probe.json is missing.*repro probe"),
         (
             lambda: Path("metrics/transfer.json").write_text("{}"),
@@ -283,7 +283,7 @@ def _damage(path, change=lambda data: data[:-100]):
         (lambda: write_encoder(write_prepared(), image_size=32), "16 px.*trained on 32 px"),
         (
             lambda: write_encoder(write_prepared() | {"mean": [0.3, 0.6, 0.10001]}),
-            "normalises by other images than those in data/prepared/scenes",
+            "normalises by other images than those in data/prepared",
         ),
     ],
 )

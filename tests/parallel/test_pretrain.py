@@ -50,7 +50,7 @@ def weights_by_two(folder, **changes):
 
 
 def prepared(folder):
-    write_prepared(folder / "data/prepared/scenes")
+    write_prepared(folder / "data/prepared")
     return folder
 
 
@@ -121,7 +121,7 @@ def test_two_processes_train_as_one_does(workspace, objective):
 
 @pytest.mark.parametrize("storage", ["mapped", "sharded"])
 def test_two_processes_read_every_storage_alike(workspace, by_two, storage):
-    write_shards(load_prepared(workspace / "data/prepared/scenes"), str(workspace / "shards"))
+    write_shards(load_prepared(workspace / "data/prepared"), str(workspace / "shards"))
     knobs = {"train__storage": storage, "train__shards": "shards"}
     again, _, metrics = trained(workspace, train__devices=2, **knobs)
     assert metrics["processes"] == 2
@@ -208,7 +208,10 @@ def test_a_loss_that_is_no_longer_finite_is_said_once(workspace):
     ("changes", "said"),
     [
         ({"train__devices": 2, "train__device": "cuda"}, "2 of them are needed, but this machine shows"),
-        ({"train__devices": 2, "data__image_size": 16}, "holds images of 32 px but data.image_size is 16"),
+        (
+            {"train__devices": 2, "data__image_size": 16},
+            "prepared with data.image_size 32, but params.yaml asks for 16",
+        ),
     ],
 )
 def test_wrong_input_is_one_line_before_any_process_starts(workspace, changes, said):

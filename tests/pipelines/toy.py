@@ -16,11 +16,10 @@ from tests.workspace import ROOT
 DVC_YAML = """\
 stages:
   export:
-    cmd: rm -rf exports/encoder && cp -r source exports/encoder
+    cmd: cp -r source exports/encoder
     deps: [source]
     outs:
-      - exports/encoder:
-          persist: true
+      - exports/encoder
 artifacts:
   encoder:
     path: exports/encoder

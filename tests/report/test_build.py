@@ -192,7 +192,7 @@ def test_the_same_inputs_give_the_same_bytes(project):
 
 
 def test_hostile_words_stay_words(project):
-    meta_file = Path("data/prepared/scenes/meta.json")
+    meta_file = Path("data/prepared/meta.json")
     change(meta_file, classes=[HOSTILE, "b", "c"], source=HOSTILE, licence=HOSTILE)
     change("metrics/pretrain.json", device=HOSTILE)
     change("models/pretrain/config.json", version=HOSTILE, regularizer=HOSTILE)
@@ -230,7 +230,7 @@ def test_data_without_labels(project):
 
 
 def test_many_classes_have_no_legend(project):
-    change("data/prepared/scenes/meta.json", classes=[f"class {number}" for number in range(21)])
+    change("data/prepared/meta.json", classes=[f"class {number}" for number in range(21)])
     page, _ = build()
     assert not any(each.get("class") == "chips" for each in page.all("ul"))
 
@@ -251,8 +251,8 @@ NEEDED = {
     "models/pretrain/views.png": "pretrain",
     "models/features/meta.json": "probe",
     "models/features/test.npy": "probe",
-    "data/prepared/scenes/meta.json": "prepare",
-    "data/prepared/scenes/test/labels.npy": "prepare",
+    "data/prepared/meta.json": "prepare",
+    "data/prepared/test/labels.npy": "prepare",
     "exports/encoder/encoder.json": "export",
     **{
         f"metrics/{stage}.json": stage
