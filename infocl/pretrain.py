@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+from collections.abc import Callable
 from contextlib import closing
 from typing import Any
 
@@ -34,13 +35,17 @@ SAMPLE = 12  # images on the sheet of views
 WEIGHTS = 0  # purpose of the derived seed of the initial weights
 
 
-def pretrain(params: Params) -> dict[str, Any] | None:
+def pretrain(params: Params, confirm: Callable[[], object] = lambda: None) -> dict[str, Any] | None:
     """Train an encoder on the prepared source data and write `models/pretrain/`.
 
     A run that was stopped continues from its checkpoint, on any number of devices; on the CPU, with the
     same number, it ends with the same weights, bit for bit, as one that was not. With `train.devices`
     above 1 the work is done by that many processes of this machine; a process that a launcher such as
     `torchrun` started is one of those that the launcher counts.
+
+    Args:
+        params: validated.
+        confirm: called before the checkpoint is removed; what it raises leaves the training complete there.
 
     Returns:
         The metrics of the stage; None in a process that is not the one to report them.
@@ -59,11 +64,11 @@ def pretrain(params: Params) -> dict[str, Any] | None:
         return None
     device = own_device(params.train.device)
     with joined(device) as world:
-        return _pretrain(params, prepared, world, device)
+        return _pretrain(params, prepared, world, device, confirm)
 
 
 def _pretrain(
-    params: Params, prepared: Prepared, world: World, device: torch.device
+    params: Params, prepared: Prepared, world: World, device: torch.device, confirm: Callable[[], object]
 ) -> dict[str, Any] | None:
     if params.train.batch_size % world.size:
         raise world.once(
@@ -75,7 +80,7 @@ def _pretrain(
     try:
         run = _set_up(params, prepared, world, device)
         with closing(run.images):
-            return _train(run)
+            return _train(run, confirm)
     except torch.OutOfMemoryError:
         raise PassingError(
             f"the memory of {device} does not hold its share of a batch of train.batch_size "
@@ -83,11 +88,12 @@ def _pretrain(
         ) from None
 
 
-def _train(run: Run) -> dict[str, Any] | None:
+def _train(run: Run, confirm: Callable[[], object]) -> dict[str, Any] | None:
     history = train(run)
     if not run.world.first:
         return None
     _write(run, history)
+    confirm()
     run.checkpoints.remove()
     return _metrics(run, history)
 

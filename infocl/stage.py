@@ -17,6 +17,7 @@ from infocl.errors import guarded
 from infocl.files import write_json
 from infocl.layout import METRICS
 from infocl.params_file import load_params
+from infocl.params_watch import require_checked, require_unchanged
 from infocl.workspace_lock import workspace
 
 
@@ -33,7 +34,11 @@ def run_stage(name: str, work: Callable[[Params], Mapping[str, Any] | None]) -> 
 
     def measured() -> None:
         with _workspace_of(name):
-            result = work(load_params())
+            params = load_params()
+            if "DVC_STAGE" in os.environ and name != "check":
+                require_checked()
+            result = work(params)
+            require_unchanged(params)
             if result is None:
                 return
             metrics = dict(result)

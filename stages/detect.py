@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from infocl.detection.run import detect
+from infocl.params_watch import require_unchanged
 from infocl.stage import run_stage
 
 if __name__ == "__main__":
-    run_stage("detection", detect)
+    run_stage("detection", lambda params: detect(params, partial(require_unchanged, params)))

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import time
 
 import pytest
 
 from tests.project import Project
 
+RUN = ("dvc", "exp", "run", "--name", "edited", "-S", "train.epochs=8", "pretrain")
 
 
 @pytest.fixture(scope="module")
@@ -45,3 +47,28 @@ def test_a_refused_value_clears_no_folder(project):
         (project.folder / "params.yaml").write_text(params)
         assert contents(project) == before
     project.git("checkout", "--quiet", "infocl")
+
+
+def test_an_edit_while_it_runs_is_refused_and_the_training_is_kept(project):
+    process = project.start(*RUN)
+    deadline = time.monotonic() + 120
+    while not [*(project.folder / "models/checkpoints").glob("*/checkpoint.safetensors")][1:]:
+        assert process.poll() is None, process.communicate()[0]
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    project.change("seed", 7)
+    said, _ = process.communicate(timeout=120)
+    assert process.returncode == 255, said
+    assert "infocl: params.yaml was edited while this stage ran: seed 0 -> 7; set it back" in said
+    assert "edited" not in project.dvc("exp", "list")
+    project.change("seed", 0)
+    said = project.dvc("exp", "run", "--name", "edited", "pretrain")
+    assert "Continuing from step 24 of 24." in said
+    assert "edited" in project.dvc("exp", "list")
+
+
+def test_an_edit_between_two_stages_is_refused(project):
+    said = project.dvc("repro", "prepare")
+    project.change("reg.weight", 0.5)
+    said = project.dvc("repro", "--single-item", "pretrain", code=255)
+    assert "infocl: params.yaml was edited after the stage check of this run: reg.weight" in said

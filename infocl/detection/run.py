@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -46,8 +46,12 @@ def read_splits(params: DetectionParams) -> tuple[AnnotatedSet, AnnotatedSet]:
     return train.trainable(), test
 
 
-def detect(params: Params) -> dict[str, Any]:
+def detect(params: Params, confirm: Callable[[], object] = lambda: None) -> dict[str, Any]:
     """Stage detect: `models/detection/` holds weights, history and a picture of what is found.
+
+    Args:
+        params: validated; without `detection.tasks` boxes are learned.
+        confirm: called before the checkpoint is removed; what it raises leaves the training complete there.
 
     Returns:
         `boxes` and, with masks, `masks` as of `average_precision`; the last loss and what was done.
@@ -81,6 +85,7 @@ def detect(params: Params) -> dict[str, Any]:
         history.write(folder / "history.csv")
         shown = AnnotatedSet(test.classes, test.images[:EXAMPLES])
         write_examples(folder / "examples.png", shown, found[:EXAMPLES])
+    confirm()
     checkpoints.remove()
     print(describe_scores(scores, len(test.images)), flush=True)
     return {
