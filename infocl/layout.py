@@ -16,6 +16,7 @@ CHECKPOINTS = Path("models/checkpoints")
 CONFIG_FILE = "config.json"  # beside the encoder's weights in models/pretrain
 FEATURES = Path("models/features")
 METRICS = Path("metrics")
+DETAILS = METRICS / "details"
 EXPORT = Path("exports/encoder")
 SHARDS = Path("data/shards")  # copies of shards that lie in a bucket
 DETECTION = Path("models/detection")

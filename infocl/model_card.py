@@ -12,17 +12,6 @@ from ruamel.yaml import YAML
 
 from infocl.wording import file_size, interval, limits, method, percent
 
-HUB_LICENCES = {  # as model hubs spell them, by what the data call theirs
-    "apache-2.0",
-    "bsd-2-clause",
-    "bsd-3-clause",
-    "cc-by-2.0",
-    "cc-by-4.0",
-    "cc-by-sa-4.0",
-    "cc0-1.0",
-    "mit",
-}
-
 
 def render_card(about: Mapping[str, Any]) -> str:
     """README.md of an export, from what its `encoder.json` says."""
@@ -69,13 +58,9 @@ def usage_example(about: Mapping[str, Any]) -> str:
 
 
 def hub_header(about: Mapping[str, Any]) -> str:
-    """The YAML that model hubs read; a licence only where the data's is one that they know."""
-    header: dict[str, Any] = {}
-    licence = hub_licence(about["data_licence"])
-    if licence:
-        header["license"] = licence
+    """The YAML that model hubs read; without a licence, which the encoder's publisher chooses."""
     names = (about["objective"], about["regularizer"], about["encoder"]["arch"], about["data"])
-    header |= {
+    header = {
         "library_name": "onnx",
         "pipeline_tag": "image-feature-extraction",
         "tags": ["infocl", "contrastive-learning", "representation-learning", "onnxruntime", *names],
@@ -83,12 +68,6 @@ def hub_header(about: Mapping[str, Any]) -> str:
     text = io.StringIO()
     YAML().dump(header, text)
     return text.getvalue().rstrip()
-
-
-def hub_licence(licence: str | None) -> str | None:
-    """The hubs' name of a licence such as "BSD-3-Clause" or "CC BY 4.0", None when it is not known."""
-    name = re.sub(r"[\s_]+", "-", (licence or "").strip().lower())
-    return name if name in HUB_LICENCES else None
 
 
 def plain(text: Any) -> str:

@@ -1,4 +1,4 @@
-"""What the stages probe, transfer and export found out, read back from metrics/ and checked."""
+"""What the stages probe, transfer and export found out, read back from metrics/details/ and checked."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from infocl.errors import UserError
 from infocl.files import read_json
-from infocl.layout import METRICS
+from infocl.layout import DETAILS
 
 ONNX_FILE, ABOUT_FILE = "encoder.onnx", "encoder.json"
 
 
 class Metrics(BaseModel):
-    """Numbers of a metrics file; other keys of the file are left alone."""
+    """Numbers of a file of details; other keys of the file are left alone."""
 
     model_config = ConfigDict(extra="ignore", frozen=True, allow_inf_nan=False)
 
@@ -90,7 +90,7 @@ def read_probe() -> ProbeResult:
     """The result of the stage probe; `source` is None for data without labels.
 
     Raises:
-        UserError: metrics/probe.json is missing, corrupt or incomplete.
+        UserError: metrics/details/probe.json is missing, corrupt or incomplete.
     """
     raw = _read("probe")
     return _parse(ProbeResult, raw | {"source": raw if "accuracy" in raw else None}, "probe")
@@ -100,7 +100,7 @@ def read_transfer() -> TransferResult:
     """The result of the stage transfer.
 
     Raises:
-        UserError: metrics/transfer.json is missing, corrupt or incomplete.
+        UserError: metrics/details/transfer.json is missing, corrupt or incomplete.
     """
     raw = _read("transfer")
     targets = {name: row for name, row in raw.items() if isinstance(row, dict)}
@@ -111,7 +111,7 @@ def read_export() -> ExportResult:
     """The result of the stage export.
 
     Raises:
-        UserError: metrics/export.json is missing, corrupt or incomplete.
+        UserError: metrics/details/export.json is missing, corrupt or incomplete.
     """
     return _parse(ExportResult, _read("export"), "export")
 
@@ -120,13 +120,13 @@ def read_cost(stage: str) -> StageCost:
     """What a stage took.
 
     Raises:
-        UserError: its metrics file is missing, corrupt or incomplete.
+        UserError: its file of details is missing, corrupt or incomplete.
     """
     return _parse(StageCost, _read(stage), stage)
 
 
 def _read(stage: str) -> dict[str, Any]:
-    return read_json(METRICS / f"{stage}.json", rerun(stage))
+    return read_json(DETAILS / f"{stage}.json", rerun(stage))
 
 
 def _parse(kind: type[Kind], raw: dict[str, Any], stage: str) -> Kind:
@@ -136,5 +136,5 @@ def _parse(kind: type[Kind], raw: dict[str, Any], stage: str) -> Kind:
         problem = error.errors()[0]
         key = ".".join(str(part) for part in problem["loc"]).removeprefix("source.").removeprefix("targets.")
         raise UserError(
-            f"{METRICS / f'{stage}.json'} has no usable {key} ({problem['msg']}); {rerun(stage)}"
+            f"{DETAILS / f'{stage}.json'} has no usable {key} ({problem['msg']}); {rerun(stage)}"
         ) from None

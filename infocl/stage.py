@@ -14,17 +14,16 @@ from typing import Any, NoReturn
 
 from infocl.config import Params
 from infocl.errors import guarded
-from infocl.files import write_json
-from infocl.layout import METRICS
+from infocl.metrics import write_results
 from infocl.params_file import load_params
 from infocl.params_watch import require_checked, require_unchanged
 from infocl.workspace_lock import workspace
 
 
 def run_stage(name: str, work: Callable[[Params], Mapping[str, Any] | None]) -> NoReturn:
-    """Run one stage on the validated params.yaml and write its metrics; exit by the contract.
+    """Run one stage on the validated params.yaml and write its results; exit by the contract.
 
-    `work` returns the stage's metrics, or None where another process writes them; wall time
+    `work` returns what the stage found out, or None where another process writes them; wall time
     (`seconds`) and peak resident memory (`peak_memory_mib`) are added. Exit codes: 0 done, 2 the user's
     input is wrong, 75 it may pass by itself, 1 anything else.
     """
@@ -41,10 +40,9 @@ def run_stage(name: str, work: Callable[[Params], Mapping[str, Any] | None]) -> 
             require_unchanged(params)
             if result is None:
                 return
-            metrics = dict(result)
-            metrics["seconds"] = round(time.perf_counter() - start, 2)
-            metrics["peak_memory_mib"] = round(peak_memory_mib(), 1)
-            write_json(METRICS / f"{name}.json", metrics)
+            seconds = round(time.perf_counter() - start, 2)
+            cost = {"seconds": seconds, "peak_memory_mib": round(peak_memory_mib(), 1)}
+            write_results(name, {**result, **cost})
 
     _leave(guarded(measured))
 

@@ -18,7 +18,8 @@ STAGES = {
 # These change how a stage is run, checked, shown or stored, not what comes out.
 NEUTRAL = {
     *("__init__", "checkpoint", "config", "device", "errors", "files"),
-    *("layout", "mappings", "params_file", "params_watch", "progress", "stage", "workspace_lock"),
+    *("layout", "mappings", "metrics", "params_file", "params_watch"),
+    *("progress", "stage", "workspace_lock"),
 }
 
 

@@ -16,7 +16,7 @@ from infocl.evaluate.run import run_probe, run_transfer
 from infocl.evaluate.stored import load_features
 from infocl.export.run import export_encoder
 from infocl.files import write_json
-from infocl.layout import EXPORT, FEATURES, METRICS, PREPARED, PRETRAIN, TARGETS
+from infocl.layout import DETAILS, EXPORT, FEATURES, PREPARED, PRETRAIN, TARGETS
 from infocl.pretrain import pretrain
 from tests.data.layouts import write
 from tests.workspace import digit_images, tiny_params
@@ -65,8 +65,8 @@ def run_to_features(params):
 def test_the_export_makes_of_raw_files_what_training_saw(tmp_path, crop):
     params = params_of(tmp_path, crop)
     probe = run_to_features(params)
-    write_json(METRICS / "probe.json", probe)
-    write_json(METRICS / "transfer.json", run_transfer(params))
+    write_json(DETAILS / "probe.json", probe)
+    write_json(DETAILS / "transfer.json", run_transfer(params))
     export_encoder(params)
     about = json.loads((EXPORT / "encoder.json").read_text())
     meta = json.loads((PREPARED / "meta.json").read_text())

@@ -13,7 +13,16 @@ import time
 import pytest
 from ruamel.yaml import YAML
 
+from infocl.mappings import flat
 from tests.project import ALL, DOWNSTREAM, Project
+
+COMPARED = {
+    "prepare": {"data", "classes", "train_images", "test_images"},
+    "pretrain": {"images_per_second", "loss", "objective", "regularizer", "epochs", "device"},
+    "probe": {"accuracy", "knn_accuracy", "rankme"},
+    "transfer": {"hue.accuracy", "digits.accuracy", "mean_accuracy"},
+    "export": {"max_abs_error", "cosine_min", "bytes"},
+}
 
 
 @pytest.fixture(scope="module")
@@ -34,19 +43,24 @@ def digest(project, name="models/pretrain/encoder.safetensors"):
     return hashlib.sha256((project.folder / name).read_bytes()).hexdigest()
 
 
+def test_metrics_are_what_people_compare_and_nothing_else(project):
+    shown = json.loads(project.dvc("metrics", "show", "--json"))[""]["data"]
+    assert {file: dict(flat(about["data"])).keys() for file, about in shown.items()} == {
+        f"metrics/{stage}.json": keys for stage, keys in COMPARED.items()
+    }
+    low, high = metrics(project, "probe")["accuracy_ci95"]  # a list, which DVC does not show
+    assert low <= metrics(project, "probe")["accuracy"] <= high
+
+
 def test_the_contract_of_files_and_metrics(project):
-    assert {"images_per_second", "loss", "objective", "regularizer", "epochs", "device"} <= metrics(
-        project, "pretrain"
-    ).keys()
-    assert {"accuracy", "accuracy_ci95", "knn_accuracy", "rankme"} <= metrics(project, "probe").keys()
-    assert {"max_abs_error", "cosine_min", "bytes"} <= metrics(project, "export").keys()
     transfer = metrics(project, "transfer")
     assert transfer["mean_accuracy"] == pytest.approx(
         (transfer["hue"]["accuracy"] + transfer["digits"]["accuracy"]) / 2
     )
     for stage in ALL - {"check", "report"}:
-        assert metrics(project, stage)["seconds"] > 0
-        assert metrics(project, stage)["peak_memory_mib"] > 0
+        details = json.loads((project.folder / f"metrics/details/{stage}.json").read_text())
+        assert details["seconds"] > 0
+        assert details["peak_memory_mib"] > 0
     for name in ("encoder.onnx", "encoder.json", "README.md", "SHA256SUMS"):
         assert (project.folder / "exports/encoder" / name).stat().st_size > 0
     assert (project.folder / "report/index.html").stat().st_size > 0
@@ -158,8 +172,10 @@ def test_experiments(project):
     (row,) = csv.DictReader(shown.splitlines()[:2])
     assert (row["regularizer"], row["seeds"]) == ("rc", "1")
     assert float(row["mean"]) == pytest.approx(100 * metrics(project, "transfer")["mean_accuracy"], abs=0.01)
-    assert "mean_accuracy" in project.dvc("metrics", "diff", "HEAD")
-    table = list(csv.DictReader(io.StringIO(project.dvc("exp", "show", "--csv"))))
+    changed = json.loads(project.dvc("metrics", "diff", "HEAD", "--json"))
+    assert "mean_accuracy" in changed["metrics/transfer.json"]
+    table = list(csv.DictReader(io.StringIO(project.dvc("exp", "show", "--only-changed", "--csv"))))
+    assert len(table[0]) <= 30, "metrics, and the params that differ between these runs"
     by_name = {row["Experiment"]: row for row in table}
     assert by_name["apart"]["reg.weight"] == "0.5"
     assert by_name["reconstruct"]["reg.name"] == "rc"

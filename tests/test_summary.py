@@ -30,7 +30,7 @@ EXPORTED = {
 def project(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     write_metrics()
-    write_json(Path("metrics/export.json"), EXPORTED)
+    write_json(Path("metrics/details/export.json"), EXPORTED)
     write_json(Path("exports/encoder/encoder.json"), ABOUT)
     Path("exports/encoder/encoder.onnx").write_bytes(bytes(4321))
     write_text(Path("report/index.html"), "<p>")
@@ -52,17 +52,17 @@ def test_it_says_what_was_made(project, capsys):
 
 
 def test_without_labels_there_is_no_accuracy(project):
-    probe = read_json(Path("metrics/probe.json"), "")
-    write_json(Path("metrics/probe.json"), {key: probe[key] for key in probe if key not in task(0.5)})
+    probe = read_json(Path("metrics/details/probe.json"), "")
+    write_json(Path("metrics/details/probe.json"), {key: probe[key] for key in probe if key not in task(0.5)})
     assert summary_lines()[1] == "It has no accuracy on its source task, because scenes has no labels."
 
 
 @pytest.mark.parametrize(
     ("path", "stage"),
     [
-        ("metrics/probe.json", "probe"),
-        ("metrics/transfer.json", "transfer"),
-        ("metrics/export.json", "export"),
+        ("metrics/details/probe.json", "probe"),
+        ("metrics/details/transfer.json", "transfer"),
+        ("metrics/details/export.json", "export"),
         ("exports/encoder/encoder.json", "export"),
         ("exports/encoder/encoder.onnx", "export"),
         ("report/index.html", "report"),
@@ -79,9 +79,9 @@ def test_what_is_missing_is_named(project, path, stage):
 @pytest.mark.parametrize(
     ("path", "values", "said"),
     [
-        ("metrics/probe.json", {"accuracy": "high"}, "probe.json has no usable accuracy"),
+        ("metrics/details/probe.json", {"accuracy": "high"}, "probe.json has no usable accuracy"),
         (
-            "metrics/transfer.json",
+            "metrics/details/transfer.json",
             {"hue": {"accuracy": 0.5}},
             "transfer.json has no usable hue.accuracy_ci95",
         ),

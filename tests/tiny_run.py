@@ -122,7 +122,7 @@ def write_metrics(*, labelled=True) -> None:
         "transfer": rows | transfer | {"mean_knn_accuracy": 0.54},
     }
     for name, values in metrics.items():
-        write_json(Path("metrics") / f"{name}.json", values | cost)
+        write_json(Path("metrics/details") / f"{name}.json", values | cost)
 
 
 def write_results(meta: dict, *, parts=("regularizer_mi_bound_nats", "regularizer_mi_ceiling_nats")) -> None:

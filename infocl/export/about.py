@@ -50,7 +50,6 @@ def describe(
         **{key: config.get(key) for key in (*trained, *proof)},
         "data_sha256": data.meta.get("source_sha256"),
         "data_licence": data.meta.get("licence"),
-        "licence": data.meta.get("licence"),
         "lineage": lineage(config, data),
         "encoder": encoder.params.model_dump(),
         "input": {"name": INPUT, "dtype": "uint8", "shape": ["N", "H", "W", 3], "channels": "RGB"},

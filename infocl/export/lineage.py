@@ -9,7 +9,7 @@ from typing import Any
 
 from infocl.data.prepared import Prepared
 from infocl.errors import UserError
-from infocl.layout import METRICS
+from infocl.layout import DETAILS
 from infocl.params_file import read_yaml
 
 DVC_LOCK = Path("dvc.lock")
@@ -34,7 +34,7 @@ def lineage(config: Mapping[str, Any], data: Prepared) -> dict[str, Any]:
 def dvc_hashes() -> dict[str, dict[str, str]]:
     """What dvc.lock says that each earlier stage made: hashes by path, by stage.
 
-    A stage that was run by hand since is left out: its metrics, which hold times, are not those of the lock.
+    A stage that was run by hand since is left out: its details, which hold times, are not those of the lock.
 
     Raises:
         UserError: dvc.lock is damaged.
@@ -54,8 +54,8 @@ def dvc_hashes() -> dict[str, dict[str, str]]:
 
 
 def _current(stage: str, outs: Mapping[str, str]) -> bool:
-    metrics = METRICS / f"{stage}.json"
-    if not metrics.exists():
+    details = DETAILS / f"{stage}.json"
+    if not details.exists():
         return False
-    content = hashlib.md5(metrics.read_bytes(), usedforsecurity=False).hexdigest()
-    return outs.get(metrics.as_posix()) == content
+    content = hashlib.md5(details.read_bytes(), usedforsecurity=False).hexdigest()
+    return outs.get(details.as_posix()) == content

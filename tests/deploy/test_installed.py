@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -21,6 +22,7 @@ from PIL import Image
 from tests.export.conftest import exported  # noqa: F401 - the fixture
 from tests.workspace import ROOT
 
+APACHE_2_0 = "cfc7749b96f63bd31c3c42b5c471bf756814053e847c10f3eb003417bc523d30"  # its text as published
 SECONDS = 900  # for pip on a slow line
 CLIENT = "tritonclient[http]"  # not KServe's own, so that the protocol is held to by another party
 ASK = """
@@ -52,7 +54,7 @@ class Installation:
         shutil.copytree(
             ROOT / "infocl", self.source / "infocl", ignore=shutil.ignore_patterns("node_modules")
         )
-        for name in ("pyproject.toml", "README.md"):
+        for name in ("pyproject.toml", "README.md", "LICENSE"):
             shutil.copy(ROOT / name, self.source)
         subprocess.run([sys.executable, "-m", "venv", folder / "venv"], check=True)
 
@@ -110,6 +112,26 @@ def test_embed_brings_no_torch_and_works(embed_only, packages, folder, tmp_path)
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-6)
     done = embed_only.run("infocl", "verify", folder, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
+
+
+def test_the_licence_and_the_types_come_with_the_package(embed_only, tmp_path):
+    show = """
+from importlib.metadata import distribution
+found = distribution("infocl")
+print(found.metadata["License-Expression"], *(f for f in found.files if f.name in ("LICENSE", "py.typed")))
+print(found.read_text("licenses/LICENSE"), end="")
+"""
+    done = embed_only.run("python", "-c", show, cwd=tmp_path)
+    said, text = done.stdout.split("\n", 1)
+    assert said == "Apache-2.0 infocl-0.1.0.dist-info/licenses/LICENSE infocl/py.typed", done.stderr
+    assert text == (ROOT / "LICENSE").read_text()
+    assert hashlib.sha256(text.encode()).hexdigest() == APACHE_2_0
+    (tmp_path / "user.py").write_text("from infocl.wording import percent\n\npercent(share=None)\n")
+    check = ["-m", "mypy", "--python-executable", embed_only.bin / "python", "user.py"]
+    typed = subprocess.run(
+        [sys.executable, *check], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert 'has incompatible type "None"; expected "float"' in typed.stdout
 
 
 def free_port():

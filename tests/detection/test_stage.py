@@ -35,7 +35,7 @@ def stages(output):
 
 def test_it_brings_the_encoder_up_to_date_and_leaves_its_files(project):
     assert stages(project.dvc("repro", DETECT)) == {"check", "prepare", "pretrain", DETECT}
-    said = json.loads((project.folder / "metrics/detection.json").read_text())
+    said = json.loads((project.folder / "metrics/details/detection.json").read_text())
     for kind in ("boxes", "masks"):
         assert said[kind].keys() == {"ap", "ap50", "ap75"}
         assert all(0 <= value <= 1 for value in said[kind].values())
@@ -49,6 +49,8 @@ def test_it_brings_the_encoder_up_to_date_and_leaves_its_files(project):
     with Image.open(outs / "examples.png") as picture:
         assert picture.size == (3 * 324 + 4, 2 * 324 + 4), "a column for each test image"
     assert json.loads((outs / "config.json").read_text())["classes"] == ["one", "three", "zero"]
+    metrics = json.loads((project.folder / "metrics/detection.json").read_text())
+    assert metrics == {kind: said[kind] for kind in ("boxes", "masks")}
     assert "boxes.ap50" in project.dvc("metrics", "show")
     assert not stages(project.dvc("repro", DETECT)), "a second run has nothing to do"
 

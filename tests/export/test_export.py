@@ -232,7 +232,9 @@ def test_metadata_of_the_file_and_the_json_agree(project):
         "image_size",
     ]
     assert {key: said[key] for key in shared} == {key: config[key] for key in shared}
-    probe, transfer = (json.loads(Path(f"metrics/{name}.json").read_text()) for name in ("probe", "transfer"))
+    probe, transfer = (
+        json.loads(Path(f"metrics/details/{name}.json").read_text()) for name in ("probe", "transfer")
+    )
     assert said["metrics"]["source"]["accuracy"] == probe["accuracy"]
     assert said["metrics"]["mean_transfer_accuracy"] == transfer["mean_accuracy"]
     assert said["opset"] == 18
@@ -274,9 +276,9 @@ def _damage(path, change=lambda data: data[:-100]):
         (lambda: _damage(Path("models/pretrain/encoder.safetensors")), "encoder.safetensors.*repro pretrain"),
         (lambda: _damage(Path("data/prepared/test/images.npy")), "images.npy.*repro prepare"),
         (lambda: Path("data/prepared/train/images.npy").unlink(), "train/images.npy.*repro prepare"),
-        (lambda: Path("metrics/probe.json").unlink(), "probe.json is missing.*repro probe"),
+        (lambda: Path("metrics/details/probe.json").unlink(), "probe.json is missing.*repro probe"),
         (
-            lambda: Path("metrics/transfer.json").write_text("{}"),
+            lambda: Path("metrics/details/transfer.json").write_text("{}"),
             "transfer.json has no usable.*repro transfer",
         ),
         (lambda: write_encoder(write_prepared(), data="cifar10"), "trained on cifar10.*repro pretrain"),

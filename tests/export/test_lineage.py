@@ -15,14 +15,14 @@ from infocl.export.lineage import dvc_hashes
 @pytest.fixture
 def lock(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    Path("metrics").mkdir()
+    Path("metrics/details").mkdir(parents=True)
     stages = {}
     for stage in ("check", "prepare", "pretrain", "export"):
-        metrics = Path(f"metrics/{stage}.json")
-        metrics.write_text(json.dumps({"seconds": len(stage)}))
-        digest = hashlib.md5(metrics.read_bytes()).hexdigest()
+        details = Path(f"metrics/details/{stage}.json")
+        details.write_text(json.dumps({"seconds": len(stage)}))
+        digest = hashlib.md5(details.read_bytes()).hexdigest()
         outs = [{"path": f"made/{stage}", "hash": "md5", "md5": f"{stage}.dir"}]
-        stages[stage] = {"cmd": stage, "outs": [*outs, {"path": f"metrics/{stage}.json", "md5": digest}]}
+        stages[stage] = {"cmd": stage, "outs": [*outs, {"path": str(details), "md5": digest}]}
     Path("dvc.lock").write_text(json.dumps({"schema": "2.0", "stages": stages}))
     return stages
 
@@ -34,7 +34,7 @@ def test_earlier_stages_only(lock):
 
 @pytest.mark.parametrize("change", [lambda path: path.write_text("{}"), Path.unlink])
 def test_a_stage_run_by_hand_since_is_left_out(lock, change):
-    change(Path("metrics/pretrain.json"))
+    change(Path("metrics/details/pretrain.json"))
     assert dvc_hashes().keys() == {"prepare"}
 
 

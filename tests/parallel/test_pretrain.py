@@ -75,7 +75,7 @@ def results(folder):
     with (folder / "models/pretrain/history.csv").open() as stream:
         rows = [{name: float(value) for name, value in row.items()} for row in csv.DictReader(stream)]
     weights = load_file(folder / "models/pretrain/encoder.safetensors")
-    return weights, rows, read_json(folder / "metrics/pretrain.json", "")
+    return weights, rows, read_json(folder / "metrics/details/pretrain.json", "")
 
 
 def start(folder, **changes):

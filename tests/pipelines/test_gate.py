@@ -113,7 +113,7 @@ def test_the_interval_of_the_mean_difference_holds_the_truth_as_often_as_it_says
 
 def test_the_results_in_this_repository_pass_the_shipped_rules_against_themselves():
     """Rules that refuse an encoder that is exactly as good would refuse every retraining."""
-    results = json.loads((ROOT / "metrics/transfer.json").read_text())
+    results = json.loads((ROOT / "metrics/details/transfer.json").read_text())
     rows = {name: value for name, value in results.items() if isinstance(value, dict)}
     assert len(rows) == len(load_params(ROOT / "params.yaml").transfer.targets)
     said = about()

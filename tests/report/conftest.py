@@ -8,7 +8,7 @@ import pytest
 
 from infocl.export.run import export_encoder
 from infocl.files import write_json
-from infocl.layout import METRICS
+from infocl.layout import DETAILS
 from tests.tiny_run import tiny_params, write_encoder, write_metrics, write_prepared, write_results
 
 
@@ -21,8 +21,8 @@ def finished_run(tmp_path_factory):
         write_encoder(meta)
         write_metrics()
         write_results(meta)
-        metrics = export_encoder(tiny_params()) | {"seconds": 3.2, "peak_memory_mib": 900.5}
-        write_json(METRICS / "export.json", metrics)
+        found = export_encoder(tiny_params()) | {"seconds": 3.2, "peak_memory_mib": 900.5}
+        write_json(DETAILS / "export.json", found)
     return root
 
 

@@ -115,7 +115,9 @@ def percent(share):
 
 def test_every_task_is_drawn_where_its_numbers_are(project):
     page, _ = build()
-    probe, transfer = (json.loads(Path(f"metrics/{name}.json").read_text()) for name in ("probe", "transfer"))
+    probe, transfer = (
+        json.loads(Path(f"metrics/details/{name}.json").read_text()) for name in ("probe", "transfer")
+    )
     rows = {"scenes": probe} | {name: transfer[name] for name in TARGETS}
     tracks = {
         svg["aria-label"].split(":")[0]: svg["aria-label"]
@@ -143,7 +145,7 @@ def test_every_task_is_drawn_where_its_numbers_are(project):
 
 def test_the_verdict_names_the_numbers(project):
     page, _ = build()
-    transfer = json.loads(Path("metrics/transfer.json").read_text())
+    transfer = json.loads(Path("metrics/details/transfer.json").read_text())
     mean, size = percent(transfer["mean_accuracy"]), Path("exports/encoder/encoder.onnx").stat().st_size
     assert (
         page.text("h1") == f"This encoder reads its own task at 81.2 %, 3 other tasks at {mean} % on average."
@@ -194,10 +196,10 @@ def test_the_same_inputs_give_the_same_bytes(project):
 def test_hostile_words_stay_words(project):
     meta_file = Path("data/prepared/meta.json")
     change(meta_file, classes=[HOSTILE, "b", "c"], source=HOSTILE, licence=HOSTILE)
-    change("metrics/pretrain.json", device=HOSTILE)
+    change("metrics/details/pretrain.json", device=HOSTILE)
     change("models/pretrain/config.json", version=HOSTILE, regularizer=HOSTILE)
-    transfer = read_json(Path("metrics/transfer.json"), "")
-    write_json(Path("metrics/transfer.json"), transfer | {HOSTILE: task(0.5)})
+    transfer = read_json(Path("metrics/details/transfer.json"), "")
+    write_json(Path("metrics/details/transfer.json"), transfer | {HOSTILE: task(0.5)})
     history = Path("models/pretrain/history.csv")
     history.write_text(history.read_text().replace("regularizer_mi_bound_nats", "objective_<script>$x"))
     page, _ = build()
@@ -220,8 +222,8 @@ def test_the_legend_names_classes_and_singles_them_out_without_a_script(project)
 
 def test_data_without_labels(project):
     write_prepared(labelled=False)
-    probe = read_json(Path("metrics/probe.json"), "")
-    write_json(Path("metrics/probe.json"), {key: probe[key] for key in probe if key not in task(0.5)})
+    probe = read_json(Path("metrics/details/probe.json"), "")
+    write_json(Path("metrics/details/probe.json"), {key: probe[key] for key in probe if key not in task(0.5)})
     page, _ = build()
     assert page.text("h1").startswith("This encoder reads 3 other tasks at ")
     assert "The data set scenes has no labels" in page.text()
@@ -255,7 +257,7 @@ NEEDED = {
     "data/prepared/test/labels.npy": "prepare",
     "exports/encoder/encoder.json": "export",
     **{
-        f"metrics/{stage}.json": stage
+        f"metrics/details/{stage}.json": stage
         for stage in ("prepare", "targets", "pretrain", "probe", "transfer", "export")
     },
 }
