@@ -15,7 +15,15 @@ from infocl.data.raw import LISTED, ImageSource, RawSet, Request
 from infocl.data.reuse import FILES, borrow_prepared
 from infocl.data.store import PixelStore, StoredFiles
 from infocl.data.stream import ChannelStatistics, stream_images
-from infocl.files import replacing_folder, write_array, write_csv, write_json, write_text
+from infocl.files import (
+    replacing_folder,
+    sha256_array,
+    sha256_file,
+    write_array,
+    write_csv,
+    write_json,
+    write_text,
+)
 from infocl.layout import DECODING, PREPARED, TARGETS, raw_folder
 
 
@@ -84,11 +92,14 @@ def write_set(folder: Path, name: str, raw_set: RawSet, image_size: int, store: 
             "images": len(split.images),
             "labelled": split.labels is not None,
             "images_sha256": stream_images(_kept(split.images, store), image_size, file, see),
+            "labels_sha256": None if split.labels is None else sha256_array(split.labels),
         }
         if split.labels is not None:
             write_array(folder / split_name / "labels.npy", split.labels)
         if split.listing is not None:
-            write_csv(folder / split_name / FILES, LISTED, split.listing())
+            listing = folder / split_name / FILES
+            write_csv(listing, LISTED, split.listing())
+            splits[split_name]["files_sha256"] = sha256_file(listing)
     meta = {
         "format": FORMAT,
         "name": name,
