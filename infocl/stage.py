@@ -13,6 +13,7 @@ from contextlib import AbstractContextManager, nullcontext, suppress
 from typing import Any, NoReturn
 
 from infocl.config import Params
+from infocl.console import ending_with_its_pipe, open_streams
 from infocl.errors import guarded
 from infocl.files import write_json
 from infocl.layout import METRICS
@@ -41,7 +42,8 @@ def run_stage(name: str, work: Callable[[Params], Mapping[str, Any] | None]) -> 
             metrics["peak_memory_mib"] = round(peak_memory_mib(), 1)
             write_json(METRICS / f"{name}.json", metrics)
 
-    _leave(guarded(measured))
+    open_streams()
+    _leave(guarded(lambda: ending_with_its_pipe(measured)))
 
 
 def _leave(code: int) -> NoReturn:

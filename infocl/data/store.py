@@ -6,6 +6,7 @@ import errno
 import os
 import shutil
 import sqlite3
+import stat
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -127,16 +128,15 @@ class PixelStore:
         self._pixels.close()
         if kind is None or self._next == 0:
             shutil.rmtree(self.folder)
+        if isinstance(error, sqlite3.OperationalError):
+            raise _as_os_error(error, self.folder) from None
 
     @contextmanager
     def changes(self) -> Iterator[None]:
         """A transaction: all that the block changes in the database, or nothing."""
-        try:
-            self.database.execute("BEGIN")
-            yield
-            self.database.execute("COMMIT")
-        except sqlite3.OperationalError as error:
-            raise _as_os_error(error, self.folder) from None
+        self.database.execute("BEGIN")
+        yield
+        self.database.execute("COMMIT")
 
     def look_at(self, paths: Sequence[Path]) -> list[Seen]:
         """Hash files and decode those whose content is new, in parallel."""
@@ -148,14 +148,17 @@ class PixelStore:
 
     def _look(self, path: Path) -> Seen | _Fresh:
         try:
-            if path.stat().st_size == 0:
+            status = path.stat()
+            if not stat.S_ISREG(status.st_mode):  # reading a pipe might never end
+                return Seen(None, "broken", "is not a regular file")
+            if status.st_size == 0:
                 return Seen(None, "empty", "cannot be read as an image (it is empty)")
             digest = bytes.fromhex(sha256_file(path))
             with self._lock:
                 known = self.database.execute("SELECT 1 FROM facts WHERE digest = ?", (digest,)).fetchone()
             return Seen(digest) if known else _Fresh(digest, *decode_image(path, self.size, self.crop))
         except FileNotFoundError:
-            return Seen(None, "missing", "is not there")
+            return Seen(None, "missing", "is a link to nothing" if path.is_symlink() else "is not there")
         except UnreadableError as error:
             return Seen(None, "broken", error.reason)
         except OSError as error:
@@ -239,7 +242,7 @@ def contrast(pixels: Images) -> float:
 
 
 def _as_os_error(error: sqlite3.OperationalError, file: Path) -> Exception:
-    """A full disk by its own name, so that it is told like any other."""
-    if error.sqlite_errorname == "SQLITE_FULL":
-        return OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(file))
-    return error
+    """What the disk refused by the system's own name, so that it is reported like any other."""
+    name = error.sqlite_errorname
+    number = errno.ENOSPC if name == "SQLITE_FULL" else errno.EIO if name.startswith("SQLITE_IOERR") else None
+    return error if number is None else OSError(number, os.strerror(number), str(file))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import csv
 import hashlib
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,7 +17,7 @@ from infocl.data.folder import load_folder
 from infocl.data.raw import RawSplit, Request
 from infocl.data.store import PixelStore
 from infocl.errors import UserError
-from infocl.layout import RAW
+from infocl.layout import RAW, REJECTED
 from tests.workspace import digit_images, tiny_params
 
 
@@ -203,10 +205,34 @@ def test_a_decompression_bomb_is_refused(tmp_path, monkeypatch):
         load(tmp_path)
 
 
+def test_links_that_lead_nowhere_and_pipes_are_named(tmp_path):
+    root = tmp_path / "pictures"
+    fill(root, ["a", "b"])
+    (root / "a/loop.png").symlink_to("loop.png")
+    (root / "a/gone.png").symlink_to("nowhere.png")
+    os.mkfifo(root / "pipe")
+    (root / "b/pipe.png").symlink_to("../pipe")
+    with pytest.raises(UserError, match=r"pictures/a/gone\.png is a link to nothing; 3 of 23 files are"):
+        load(root)
+    with REJECTED.open(newline="") as stream:
+        _, *rows = csv.reader(stream)
+    assert rows == [
+        ["a/gone.png", "missing", "is a link to nothing"],
+        ["a/loop.png", "broken", "cannot be read (Too many levels of symbolic links)"],
+        ["b/pipe.png", "broken", "is not a regular file"],
+    ]
+    assert len(load(root, data__folder__on_bad="skip").splits["train"].images) == 16
+
+
 @pytest.mark.parametrize(
     ("make", "said"),
     [
         (lambda root: None, "is not a folder"),
+        (lambda root: root.symlink_to(root), "is not a folder"),
+        (
+            lambda root: [fill(root, ["a"]), os.mkdir(os.fsencode(root) + b"/caf\xe9")],  # noqa: PTH102
+            r"the class folder \S+/caf\\xe9 has a name that is not UTF-8; rename it",
+        ),
         (lambda root: root.mkdir(), "holds no images"),
         (lambda root: [fill(root, ["a"]), (root / "empty").mkdir()], "empty holds no images"),
         (
