@@ -108,6 +108,7 @@ def test_a_flipped_bit_that_dvc_does_not_see_is_named_and_the_hint_restores_the_
 
 
 def test_a_mistake_loses_nothing_and_is_named(project):
+    project.repro()
     before = {name: digest(project, name) for name in ("exports/encoder/encoder.onnx", "report/index.html")}
     before |= {"models/pretrain/encoder.safetensors": digest(project)}
     params = (project.folder / "params.yaml").read_text()

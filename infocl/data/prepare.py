@@ -36,8 +36,8 @@ def prepare_source(params: Params) -> dict[str, Any]:
     Raises:
         UserError: the data are missing or damaged; what was prepared before stays.
     """
-    name, size = params.data.name, params.data.image_size
-    with PixelStore(DECODING / "source", size, crop=params.data.crop) as store:
+    name, size, bits = params.data.name, params.data.image_size, params.data.folder.bits
+    with PixelStore(DECODING / "source", size, crop=params.data.crop, bits=bits) as store:
         borrow_prepared(store, PREPARED / name)
         raw_set = CATALOG[name](Request(params.data, raw_folder(params.data.root), store))
         with replacing_folder(PREPARED / name) as folder:

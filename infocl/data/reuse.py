@@ -6,9 +6,8 @@ import csv
 from collections.abc import Iterator
 from pathlib import Path
 
-from infocl.data.decoding import DECODER
 from infocl.data.prepared import META_FILE
-from infocl.data.store import PixelStore
+from infocl.data.store import Fact, PixelStore
 from infocl.errors import UserError
 from infocl.files import read_json, sha256_file, sha256_npy
 
@@ -23,7 +22,7 @@ def borrow_prepared(store: PixelStore, folder: Path) -> None:
     try:
         meta = read_json(folder / META_FILE, "")
         made_by = tuple(meta.get(key) for key in ("decoder", "image_size", "crop"))
-        if made_by != (DECODER, store.size, store.crop):
+        if made_by != (store.decoder, store.size, store.crop):
             return
         for split, about in meta["splits"].items():
             array, listing = folder / split / "images.npy", folder / split / FILES
@@ -38,8 +37,9 @@ def borrow_prepared(store: PixelStore, folder: Path) -> None:
         return
 
 
-def _facts(listing: Path) -> Iterator[tuple[bytes, int, int, float]]:
+def _facts(listing: Path) -> Iterator[Fact]:
     with listing.open(newline="", encoding="utf-8", errors="surrogateescape") as stream:
         for row in csv.DictReader(stream):
-            digest = bytes.fromhex(row["sha256"])
-            yield digest, int(row["width"]), int(row["height"]), float(row["contrast"])
+            digest, pixels = bytes.fromhex(row["sha256"]), bytes.fromhex(row["pixels"])
+            size, peak = (int(row["width"]), int(row["height"])), int(row["peak"]) if row["peak"] else None
+            yield Fact(digest, *size, float(row["contrast"]), pixels, peak)

@@ -9,6 +9,7 @@ import sqlite3
 import stat
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from hashlib import sha256
 from pathlib import Path
 from threading import Lock
 from types import TracebackType
@@ -16,15 +17,15 @@ from typing import NamedTuple
 
 import numpy as np
 
-from infocl.config import Crop
-from infocl.data.decoding import DECODER, ImageFiles, UnreadableError, decode_image, decoding_threads
+from infocl.config import Bits, Crop
+from infocl.data.decoding import DECODER, Decoded, ImageFiles, UnreadableError, decode_image, decoding_threads
 from infocl.data.raw import Images
 from infocl.errors import UserError
 from infocl.files import sha256_file
 
 FACTS = (
     "CREATE TABLE facts (digest BLOB PRIMARY KEY, place INTEGER, row INTEGER, "
-    "width INTEGER, height INTEGER, contrast REAL) WITHOUT ROWID"
+    "width INTEGER, height INTEGER, contrast REAL, pixels BLOB, peak INTEGER) WITHOUT ROWID"
 )
 OWN = 0  # the place of pixels in this store's own file; others are borrowed
 
@@ -39,9 +40,18 @@ class Seen(NamedTuple):
 
 class _Fresh(NamedTuple):
     digest: bytes
-    pixels: Images
+    decoded: Decoded
+
+
+class Fact(NamedTuple):
+    """What is known of an image file under the digest of its content; `pixels` is `digest_pixels` of it."""
+
+    digest: bytes
     width: int
     height: int
+    contrast: float
+    pixels: bytes
+    peak: int | None
 
 
 class PixelStore:
@@ -54,14 +64,24 @@ class PixelStore:
         folder: of the store; made if missing, emptied when another decoder, size or crop filled it.
         size: height and width in px.
         crop: how images become square, as in `decode_image`.
+        bits: as in `decode_image`.
         keep_pixels: False remembers facts alone.
 
     Raises:
         UserError: another process uses the store.
     """
 
-    def __init__(self, folder: Path, size: int, *, crop: Crop = "center", keep_pixels: bool = True) -> None:
-        self.folder, self.size, self.crop, self.keep_pixels = folder, size, crop, keep_pixels
+    def __init__(
+        self,
+        folder: Path,
+        size: int,
+        *,
+        crop: Crop = "center",
+        bits: Bits = "auto",
+        keep_pixels: bool = True,
+    ) -> None:
+        self.folder, self.size, self.crop, self.bits, self.keep_pixels = folder, size, crop, bits, keep_pixels
+        self.decoder = DECODER if bits == "auto" else f"{DECODER}, {bits} of 16 bits"
         self.decoded = 0
         folder.mkdir(parents=True, exist_ok=True)
         self._lock = Lock()
@@ -90,7 +110,7 @@ class PixelStore:
         file = self.folder / "facts.sqlite"
         database = sqlite3.connect(file, timeout=0, check_same_thread=False, isolation_level=None)
         database.execute("PRAGMA locking_mode = EXCLUSIVE")
-        made_by = f"{DECODER}, {self.size} px, {self.crop}, {self.keep_pixels}"
+        made_by = f"{self.decoder}, {self.size} px, {self.crop}, {self.keep_pixels}"
         try:
             database.execute("BEGIN IMMEDIATE")
         except sqlite3.OperationalError as error:
@@ -156,7 +176,7 @@ class PixelStore:
             digest = bytes.fromhex(sha256_file(path))
             with self._lock:
                 known = self.database.execute("SELECT 1 FROM facts WHERE digest = ?", (digest,)).fetchone()
-            return Seen(digest) if known else _Fresh(digest, *decode_image(path, self.size, self.crop))
+            return Seen(digest) if known else _Fresh(digest, self._decode(path))
         except FileNotFoundError:
             return Seen(None, "missing", "is a link to nothing" if path.is_symlink() else "is not there")
         except UnreadableError as error:
@@ -164,29 +184,30 @@ class PixelStore:
         except OSError as error:
             return Seen(None, "broken", f"cannot be read ({error.strerror})")
 
+    def _decode(self, path: Path) -> Decoded:
+        return decode_image(path, self.size, self.crop, self.bits)
+
     def _add(self, fresh: list[_Fresh]) -> None:
         self.decoded += len(fresh)
         if self.keep_pixels:
             for one in fresh:
-                self._pixels.write(np.ascontiguousarray(one.pixels).data)
+                self._pixels.write(np.ascontiguousarray(one.decoded.pixels).data)
             self._pixels.flush()
             os.fsync(self._pixels.fileno())
         with self.changes():
-            self.database.executemany(
-                "INSERT INTO facts VALUES (?, ?, ?, ?, ?, ?)",
-                [
-                    (one.digest, OWN, row, one.width, one.height, contrast(one.pixels))
-                    for row, one in enumerate(fresh, self._next)
-                ],
-            )
+            self._insert(OWN, self._next, (_fact(*one) for one in fresh))
         self._next += len(fresh)
 
-    def borrow(self, array: Path, facts: Iterator[tuple[bytes, int, int, float]]) -> None:
+    def _insert(self, place: int, first: int, facts: Iterator[Fact]) -> None:
+        rows = ((fact.digest, place, row, *fact[1:]) for row, fact in enumerate(facts, first))
+        self.database.executemany("INSERT OR IGNORE INTO facts VALUES (?, ?, ?, ?, ?, ?, ?, ?)", rows)
+
+    def borrow(self, array: Path, facts: Iterator[Fact]) -> None:
         """Use the images of a `.npy` file of uint8 (N, S, S, 3), which must stay while the store is used.
 
         Args:
             array: the file.
-            facts: of each row the digest of its file, width, height and contrast.
+            facts: of each row.
         """
         stream = array.open("rb")
         np.lib.format.read_magic(stream)
@@ -195,10 +216,7 @@ class PixelStore:
         self._places[place] = (os.dup(stream.fileno()), stream.tell())
         stream.close()
         with self.changes():
-            self.database.executemany(
-                "INSERT OR IGNORE INTO facts VALUES (?, ?, ?, ?, ?, ?)",
-                ((digest, place, row, *about) for row, (digest, *about) in enumerate(facts)),
-            )
+            self._insert(place, 0, facts)
 
     def pixels(self, digests: Sequence[bytes]) -> Images:
         """The images of files that were looked at, uint8 (n, S, S, 3)."""
@@ -234,6 +252,16 @@ class StoredFiles:
                 raise UserError(f"{path} {seen.reason}; replace or remove it")
             digests.append(seen.digest)
         return self._store.pixels(digests)
+
+
+def _fact(digest: bytes, decoded: Decoded) -> Fact:
+    pixels, width, height, peak = decoded
+    return Fact(digest, width, height, contrast(pixels), digest_pixels(pixels), peak)
+
+
+def digest_pixels(pixels: Images) -> bytes:
+    """A short hash by which equal images are found."""
+    return sha256(np.ascontiguousarray(pixels).data).digest()[:16]
 
 
 def contrast(pixels: Images) -> float:

@@ -52,9 +52,9 @@ def decodes(monkeypatch):
     """The files that were decoded in this process."""
     names = []
 
-    def counted(path, size, crop, decode=store_module.decode_image):
+    def counted(path, size, crop, bits, decode=store_module.decode_image):
         names.append(path.name)
-        return decode(path, size, crop)
+        return decode(path, size, crop, bits)
 
     monkeypatch.setattr(store_module, "decode_image", counted)
     return names
@@ -180,8 +180,7 @@ def test_what_another_decoder_made_is_not_used(tmp_path, decodes, monkeypatch):
     root = tmp_path / "images"
     make_images(root, range(20))
     prepare(root)
-    for module in ("store", "reuse", "folder"):
-        monkeypatch.setattr(f"infocl.data.{module}.DECODER", "another")
+    monkeypatch.setattr("infocl.data.store.DECODER", "another")
     decodes.clear()
     prepare(root)
     assert len(decodes) == 20
