@@ -19,9 +19,9 @@ from benchmarks import try_export
 from benchmarks.run import RESULTS, processor
 from infocl.export.about import TRIED_RUNTIMES
 from infocl.files import read_json, write_text
-from infocl.layout import EXPORT
+from infocl.layout import EXPORT, rerun
 from infocl.pretrain import git_revision
-from infocl.results import ABOUT_FILE, rerun
+from infocl.results import ABOUT_FILE
 
 NUMPY_2 = (1, 19)  # the first onnxruntime that was built for it
 
@@ -57,7 +57,7 @@ def runtime_table(rows: list[dict[str, Any]]) -> list[str]:
 
 def main() -> None:
     """Try the named releases, or those that the cards name, and write results/runtimes.md and .json."""
-    read_json(EXPORT / ABOUT_FILE, rerun("export"))
+    read_json(EXPORT / ABOUT_FILE, rerun("export", EXPORT))
     rows = [try_runtime(version, EXPORT.resolve()) for version in sys.argv[1:] or TRIED_RUNTIMES]
     about = {
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),

@@ -29,7 +29,7 @@ from benchmarks.measure import device, memory_kib, synchronize
 from benchmarks.run import RESULTS, about_run
 from infocl.config import Params
 from infocl.data.order import Order
-from infocl.data.prepared import load_prepared
+from infocl.data.prepared import FORMAT, load_prepared
 from infocl.data.shards import write_shards
 from infocl.data.tiers import open_images
 from infocl.files import sha256_array, write_array, write_json, write_text
@@ -94,8 +94,9 @@ def make_images(count: int) -> None:
     images.flush()
     labels = np.arange(count, dtype=np.int64) % 10
     write_array(folder / "train/labels.npy", labels)
-    about = {"images": count, "labelled": True, "images_sha256": sha256_array(images)}
-    meta = {"format": 1, "name": "folder", "classes": [str(n) for n in range(10)], "image_size": SIZE}
+    hashes = {"images_sha256": sha256_array(images), "labels_sha256": sha256_array(labels)}
+    about = {"images": count, "labelled": True, **hashes}
+    meta = {"format": FORMAT, "name": "folder", "classes": [str(n) for n in range(10)], "image_size": SIZE}
     scale = {"mean": [0.5] * 3, "std": [0.29] * 3, "images_in": None, "splits": {"train": about}}
     write_json(folder / "meta.json", meta | scale)
 

@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from infocl.console import ending_with_its_pipe
+from infocl.console import ending_with_its_pipe, open_streams
 from infocl.errors import UserError, guarded
 from infocl.layout import EXPORT
 
@@ -263,4 +263,5 @@ def _exit(work: Callable[[], object], extra: str = "train") -> None:
 
 def main() -> None:
     """Entry point of the `infocl` command."""
+    open_streams()
     app()

@@ -10,6 +10,14 @@ from collections.abc import Callable
 from rich.console import Console
 
 
+def open_streams() -> None:
+    """Let printing never fail for what is printed, nor for a standard stream that is closed."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115, PTH123
+        getattr(sys, name).reconfigure(errors="backslashreplace")
+
+
 class Output(Console):
     """Standard output, of a given width in columns where it is no terminal."""
 

@@ -15,11 +15,11 @@ from torchvision.models.resnet import BasicBlock, Bottleneck, conv1x1
 from infocl.config import EncoderParams
 from infocl.errors import UserError
 from infocl.files import read_json, replacing, sha256_file, write_json
-from infocl.layout import CONFIG_FILE
+from infocl.layout import CONFIG_FILE, PRETRAIN, rerun
 
 WEIGHTS_FILE = "encoder.safetensors"
 FORMAT = 1
-RERUN = "run the pretrain stage again (dvc repro pretrain)"
+RERUN = rerun("pretrain", PRETRAIN)
 
 
 class Architecture(NamedTuple):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import errno
+import os
+import re
 import sys
 import traceback
 from collections.abc import Callable
@@ -42,7 +44,9 @@ def guarded(work: Callable[[], object]) -> int:
         return 1
     except KeyboardInterrupt:
         return _say("interrupted; run again to continue", 130)
-    except Exception:
+    except Exception as error:
+        if (refused := _memory_refused(error)) is not None:
+            return _say(refused, refused.exit_code)
         traceback.print_exc()
         return 1
     return 0
@@ -58,7 +62,27 @@ def in_words(error: OSError) -> str | None:
         return (
             f"a file lies where a folder must be, or a folder where a file must be{_at(error)}; move it away"
         )
+    if error.errno == errno.EIO:
+        return (
+            f"the disk failed{_at(error)}; check it, its free space and limits on file sizes, and run again"
+        )
+    if error.errno in (errno.ELOOP, errno.ENAMETOOLONG):
+        return f"a path leads nowhere ({error.strerror}){_at(error)}; correct the path or the link"
     return None
+
+
+def _memory_refused(error: Exception) -> InfoCLError | None:
+    """What to say where the system gave no memory; None for any other error."""
+    asked = re.search(r"tried to allocate (\d+) bytes", str(error))  # by torch, as a RuntimeError
+    if not (asked or isinstance(error, MemoryError)):
+        return None
+    total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    what = f"{int(asked[1]) / 2**30:,.1f} GiB at once were asked for" if asked else one_line(error)
+    said = f"the memory of this machine ({total / 2**30:,.1f} GiB) does not suffice ({what}); make "
+    said += "train.batch_size or the network's widths (encoder.width, projector_hidden) smaller"
+    if asked and int(asked[1]) > total:
+        return UserError(said)
+    return PassingError(f"{said}, or wait until others leave memory free")
 
 
 def one_line(error: object) -> str:
@@ -71,5 +95,5 @@ def _at(error: OSError) -> str:
 
 
 def _say(message: object, code: int) -> int:
-    print(f"infocl: {message}", file=sys.stderr, flush=True)
+    print(f"infocl: {' '.join(str(message).splitlines())}", file=sys.stderr, flush=True)
     return code

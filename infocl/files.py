@@ -21,6 +21,7 @@ import numpy.typing as npt
 from infocl.errors import UserError
 
 CHUNK = 1 << 20
+HEADER_ERRORS = (ValueError, EOFError, SyntaxError, TokenError)  # of NumPy, where a `.npy` file is damaged
 
 
 @contextmanager
@@ -87,6 +88,18 @@ def write_json(path: Path, value: Mapping[str, Any]) -> None:
     write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
 
 
+def parse_json(text: str | bytes) -> Any:
+    """What a JSON text holds.
+
+    Raises:
+        ValueError: it is not JSON, or nested too deeply for Python's parser.
+    """
+    try:
+        return json.loads(text)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+
+
 def read_json(path: Path, mend: str) -> dict[str, Any]:
     """Read a JSON object; `mend` tells the user what to do when it is missing or corrupt.
 
@@ -94,7 +107,7 @@ def read_json(path: Path, mend: str) -> dict[str, Any]:
         UserError: the file is missing, not JSON, or not an object.
     """
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
+        value = parse_json(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise UserError(f"{path} is missing; {mend}") from None
     except (ValueError, OSError) as error:
@@ -132,7 +145,7 @@ def read_array(path: Path, mend: str, *, mmap: bool = False) -> npt.NDArray[Any]
         array = np.load(path, allow_pickle=False, mmap_mode="r" if mmap else None)
     except FileNotFoundError:
         raise UserError(f"{path} is missing; {mend}") from None
-    except (ValueError, OSError, EOFError, SyntaxError, TokenError) as error:
+    except (*HEADER_ERRORS, OSError) as error:
         raise UserError(f"{path} cannot be read ({error}); {mend}") from None
     if not isinstance(array, np.ndarray):
         array.close()
@@ -144,6 +157,20 @@ def sha256_file(path: Path) -> str:
     """SHA-256 of a file as hex digits."""
     digest = hashlib.sha256()
     with path.open("rb") as stream:
+        while chunk := stream.read(CHUNK):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def sha256_npy(file: Path) -> str | None:
+    """`sha256_array` of a `.npy` file, in constant memory; None where its header is damaged."""
+    with file.open("rb") as stream:
+        try:
+            np.lib.format.read_magic(stream)
+            shape, _, dtype = np.lib.format.read_array_header_1_0(stream)
+        except HEADER_ERRORS:
+            return None
+        digest = hashlib.sha256(f"{shape}{dtype.str}".encode())
         while chunk := stream.read(CHUNK):
             digest.update(chunk)
     return digest.hexdigest()

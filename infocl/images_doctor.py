@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,8 +11,8 @@ from PIL import Image, ImageDraw
 
 from infocl.config import DataParams
 from infocl.data.decoding import read_image
-from infocl.data.folder import write_rejected
-from infocl.data.layouts import PARTS, find_entries
+from infocl.data.folder import dark_bits, write_rejected
+from infocl.data.layouts import PARTS, find_entries, readable
 from infocl.data.store import PixelStore
 from infocl.data.survey import Survey
 from infocl.errors import UserError
@@ -40,8 +41,15 @@ def print_images_diagnosis(data: DataParams, root: Path, out: Path) -> int:
     """
     with (
         tempfile.TemporaryDirectory() as temporary,
-        PixelStore(Path(temporary) / "store", data.image_size, crop=data.crop, keep_pixels=False) as store,
+        PixelStore(
+            Path(temporary) / "store",
+            data.image_size,
+            crop=data.crop,
+            bits=data.folder.bits,
+            keep_pixels=False,
+        ) as store,
     ):
+        _print_refused_by_dvc(root)
         survey = Survey(root, find_entries(root, data.folder.csv), store)
         survey.look()
         survey.judge(data.folder)
@@ -53,11 +61,33 @@ def print_images_diagnosis(data: DataParams, root: Path, out: Path) -> int:
         return sum(survey.counts("train").values())
 
 
+def _print_refused_by_dvc(root: Path) -> None:
+    """Name what DVC cannot hash; other files than images count, since it hashes all below data.root."""
+    found = list(_refused_by_dvc(root))
+    for line in found[:ROWS]:
+        print(f"{'DVC':<12} stops at {line}")
+    if len(found) > ROWS:
+        print(f"{'DVC':<12} stops at {len(found) - ROWS:,} more")
+
+
+def _refused_by_dvc(root: Path) -> Iterator[str]:
+    for folder, folders, files in os.walk(root):
+        for name in sorted(folders + files):
+            path = Path(folder, name)
+            shown = readable(str(path.relative_to(root)))
+            if readable(name) != name:
+                yield f"{shown}, whose name is not UTF-8; rename it"
+            elif name in files and not path.exists():
+                yield f"{shown}, a link to nothing; remove it, or put back what it points to"
+
+
 def _findings(survey: Survey, data: DataParams, out: Path) -> Iterator[tuple[str, str]]:
     kinds, files = survey.kinds(), survey.files
     of_use = files - sum(kinds.values())
     yield "Images", f"{counted(files, 'file')} in {survey.root}, {of_use:,} of use"
     yield "Sizes", _sizes(survey)
+    if data.folder.bits == "auto" and (dark := dark_bits(survey)):
+        yield "Dark", f"preparation stops: {dark}"
     yield from _rejections(survey, data, out)
     try:
         survey.split(data.folder.test_share, data.folder.split_seed)
@@ -131,7 +161,7 @@ def _write_sheet(path: Path, survey: Survey) -> None:
 
 
 def _sheet_rows(survey: Survey) -> Iterator[tuple[str, list[str]]]:
-    shown = "tiny", "near-constant", "duplicate", "duplicate in another class", "in both splits"
+    shown = "tiny", "near-constant", "duplicate", "conflicting labels", "in both splits"
     for kind in survey.kinds():
         if kind in shown:
             yield kind, survey.sample(kind, None, COLUMNS)

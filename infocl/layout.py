@@ -26,6 +26,15 @@ REPORT = Path("report/index.html")
 RAW = Path("data/raw")
 
 
+def rerun(stage: str, out: Path) -> str:
+    """The hint for a missing or damaged result `out` of a stage.
+
+    It is removed first, because DVC trusts a file whose size and time are as they were: neither `dvc
+    repro` nor `dvc checkout --force` would replace it.
+    """
+    return f"make it again: rm -rf {out} && dvc repro {stage}"
+
+
 def raw_folder(root: str | Path) -> Path:
     """The folder of raw files: $INFOCL_DATA when set, otherwise `root`."""
     return Path(os.environ.get("INFOCL_DATA") or root)

@@ -10,12 +10,28 @@ from typing import Any, get_args
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 from ruamel.yaml import YAML
+from ruamel.yaml.composer import Composer, ComposerError
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
+from ruamel.yaml.events import AliasEvent
+from ruamel.yaml.nodes import Node
 
 from infocl.config import Params
 from infocl.errors import UserError
 
 PARAMS_FILE = Path("params.yaml")
+
+
+class _WithoutAliases(Composer):
+    """Refuses aliases: a few lines of them, merged into each other, take hours to read."""
+
+    def compose_node(self, parent: Node | None, index: Any) -> Node | None:
+        if self.parser.check_event(AliasEvent):
+            event = self.parser.peek_event()
+            raise ComposerError(
+                problem=f"*{event.anchor} is an alias; write the value", problem_mark=event.start_mark
+            )
+        node: Node | None = super().compose_node(parent, index)
+        return node
 
 
 def load_params(path: Path = PARAMS_FILE) -> Params:
@@ -29,10 +45,11 @@ def load_params(path: Path = PARAMS_FILE) -> Params:
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
-    """Read a YAML 1.2 mapping, by the grammar that DVC reads it with."""
+    """Read a YAML 1.2 mapping without aliases, by the grammar that DVC reads it with."""
+    yaml = YAML(typ="safe", pure=True)
+    yaml.Composer = _WithoutAliases
     try:
-        text = path.read_text(encoding="utf-8")
-        value = YAML(typ="safe", pure=True).load(text)
+        value = yaml.load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise UserError(f"{path} is missing; run from the project's root folder") from None
     except UnicodeDecodeError as error:
@@ -78,7 +95,7 @@ WANTED = {
     "less_than_equal": "at most {le}",
     "too_short": "a list of at least {min_length} values",
     "too_long": "a list of at most {max_length} values",
-    "string_pattern_mismatch": "auto, cpu, cuda or cuda:N",
+    "string_pattern_mismatch": "auto, cpu, cuda or cuda:N with N below 100",
 }
 
 

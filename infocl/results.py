@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from infocl.errors import UserError
 from infocl.files import read_json
-from infocl.layout import DETAILS
+from infocl.layout import DETAILS, rerun
 
 ONNX_FILE, ABOUT_FILE = "encoder.onnx", "encoder.json"
 
@@ -81,11 +81,6 @@ class StageCost(Metrics):
 Kind = TypeVar("Kind", bound=Metrics)
 
 
-def rerun(stage: str) -> str:
-    """The mend of a stage's missing or damaged result."""
-    return f"run the {stage} stage again (dvc repro {stage})"
-
-
 def read_probe() -> ProbeResult:
     """The result of the stage probe; `source` is None for data without labels.
 
@@ -126,7 +121,8 @@ def read_cost(stage: str) -> StageCost:
 
 
 def _read(stage: str) -> dict[str, Any]:
-    return read_json(DETAILS / f"{stage}.json", rerun(stage))
+    path = DETAILS / f"{stage}.json"
+    return read_json(path, rerun(stage, path))
 
 
 def _parse(kind: type[Kind], raw: dict[str, Any], stage: str) -> Kind:
@@ -135,6 +131,5 @@ def _parse(kind: type[Kind], raw: dict[str, Any], stage: str) -> Kind:
     except ValidationError as error:
         problem = error.errors()[0]
         key = ".".join(str(part) for part in problem["loc"]).removeprefix("source.").removeprefix("targets.")
-        raise UserError(
-            f"{DETAILS / f'{stage}.json'} has no usable {key} ({problem['msg']}); {rerun(stage)}"
-        ) from None
+        path = DETAILS / f"{stage}.json"
+        raise UserError(f"{path} has no usable {key} ({problem['msg']}); {rerun(stage, path)}") from None

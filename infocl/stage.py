@@ -13,6 +13,7 @@ from contextlib import AbstractContextManager, nullcontext, suppress
 from typing import Any, NoReturn
 
 from infocl.config import Params
+from infocl.console import ending_with_its_pipe, open_streams
 from infocl.errors import guarded
 from infocl.metrics import write_results
 from infocl.params_file import load_params
@@ -44,7 +45,8 @@ def run_stage(name: str, work: Callable[[Params], Mapping[str, Any] | None]) -> 
             cost = {"seconds": seconds, "peak_memory_mib": round(peak_memory_mib(), 1)}
             write_results(name, {**result, **cost})
 
-    _leave(guarded(measured))
+    open_streams()
+    _leave(guarded(lambda: ending_with_its_pipe(measured)))
 
 
 def _leave(code: int) -> NoReturn:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from infocl.errors import UserError
 from infocl.files import read_json
-from infocl.layout import EXPORT, REPORT
-from infocl.results import ABOUT_FILE, ONNX_FILE, read_export, read_probe, read_transfer, rerun
+from infocl.layout import EXPORT, REPORT, rerun
+from infocl.results import ABOUT_FILE, ONNX_FILE, read_export, read_probe, read_transfer
 from infocl.wording import counted, file_size, interval, method, percent
 
 
@@ -16,15 +16,15 @@ def summary_lines() -> list[str]:
         UserError: a result is missing or damaged; the message names the file and the stage to run again.
     """
     about_file, onnx_file = EXPORT / ABOUT_FILE, EXPORT / ONNX_FILE
-    about = read_json(about_file, rerun("export"))
+    about = read_json(about_file, rerun("export", EXPORT))
     try:
         data, how = about["data"], method(about["objective"], about["regularizer"], about["reg_weight"])
     except (KeyError, TypeError, ValueError) as error:
-        raise UserError(f"{about_file} is incomplete ({error}); {rerun('export')}") from None
+        raise UserError(f"{about_file} is incomplete ({error}); {rerun('export', EXPORT)}") from None
     source, transfer, export = read_probe().source, read_transfer(), read_export()
     for path, stage in ((onnx_file, "export"), (REPORT, "report")):
         if not path.exists():
-            raise UserError(f"{path} is missing; {rerun(stage)}")
+            raise UserError(f"{path} is missing; {rerun(stage, path.parent)}")
     size, distance = file_size(onnx_file.stat().st_size), export.max_relative_error
     return [
         f"An encoder was trained on {data} by {how}.",

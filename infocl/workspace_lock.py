@@ -18,6 +18,7 @@ from typing import Any
 import psutil
 
 from infocl.errors import UserError
+from infocl.files import parse_json
 
 LOCK = Path(".dvc/tmp/infocl.lock")
 HOLDER = "INFOCL_WORKSPACE_HOLDER"  # set for the children of the process that holds the workspace
@@ -176,7 +177,7 @@ def started(pid: int) -> float | None:
 
 def _read(descriptor: int) -> dict[str, Any]:
     try:
-        value = json.loads(os.pread(descriptor, 1 << 16, 0))
+        value = parse_json(os.pread(descriptor, 1 << 16, 0))
     except ValueError:
         return {}
     return value if isinstance(value, dict) else {}

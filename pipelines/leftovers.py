@@ -12,6 +12,7 @@ from dvc.lock import make_lock
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
+from infocl.files import parse_json
 from infocl.workspace_lock import is_dvc
 from pipelines.commands import Say
 from pipelines.repository import git
@@ -49,7 +50,7 @@ def _clear_dvc(say: Say) -> None:
         return
     with make_lock(str(DVC_TMP / "rwlock.lock"), tmp_dir=str(DVC_TMP)):
         try:
-            held = json.loads(path.read_bytes())
+            held = parse_json(path.read_bytes())
             stale = [owner for owner in _owners(held) if not _is_dvc(owner["pid"])]
         except (ValueError, KeyError, TypeError, AttributeError):
             path.unlink()

@@ -19,6 +19,7 @@ from typing import Any
 
 from infocl.deploy.sums import check_sums
 from infocl.errors import UserError
+from infocl.files import parse_json
 from infocl.layout import EXPORT
 from pipelines.commands import Say, stream
 from pipelines.registry import Registry, Version, read_registry
@@ -105,7 +106,7 @@ def journal() -> Iterator[dict[str, Any]]:
         return
     for line in JOURNAL.read_text(encoding="utf-8", errors="replace").splitlines():
         try:
-            entry = json.loads(line)
+            entry = parse_json(line)
         except ValueError:
             continue
         if isinstance(entry, dict):

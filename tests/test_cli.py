@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -18,10 +19,10 @@ SHIPPED = (ROOT / "params.yaml").read_text()
 def infocl(tmp_path):
     """Run `infocl` in a folder with this params.yaml."""
 
-    def run(command, params=SHIPPED):
+    def run(command, params=SHIPPED, *arguments):
         (tmp_path / "params.yaml").write_text(params)
         return subprocess.run(
-            [sys.executable, "-m", "infocl", command],
+            [sys.executable, "-m", "infocl", command, *arguments],
             cwd=tmp_path,
             env=os.environ | {"PYTHONPATH": str(ROOT)},
             capture_output=True,
@@ -76,6 +77,58 @@ def test_yaml_nonsense_is_one_line(infocl, nonsense):
     done = infocl("check", SHIPPED.replace("seed: 0 ", f"seed: {nonsense} ", 1))
     assert done.returncode == 2, done.stderr
     assert done.stderr.count("\n") == 1
+
+
+BOMB = "a0: &a0 {x: 1}\n" + "".join(
+    f"a{level}: &a{level}\n  <<: [{', '.join([f'*a{level - 1}'] * 9)}]\n" for level in range(1, 12)
+)
+
+
+@pytest.mark.parametrize(
+    ("params", "said"),
+    [
+        (
+            BOMB + SHIPPED,
+            "line 3, column 8: not valid YAML (*a0 is an alias; write the value); mend that line",
+        ),
+        (
+            SHIPPED.replace("device: auto", "device: cuda:99999999999"),
+            "train.device is 'cuda:99999999999', but must be auto, cpu, cuda or cuda:N with N below 100",
+        ),
+        (
+            SHIPPED.replace("root: data/raw ", r'root: "data\0raw" ', 1),
+            "data.root holds the character NUL; remove it",
+        ),
+    ],
+)
+def test_what_python_or_torch_would_choke_on_is_one_line(infocl, params, said):
+    done = infocl("check", params)
+    assert done.returncode == 2
+    assert re.sub("^infocl: params.yaml:? ", "", done.stderr) == said + "\n"
+
+
+def test_json_that_is_nested_too_deeply_is_one_line(infocl, tmp_path):
+    (tmp_path / "deep.json").write_text("[" * 100_000)
+    done = infocl("table", SHIPPED, "--file", "deep.json")
+    assert done.returncode == 2
+    assert done.stderr.startswith("infocl: this is not the output of `dvc exp show --json`")
+    assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("command", ["infocl check", "infocl table --file none.json", "stages.check"])
+def test_a_closed_standard_output_is_no_error(tmp_path, command):
+    (tmp_path / "params.yaml").write_text(SHIPPED)
+    (tmp_path / "none.json").write_text("[]")
+    done = subprocess.run(
+        f"{sys.executable} -m {command} >&-",
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        stderr=subprocess.PIPE,
+        text=True,
+        shell=True,
+    )
+    assert done.returncode in (0, 2)
+    assert not [line for line in done.stderr.splitlines() if not line.startswith("infocl: there is no ")]
 
 
 def into_a_closed_pipe(command, folder):

@@ -100,17 +100,33 @@ def test_only_what_depends_on_a_change_runs_again(project):
     assert digest(project) == trained
 
 
-def test_a_damaged_data_file_is_made_again_and_nothing_is_trained(project):
-    """The report follows, because it shows what preparation cost."""
-    path = project.folder / "data/prepared/train/labels.npy"
-    good = path.read_bytes()
-    path.unlink()
-    path.write_bytes(good[:-8] + b"\x09" + good[-7:])
-    assert project.repro() <= {"prepare", "report"}
+@pytest.mark.parametrize(
+    ("damaged", "reader"),
+    [
+        ("data/prepared/**/train/images.npy", "pretrain"),
+        ("data/targets/digits/train/images.npy", "transfer"),
+        ("models/features/test.npy", "transfer"),
+        ("models/pretrain/encoder.safetensors", "probe"),
+    ],
+)
+def test_a_flipped_bit_that_dvc_does_not_see_is_named_and_the_hint_restores_the_file(
+    project, damaged, reader
+):
+    (path,) = project.folder.glob(damaged)
+    good, before = path.read_bytes(), path.stat()
+    with path.open("r+b") as stream:
+        stream.seek(-5, os.SEEK_END)
+        stream.write(bytes([good[-5] ^ 1]))
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    said = project.run("python", "-m", f"stages.{reader}", code=2).splitlines()[-1]
+    assert str(path.relative_to(project.folder)) in said
+    project.run("sh", "-c", said.partition("make it again: ")[2])
     assert path.read_bytes() == good
+    project.run("python", "-m", f"stages.{reader}")
 
 
 def test_a_mistake_loses_nothing_and_is_named(project):
+    project.repro()
     before = {name: digest(project, name) for name in ("exports/encoder/encoder.onnx", "report/index.html")}
     before |= {"models/pretrain/encoder.safetensors": digest(project)}
     params = (project.folder / "params.yaml").read_text()

@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import resource
+import signal
 import subprocess
 import sys
 import venv
@@ -13,12 +14,13 @@ import venv
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from infocl.checkpoint import Checkpoints, Progress
 from infocl.encoders import Encoder, save_encoder
 from infocl.errors import InfoCLError, UserError, guarded
 from infocl.files import replacing, replacing_folder, write_array, write_json, write_text
-from tests.workspace import ROOT, raw_params, tiny_params
+from tests.workspace import ROOT, digit_images, raw_params, tiny_params, write_prepared
 
 
 def test_exit_codes(capsys):
@@ -117,6 +119,48 @@ def test_a_stage_collects_garbage_and_leaves_with_its_output_whole(tmp_path):
         check=False,
     )
     assert (done.returncode, done.stdout, done.stderr) == (0, "collects True\nleft\n", "")
+
+
+def run_in(folder, command, **changes):
+    """A stage, or Python code, run by a shell in a folder that has a params.yaml."""
+    (folder / "params.yaml").write_text(json.dumps(raw_params(**changes)))
+    return subprocess.run(
+        ["bash", "-c", f"set -o pipefail; {command}"],
+        cwd=folder,
+        env=os.environ | {"PYTHONPATH": str(ROOT), "PYTHON": sys.executable},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize(("closed", "code"), [("| head -0", 128 + signal.SIGPIPE), (">&-", 0)])
+def test_a_stage_whose_output_nobody_reads_ends_without_a_traceback(tmp_path, closed, code):
+    code_of_stage = (
+        "import time, stages; from infocl.stage import run_stage; "
+        "run_stage('probe', lambda params: [time.sleep(1), print('done', flush=True), None][2])"
+    )
+    done = run_in(tmp_path, f'"$PYTHON" -c "{code_of_stage}" {closed}')
+    assert (done.returncode, done.stderr) == (code, "")
+
+
+def test_memory_that_no_machine_has_is_one_line(tmp_path):
+    write_prepared(tmp_path / "data/prepared/scenes")
+    done = run_in(tmp_path, '"$PYTHON" -m stages.pretrain', objective__simclr__projector_hidden=1_000_000_000)
+    assert done.returncode == 2
+    assert "does not suffice (238.4 GiB at once were asked for); make train.batch_size or the" in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_a_disk_that_fails_is_one_line(tmp_path):
+    (tmp_path / "pictures").mkdir()
+    for number, image in enumerate(digit_images(24)[0]):
+        Image.fromarray(image).save(tmp_path / f"pictures/{number}.png")
+    limited = 'ulimit -f 20; "$PYTHON" -m stages.prepare'
+    done = run_in(tmp_path, limited, data__name="folder", data__root="pictures")
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[-1].startswith("infocl: the disk failed at data/decoding/source; ")
+    assert "Traceback" not in done.stderr
 
 
 def test_a_failed_write_leaves_the_old_file(tmp_path):

@@ -71,7 +71,8 @@ def test_without_labels_there_is_no_accuracy(project):
 def test_what_is_missing_is_named(project, path, stage):
     Path(path).unlink()
     with pytest.raises(
-        UserError, match=rf"{path} is missing; run the {stage} stage again \(dvc repro {stage}\)"
+        UserError,
+        match=rf"{path} is missing; make it again: rm -rf {path.rpartition('/')[0]}\S* && dvc repro {stage}$",
     ):
         summary_lines()
 

@@ -13,7 +13,7 @@ from sklearn.datasets import load_digits
 
 from infocl.config import Params
 from infocl.encoders import Encoder, save_encoder
-from infocl.files import read_json, write_array, write_json, write_text
+from infocl.files import read_json, sha256_array, write_array, write_json, write_text
 from infocl.params_file import parse_params
 from tests.workspace import SHIPPED, write_set
 
@@ -139,6 +139,10 @@ def write_results(meta: dict, *, parts=("regularizer_mi_bound_nats", "regularize
     for name, about in meta["splits"].items():
         features = generator.normal(size=(about["images"], config["dim"])).astype(np.float32)
         write_array(Path("models/features") / f"{name}.npy", features)
-        splits[name] = {"images_sha256": about["images_sha256"], "images": about["images"]}
-    about = {"format": 1, "encoder_sha256": config["weights_sha256"], "splits": splits}
+        splits[name] = {
+            "images_sha256": about["images_sha256"],
+            "images": about["images"],
+            "features_sha256": sha256_array(features),
+        }
+    about = {"format": 2, "encoder_sha256": config["weights_sha256"], "splits": splits}
     write_json(Path("models/features/meta.json"), about)

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from sklearn.datasets import load_digits
 
+from infocl.data.prepared import FORMAT
 from infocl.files import sha256_array, write_array, write_json
 from infocl.params_file import parse_params, read_yaml
 
@@ -74,9 +75,10 @@ def write_set(folder, splits, *, name, classes, **about):
             "images": len(images),
             "labelled": bool(classes),
             "images_sha256": sha256_array(images),
+            "labels_sha256": sha256_array(labels) if classes else None,
         }
     meta = {
-        "format": 1,
+        "format": FORMAT,
         "name": name,
         "classes": classes,
         "image_size": splits[next(iter(splits))][0].shape[1],

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import Field, field_validator, model_validator
 
-from infocl.config.base import Model, Probability, Seed, Share, Strength
+from infocl.config.base import Auto, Model, Probability, Seed, Share, Strength
 from infocl.config.detection import DetectionParams
 from infocl.config.export import ExportParams
 from infocl.config.gate import GateParams
@@ -53,6 +53,9 @@ class DtdParams(Model):
     split: Annotated[int, Field(ge=1, le=10)]
 
 
+Bits = Annotated[int, Field(ge=8, le=16)] | Auto  # that files of 16 bits use
+
+
 class FolderParams(Model):
     """How a folder of images is read, and how it is split when it does not come split."""
 
@@ -62,6 +65,7 @@ class FolderParams(Model):
     on_bad: Literal["refuse", "skip"]
     min_side: Annotated[int, Field(ge=0, le=100_000)]
     min_contrast: Annotated[float, Field(ge=0, le=255)]
+    bits: Bits
     licence: Annotated[str, Field(min_length=1)]
 
 

@@ -50,7 +50,7 @@ class TrainParams(Model):
     schedule: ScheduleParams
     precision: Literal["bf16", "fp32"]
     compile: bool
-    device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$")]
+    device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:(0|[1-9]\d?))?)$")]
     devices: Annotated[int, Field(ge=1, le=1024)]
     checkpoint_minutes: Annotated[float, Field(gt=0, le=10_000)]
     storage: Literal["auto", "resident", "mapped", "sharded"]

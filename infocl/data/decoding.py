@@ -15,7 +15,7 @@ import numpy.typing as npt
 import PIL
 from PIL import Image, ImageOps
 
-from infocl.config import Crop
+from infocl.config import Bits, Crop
 from infocl.errors import UserError
 
 Images = npt.NDArray[np.uint8]
@@ -25,16 +25,22 @@ EXTENSIONS = Image.registered_extensions()
 FORMATS = sorted(set(Image.OPEN) - {"EPS"})
 SUFFIXES = frozenset(suffix for suffix, kind in EXTENSIONS.items() if kind in FORMATS)
 # Pixels that one decoder made are never mixed with those of another.
-VERSION = 1  # raised whenever other pixels come out; a test holds them
+VERSION = 2  # raised whenever other pixels come out; a test holds them
+BITS_PER_SAMPLE = 258  # tag of TIFF
+PEAK = "peak"  # key in an image's info
 DECODER = f"Pillow {PIL.__version__}, InfoCL's decoder {VERSION}"
 
 
 class Decoded(NamedTuple):
-    """Pixels uint8 (S, S, 3), and the file's own width and height in px, upright."""
+    """Pixels uint8 (S, S, 3), and the file's own width and height in px, upright.
+
+    `peak` is the largest sample of a file of 16 bits that does not say how many of them it uses.
+    """
 
     pixels: Images
     width: int
     height: int
+    peak: int | None
 
 
 class UnreadableError(UserError):
@@ -94,29 +100,40 @@ def read_image(path: Path, size: int) -> Images:
     return decode_image(path, size).pixels
 
 
-def decode_image(path: Path, size: int, crop: Crop = "center") -> Decoded:
+def decode_image(path: Path, size: int, crop: Crop = "center", bits: Bits = "auto") -> Decoded:
     """Decode one file and make it square, antialiased; raises as `decode`.
 
     Args:
         path: of the file.
         size: height and width in px.
         crop: center (the middle square, resized) or squash (all of it, resized whatever its shape).
+        bits: as in `decode`.
     """
-    upright = decode(path)
+    upright = decode(path, bits)
     square, bilinear = (size, size), Image.Resampling.BILINEAR
     fitted = upright.resize(square, bilinear) if crop == "squash" else ImageOps.fit(upright, square, bilinear)
-    return Decoded(np.asarray(fitted), *upright.size)
+    return Decoded(np.asarray(fitted), *upright.size, upright.info.get(PEAK))
 
 
-def decode(path: Path) -> Image.Image:
+def decode(path: Path, bits: Bits = "auto") -> Image.Image:
     """Decode one file to RGB: its first frame, EXIF rotation applied, transparency on white.
+
+    Args:
+        path: of the file.
+        bits: that files of 16 bits use; auto takes what a TIFF says, otherwise 16. The upper 8 remain.
 
     Raises:
         UnreadableError: the file is not an image, is damaged, or is so large that it may be an attack.
     """
     try:
         with Image.open(path, formats=FORMATS) as opened:
-            return _to_rgb(ImageOps.exif_transpose(opened))
+            stated = getattr(opened, "tag_v2", {}).get(BITS_PER_SAMPLE, (16,))[0]
+            raw = str(opened.tile[0].args) if opened.tile else ""
+            upright = ImageOps.exif_transpose(opened)
+            if upright.mode.startswith("I;16"):
+                return _from_sixteen_bits(upright, stated, bits)
+            rgb = _to_rgb(upright)
+            return _checked(rgb, bits) if ";16" in raw else rgb
     except (Image.DecompressionBombWarning, Image.DecompressionBombError):
         raise UnreadableError(path, "has too many pixels to be read safely", "shrink or remove it") from None
     except Exception as error:  # decoders of damaged files fail in every way there is
@@ -125,9 +142,26 @@ def decode(path: Path) -> Image.Image:
         raise UnreadableError(path, reason, "replace or remove it") from None
 
 
+def _from_sixteen_bits(image: Image.Image, stated: int, bits: Bits) -> Image.Image:
+    samples = np.asarray(image)
+    used, peak = (stated if stated < 16 else 16 if bits == "auto" else bits), int(samples.max())
+    if peak >> used:
+        raise ValueError(f"it has samples up to {peak}, more than data.folder.bits {used} can hold")
+    rgb = Image.fromarray((samples >> (used - 8)).astype(np.uint8)).convert("RGB")
+    if stated == 16:
+        rgb.info[PEAK] = peak
+    return rgb
+
+
+def _checked(rgb: Image.Image, bits: Bits) -> Image.Image:
+    """An image of 16 bits per colour, of which Pillow has read the upper 8."""
+    if bits not in ("auto", 16):
+        raise ValueError("it has 16 bits per colour, of which only the upper 8 are read; save it with 8 bits")
+    rgb.info[PEAK] = (int(np.asarray(rgb).max()) << 8) + 255
+    return rgb
+
+
 def _to_rgb(image: Image.Image) -> Image.Image:
-    if image.mode.startswith("I;16"):
-        return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8)).convert("RGB")
     if image.mode in ("I", "F"):
         low, high = np.asarray(image).min(), np.asarray(image).max()
         if not 0 <= low <= high <= 255:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from infocl.data.decoding import DECODER
 from infocl.data.layouts import find_entries
 from infocl.data.raw import RawSet, Request
 from infocl.data.survey import Rejected, Survey
 from infocl.errors import UserError
 from infocl.files import write_csv
 from infocl.layout import REJECTED
+
+DEPTHS = (8, 10, 12, 14)  # of cameras that save 16-bit files
 
 
 def load_folder(request: Request) -> RawSet:
@@ -28,6 +29,8 @@ def load_folder(request: Request) -> RawSet:
     root, params = Path(request.data.root), request.data.folder
     survey = Survey(root, find_entries(root, params.csv), request.store)
     survey.look()
+    if params.bits == "auto" and (dark := dark_bits(survey)):
+        raise UserError(dark)
     survey.judge(params)
     kinds = survey.kinds()
     write_rejected(survey, REJECTED)
@@ -40,7 +43,19 @@ def load_folder(request: Request) -> RawSet:
         licence=params.licence,
         source_sha256=survey.source_sha256(with_labels=bool(params.csv)),
         splits=survey.splits(),
-        about={"decoder": DECODER, "rejected": kinds},
+        about={"decoder": request.store.decoder, "rejected": kinds},
+    )
+
+
+def dark_bits(survey: Survey) -> str | None:
+    """What to say of 16-bit files that all use fewer bits and would come out dark; None otherwise."""
+    peak = survey.peak()
+    depth = next((bits for bits in DEPTHS if peak is not None and not peak >> bits), None)
+    if depth is None:
+        return None
+    return (
+        f"the 16-bit images in {survey.root} have no sample above {peak}, so they seem to use {depth} bits; "
+        f"set data.folder.bits to {depth}, or to 16 if they are meant to be so dark"
     )
 
 

@@ -49,10 +49,25 @@ def find_entries(root: Path, table: str) -> Iterator[Entry]:
 
 
 def class_names(folder: Path) -> list[str]:
-    """Subfolders that are not hidden, sorted."""
-    return sorted(
+    """Subfolders that are not hidden, sorted.
+
+    Raises:
+        UserError: a name is not UTF-8.
+    """
+    names = sorted(
         entry.name for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith(".")
     )
+    for name in names:
+        if readable(name) != name:
+            raise UserError(
+                f"the class folder {folder / readable(name)} has a name that is not UTF-8; rename it"
+            )
+    return names
+
+
+def readable(name: str) -> str:
+    """A file's name, with escapes such as \\xe9 for bytes that are not UTF-8."""
+    return os.fsencode(name).decode("utf-8", "backslashreplace")
 
 
 def _check_classes(root: Path, classes: list[str]) -> None:
@@ -100,7 +115,12 @@ def images_below(folder: str | Path) -> Iterator[str]:
 
 def _is_image(entry: os.DirEntry[str]) -> bool:
     suffix = os.path.splitext(entry.name)[1].lower()  # noqa: PTH122 - a Path for each file costs more
-    return suffix in SUFFIXES and not entry.name.startswith(".") and entry.is_file()
+    if suffix not in SUFFIXES or entry.name.startswith("."):
+        return False
+    try:
+        return entry.is_file() or (entry.is_symlink() and not entry.is_dir())
+    except OSError:  # a link to itself, which the look at the file will name, as it does other broken links
+        return True
 
 
 def _listed(root: Path, table: Path) -> Iterator[Entry]:

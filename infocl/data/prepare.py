@@ -15,7 +15,15 @@ from infocl.data.raw import LISTED, ImageSource, RawSet, Request
 from infocl.data.reuse import FILES, borrow_prepared, keep_decoded, kept_folder
 from infocl.data.store import PixelStore, StoredFiles
 from infocl.data.stream import ChannelStatistics, stream_images
-from infocl.files import replacing_folder, write_array, write_csv, write_json, write_text
+from infocl.files import (
+    replacing_folder,
+    sha256_array,
+    sha256_file,
+    write_array,
+    write_csv,
+    write_json,
+    write_text,
+)
 from infocl.layout import DECODING, PREPARED, TARGETS, raw_folder
 
 
@@ -28,8 +36,8 @@ def prepare_source(params: Params) -> dict[str, Any]:
     Raises:
         UserError: the data are missing or damaged; what was prepared before stays.
     """
-    name, size = params.data.name, params.data.image_size
-    with PixelStore(DECODING / "source", size, crop=params.data.crop) as store:
+    name, size, bits = params.data.name, params.data.image_size, params.data.folder.bits
+    with PixelStore(DECODING / "source", size, crop=params.data.crop, bits=bits) as store:
         raw = raw_folder(params.data.root)
         kept = kept_folder("source", name, raw, store)
         borrow_prepared(store, kept)
@@ -90,11 +98,14 @@ def write_set(folder: Path, name: str, raw_set: RawSet, image_size: int, store: 
             "images": len(split.images),
             "labelled": split.labels is not None,
             "images_sha256": stream_images(_kept(split.images, store), image_size, file, see),
+            "labels_sha256": None if split.labels is None else sha256_array(split.labels),
         }
         if split.labels is not None:
             write_array(folder / split_name / "labels.npy", split.labels)
         if split.listing is not None:
-            write_csv(folder / split_name / FILES, LISTED, split.listing())
+            listing = folder / split_name / FILES
+            write_csv(listing, LISTED, split.listing())
+            splits[split_name]["files_sha256"] = sha256_file(listing)
     meta = {
         "format": FORMAT,
         "name": name,

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 Images = npt.NDArray[np.uint8]
 Labels = npt.NDArray[np.int64]
 CHUNK = 4096  # images resized at a time
-LISTED = ("path", "sha256", "width", "height", "contrast")  # columns of files.csv
+LISTED = ("path", "sha256", "width", "height", "contrast", "pixels", "peak")  # columns of files.csv
 
 
 class ImageSource(Protocol):

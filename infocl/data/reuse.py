@@ -9,17 +9,13 @@ from collections.abc import Iterator
 from hashlib import sha256
 from pathlib import Path
 
-import numpy as np
-
-from infocl.data.decoding import DECODER
 from infocl.data.prepared import META_FILE
-from infocl.data.store import PixelStore
+from infocl.data.store import Fact, PixelStore
 from infocl.errors import UserError
-from infocl.files import read_json, replacing_folder
+from infocl.files import read_json, replacing_folder, sha256_file, sha256_npy
 from infocl.layout import DECODED
 
 FILES = "files.csv"  # of a split: the file that each row of images.npy was made from
-BLOCK = 1 << 20
 
 
 def kept_folder(role: str, name: str, raw: Path, store: PixelStore) -> Path:
@@ -51,33 +47,31 @@ def keep_decoded(kept: Path, prepared: Path) -> None:
 
 
 def borrow_prepared(store: PixelStore, folder: Path) -> None:
-    """Let a store use the images of a prepared folder, if the same decoder made them and they are intact."""
+    """Let a store use the images of a prepared folder, if the same decoder made them.
+
+    Whatever is damaged there is left alone: it is about to be made anew.
+    """
     try:
         meta = read_json(folder / META_FILE, "")
-    except UserError:
+        made_by = tuple(meta.get(key) for key in ("decoder", "image_size", "crop"))
+        if made_by != (store.decoder, store.size, store.crop):
+            return
+        for split, about in meta["splits"].items():
+            array, listing = folder / split / "images.npy", folder / split / FILES
+            intact = (
+                listing.exists()
+                and sha256_file(listing) == about["files_sha256"]
+                and sha256_npy(array) == about["images_sha256"]
+            )
+            if intact:
+                store.borrow(array, _facts(listing))
+    except (UserError, OSError, KeyError, TypeError, AttributeError):
         return
-    made_by = tuple(meta.get(key) for key in ("decoder", "image_size", "crop"))
-    if made_by != (DECODER, store.size, store.crop):
-        return
-    for split, about in meta["splits"].items():
-        array, listing = folder / split / "images.npy", folder / split / FILES
-        if array.exists() and listing.exists() and sha256_npy(array) == about["images_sha256"]:
-            store.borrow(array, _facts(listing))
 
 
-def _facts(listing: Path) -> Iterator[tuple[bytes, int, int, float]]:
+def _facts(listing: Path) -> Iterator[Fact]:
     with listing.open(newline="", encoding="utf-8", errors="surrogateescape") as stream:
         for row in csv.DictReader(stream):
-            digest = bytes.fromhex(row["sha256"])
-            yield digest, int(row["width"]), int(row["height"]), float(row["contrast"])
-
-
-def sha256_npy(file: Path) -> str:
-    """What `sha256_array` gives of the array in a `.npy` file, read block by block."""
-    with file.open("rb") as stream:
-        np.lib.format.read_magic(stream)
-        shape, _, dtype = np.lib.format.read_array_header_1_0(stream)
-        digest = sha256(f"{shape}{dtype.str}".encode())
-        while block := stream.read(BLOCK):
-            digest.update(block)
-    return digest.hexdigest()
+            digest, pixels = bytes.fromhex(row["sha256"]), bytes.fromhex(row["pixels"])
+            size, peak = (int(row["width"]), int(row["height"])), int(row["peak"]) if row["peak"] else None
+            yield Fact(digest, *size, float(row["contrast"]), pixels, peak)

@@ -6,8 +6,10 @@ import errno
 import os
 import shutil
 import sqlite3
+import stat
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from hashlib import sha256
 from pathlib import Path
 from threading import Lock
 from types import TracebackType
@@ -15,15 +17,15 @@ from typing import NamedTuple
 
 import numpy as np
 
-from infocl.config import Crop
-from infocl.data.decoding import DECODER, ImageFiles, UnreadableError, decode_image, decoding_threads
+from infocl.config import Bits, Crop
+from infocl.data.decoding import DECODER, Decoded, ImageFiles, UnreadableError, decode_image, decoding_threads
 from infocl.data.raw import Images
 from infocl.errors import UserError
 from infocl.files import sha256_file
 
 FACTS = (
     "CREATE TABLE facts (digest BLOB PRIMARY KEY, place INTEGER, row INTEGER, "
-    "width INTEGER, height INTEGER, contrast REAL) WITHOUT ROWID"
+    "width INTEGER, height INTEGER, contrast REAL, pixels BLOB, peak INTEGER) WITHOUT ROWID"
 )
 OWN = 0  # the place of pixels in this store's own file; others are borrowed
 
@@ -38,9 +40,18 @@ class Seen(NamedTuple):
 
 class _Fresh(NamedTuple):
     digest: bytes
-    pixels: Images
+    decoded: Decoded
+
+
+class Fact(NamedTuple):
+    """What is known of an image file under the digest of its content; `pixels` is `digest_pixels` of it."""
+
+    digest: bytes
     width: int
     height: int
+    contrast: float
+    pixels: bytes
+    peak: int | None
 
 
 class PixelStore:
@@ -53,14 +64,24 @@ class PixelStore:
         folder: of the store; made if missing, emptied when another decoder, size or crop filled it.
         size: height and width in px.
         crop: how images become square, as in `decode_image`.
+        bits: as in `decode_image`.
         keep_pixels: False remembers facts alone.
 
     Raises:
         UserError: another process uses the store.
     """
 
-    def __init__(self, folder: Path, size: int, *, crop: Crop = "center", keep_pixels: bool = True) -> None:
-        self.folder, self.size, self.crop, self.keep_pixels = folder, size, crop, keep_pixels
+    def __init__(
+        self,
+        folder: Path,
+        size: int,
+        *,
+        crop: Crop = "center",
+        bits: Bits = "auto",
+        keep_pixels: bool = True,
+    ) -> None:
+        self.folder, self.size, self.crop, self.bits, self.keep_pixels = folder, size, crop, bits, keep_pixels
+        self.decoder = DECODER if bits == "auto" else f"{DECODER}, {bits} of 16 bits"
         self.decoded = 0
         folder.mkdir(parents=True, exist_ok=True)
         self._lock = Lock()
@@ -89,7 +110,7 @@ class PixelStore:
         file = self.folder / "facts.sqlite"
         database = sqlite3.connect(file, timeout=0, check_same_thread=False, isolation_level=None)
         database.execute("PRAGMA locking_mode = EXCLUSIVE")
-        made_by = f"{DECODER}, {self.size} px, {self.crop}, {self.keep_pixels}"
+        made_by = f"{self.decoder}, {self.size} px, {self.crop}, {self.keep_pixels}"
         try:
             database.execute("BEGIN IMMEDIATE")
         except sqlite3.OperationalError as error:
@@ -127,16 +148,15 @@ class PixelStore:
         self._pixels.close()
         if kind is None or self._next == 0:
             shutil.rmtree(self.folder)
+        if isinstance(error, sqlite3.OperationalError):
+            raise _as_os_error(error, self.folder) from None
 
     @contextmanager
     def changes(self) -> Iterator[None]:
         """A transaction: all that the block changes in the database, or nothing."""
-        try:
-            self.database.execute("BEGIN")
-            yield
-            self.database.execute("COMMIT")
-        except sqlite3.OperationalError as error:
-            raise _as_os_error(error, self.folder) from None
+        self.database.execute("BEGIN")
+        yield
+        self.database.execute("COMMIT")
 
     def look_at(self, paths: Sequence[Path]) -> list[Seen]:
         """Hash files and decode those whose content is new, in parallel."""
@@ -148,42 +168,46 @@ class PixelStore:
 
     def _look(self, path: Path) -> Seen | _Fresh:
         try:
-            if path.stat().st_size == 0:
+            status = path.stat()
+            if not stat.S_ISREG(status.st_mode):  # reading a pipe might never end
+                return Seen(None, "broken", "is not a regular file")
+            if status.st_size == 0:
                 return Seen(None, "empty", "cannot be read as an image (it is empty)")
             digest = bytes.fromhex(sha256_file(path))
             with self._lock:
                 known = self.database.execute("SELECT 1 FROM facts WHERE digest = ?", (digest,)).fetchone()
-            return Seen(digest) if known else _Fresh(digest, *decode_image(path, self.size, self.crop))
+            return Seen(digest) if known else _Fresh(digest, self._decode(path))
         except FileNotFoundError:
-            return Seen(None, "missing", "is not there")
+            return Seen(None, "missing", "is a link to nothing" if path.is_symlink() else "is not there")
         except UnreadableError as error:
             return Seen(None, "broken", error.reason)
         except OSError as error:
             return Seen(None, "broken", f"cannot be read ({error.strerror})")
 
+    def _decode(self, path: Path) -> Decoded:
+        return decode_image(path, self.size, self.crop, self.bits)
+
     def _add(self, fresh: list[_Fresh]) -> None:
         self.decoded += len(fresh)
         if self.keep_pixels:
             for one in fresh:
-                self._pixels.write(np.ascontiguousarray(one.pixels).data)
+                self._pixels.write(np.ascontiguousarray(one.decoded.pixels).data)
             self._pixels.flush()
             os.fsync(self._pixels.fileno())
         with self.changes():
-            self.database.executemany(
-                "INSERT INTO facts VALUES (?, ?, ?, ?, ?, ?)",
-                [
-                    (one.digest, OWN, row, one.width, one.height, contrast(one.pixels))
-                    for row, one in enumerate(fresh, self._next)
-                ],
-            )
+            self._insert(OWN, self._next, (_fact(*one) for one in fresh))
         self._next += len(fresh)
 
-    def borrow(self, array: Path, facts: Iterator[tuple[bytes, int, int, float]]) -> None:
+    def _insert(self, place: int, first: int, facts: Iterator[Fact]) -> None:
+        rows = ((fact.digest, place, row, *fact[1:]) for row, fact in enumerate(facts, first))
+        self.database.executemany("INSERT OR IGNORE INTO facts VALUES (?, ?, ?, ?, ?, ?, ?, ?)", rows)
+
+    def borrow(self, array: Path, facts: Iterator[Fact]) -> None:
         """Use the images of a `.npy` file of uint8 (N, S, S, 3), which must stay while the store is used.
 
         Args:
             array: the file.
-            facts: of each row the digest of its file, width, height and contrast.
+            facts: of each row.
         """
         stream = array.open("rb")
         np.lib.format.read_magic(stream)
@@ -192,10 +216,7 @@ class PixelStore:
         self._places[place] = (os.dup(stream.fileno()), stream.tell())
         stream.close()
         with self.changes():
-            self.database.executemany(
-                "INSERT OR IGNORE INTO facts VALUES (?, ?, ?, ?, ?, ?)",
-                ((digest, place, row, *about) for row, (digest, *about) in enumerate(facts)),
-            )
+            self._insert(place, 0, facts)
 
     def pixels(self, digests: Sequence[bytes]) -> Images:
         """The images of files that were looked at, uint8 (n, S, S, 3)."""
@@ -233,13 +254,23 @@ class StoredFiles:
         return self._store.pixels(digests)
 
 
+def _fact(digest: bytes, decoded: Decoded) -> Fact:
+    pixels, width, height, peak = decoded
+    return Fact(digest, width, height, contrast(pixels), digest_pixels(pixels), peak)
+
+
+def digest_pixels(pixels: Images) -> bytes:
+    """A short hash by which equal images are found."""
+    return sha256(np.ascontiguousarray(pixels).data).digest()[:16]
+
+
 def contrast(pixels: Images) -> float:
     """The largest standard deviation of a channel, in grey levels of 255."""
     return round(float(pixels.std(axis=(0, 1)).max()), 2)
 
 
 def _as_os_error(error: sqlite3.OperationalError, file: Path) -> Exception:
-    """A full disk by its own name, so that it is told like any other."""
-    if error.sqlite_errorname == "SQLITE_FULL":
-        return OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(file))
-    return error
+    """What the disk refused by the system's own name, so that it is reported like any other."""
+    name = error.sqlite_errorname
+    number = errno.ENOSPC if name == "SQLITE_FULL" else errno.EIO if name.startswith("SQLITE_IOERR") else None
+    return error if number is None else OSError(number, os.strerror(number), str(file))

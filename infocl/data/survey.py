@@ -43,15 +43,27 @@ CONSTANT = (
     "FROM (SELECT digest, contrast FROM facts WHERE contrast < ?) AS flat "
     "WHERE kind IS NULL AND files.digest = flat.digest"
 )
-# Of equal files the first counts; of those in both splits the one in the test split, which is compared with.
+SHOWN = "SELECT files.*, pixels FROM files JOIN facts USING (digest) WHERE kind IS NULL"
+# Which class is right is not known, so none of these counts.
+CONFLICTING = (
+    f"WITH shown AS ({SHOWN}), "
+    "firsts AS (SELECT pixels, label, name, min(position) AS position FROM shown GROUP BY pixels, label), "
+    "labels AS (SELECT *, row_number() OVER (PARTITION BY pixels ORDER BY position) AS nth FROM firsts) "
+    "UPDATE files SET kind = 'conflicting labels', reason = 'has the same pixels as ' || "
+    "  CAST(CASE WHEN files.label IS one.label THEN two.name ELSE one.name END AS TEXT) || "
+    "  ', which is in another class' "
+    "FROM shown JOIN labels AS one USING (pixels) JOIN labels AS two USING (pixels) "
+    "WHERE one.nth = 1 AND two.nth = 2 AND files.position = shown.position"
+)
+# Of equal images the first counts; of those in both splits the one in the test split, which is compared with.
 EQUAL = (
-    "WITH firsts AS (SELECT digest, part, label, name, row_number() OVER "
-    "  (PARTITION BY digest ORDER BY part DESC, position) AS nth, position FROM files WHERE kind IS NULL) "
-    "UPDATE files SET reason = 'has the same content as ' || CAST(first.name AS TEXT), kind = CASE "
-    "  WHEN files.part IS NOT first.part THEN 'in both splits' "
-    "  WHEN files.label IS NOT first.label THEN 'duplicate in another class' ELSE 'duplicate' END "
-    "FROM (SELECT * FROM firsts WHERE nth = 1) AS first "
-    "WHERE kind IS NULL AND files.digest = first.digest AND files.position != first.position"
+    f"WITH shown AS ({SHOWN}), ranked AS (SELECT *, row_number() OVER "
+    "  (PARTITION BY pixels ORDER BY part DESC, position) AS nth FROM shown) "
+    "UPDATE files SET reason = CASE WHEN files.digest = first.digest THEN 'has the same content as ' "
+    "  ELSE 'has the same pixels as ' END || CAST(first.name AS TEXT), "
+    "  kind = CASE WHEN files.part IS NOT first.part THEN 'in both splits' ELSE 'duplicate' END "
+    "FROM shown JOIN (SELECT * FROM ranked WHERE nth = 1) AS first USING (pixels) "
+    "WHERE files.position = shown.position AND files.position != first.position"
 )
 KEEP = (
     "INSERT INTO kept SELECT part, row_number() OVER (PARTITION BY part ORDER BY position) - 1, "
@@ -123,11 +135,17 @@ class Survey:
             )
 
     def judge(self, params: FolderParams) -> None:
-        """Mark what is tiny, near-constant, or the same as another file."""
+        """Mark what is tiny, near-constant, or shows the same as another file."""
         with self.store.changes():
             self.database.execute(TINY, (params.min_side,))
             self.database.execute(CONSTANT, (params.min_contrast,))
+            self.database.execute(CONFLICTING)
             self.database.execute(EQUAL)
+
+    def peak(self) -> int | None:
+        """The largest sample of the files of 16 bits that do not say how many they use; None without any."""
+        found = self.database.execute("SELECT max(peak) FROM files JOIN facts USING (digest)").fetchone()[0]
+        return None if found is None else int(found)
 
     def kinds(self) -> dict[str, int]:
         """How many files are of no use, by what is wrong with them, the most frequent first."""
@@ -220,11 +238,11 @@ class Survey:
     def listing(self, part: str) -> Iterator[tuple[Any, ...]]:
         """The values of `LISTED` for each image of a split."""
         query = (
-            "SELECT name, hex(digest), width, height, contrast FROM kept JOIN facts USING (digest) "
-            "WHERE part = ? ORDER BY rank"
+            "SELECT name, hex(digest), width, height, contrast, hex(pixels), peak "
+            "FROM kept JOIN facts USING (digest) WHERE part = ? ORDER BY rank"
         )
-        for name, digest, *about in self.database.execute(query, (PARTS.index(part),)):
-            yield (os.fsdecode(name), digest.lower(), *about)
+        for name, digest, *about, pixels, peak in self.database.execute(query, (PARTS.index(part),)):
+            yield (os.fsdecode(name), digest.lower(), *about, pixels.lower(), peak)
 
     def source_sha256(self, *, with_labels: bool) -> str:
         """One hash over the names and contents of all images, and their classes where no name holds them."""

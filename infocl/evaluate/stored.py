@@ -10,13 +10,14 @@ import numpy as np
 import numpy.typing as npt
 
 from infocl.errors import UserError
-from infocl.files import read_array, read_json, replacing_folder, write_array, write_json
+from infocl.files import read_array, read_json, replacing_folder, sha256_array, write_array, write_json
+from infocl.layout import FEATURES, rerun
 
 Features = npt.NDArray[np.float32]
 
-FORMAT = 1
+FORMAT = 2
 META_FILE = "meta.json"
-RERUN = "run the probe stage again (dvc repro probe)"
+RERUN = rerun("probe", FEATURES)
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,11 @@ class StoredFeatures:
 def save_features(folder: Path, stored: StoredFeatures) -> None:
     """Replace the feature folder at once: one `.npy` file for each split, and `meta.json`."""
     about = {
-        name: {"images_sha256": split.images_sha256, "images": len(split.features)}
+        name: {
+            "images_sha256": split.images_sha256,
+            "images": len(split.features),
+            "features_sha256": sha256_array(split.features),
+        }
         for name, split in stored.splits.items()
     }
     with replacing_folder(folder) as temporary:
@@ -61,22 +66,25 @@ def load_features(folder: Path) -> StoredFeatures:
     try:
         encoder_sha256 = str(meta["encoder_sha256"])
         about = {
-            name: (str(one["images_sha256"]), int(one["images"])) for name, one in meta["splits"].items()
+            name: (str(one["images_sha256"]), int(one["images"]), one["features_sha256"])
+            for name, one in meta["splits"].items()
         }
     except (KeyError, TypeError, ValueError, AttributeError):
         raise UserError(f"{meta_file} lacks encoder_sha256 or a complete entry of splits; {RERUN}") from None
     splits = {
-        name: SplitFeatures(_read_split(folder / f"{name}.npy", images), sha256)
-        for name, (sha256, images) in about.items()
+        name: SplitFeatures(_read_split(folder / f"{name}.npy", images, features_sha256), images_sha256)
+        for name, (images_sha256, images, features_sha256) in about.items()
     }
     return StoredFeatures(encoder_sha256, splits)
 
 
-def _read_split(path: Path, images: int) -> Features:
+def _read_split(path: Path, images: int, sha256: str) -> Features:
     features = read_array(path, RERUN)
     if features.dtype != np.float32 or features.ndim != 2 or len(features) != images:
         raise UserError(
             f"{path} holds {features.dtype} of shape {features.shape}, "
             f"not the float32 ({images}, D) that {META_FILE} describes; {RERUN}"
         )
+    if sha256_array(features) != sha256:
+        raise UserError(f"{path} is damaged: {META_FILE} has another SHA-256; {RERUN}")
     return features

@@ -17,7 +17,7 @@ from infocl.data.prepared import Prepared, load_source
 from infocl.errors import UserError
 from infocl.evaluate.stored import Features, load_features
 from infocl.files import read_json
-from infocl.layout import CONFIG_FILE, EXPORT, FEATURES, PRETRAIN
+from infocl.layout import CONFIG_FILE, EXPORT, FEATURES, PRETRAIN, rerun
 from infocl.results import (
     ABOUT_FILE,
     ExportResult,
@@ -28,7 +28,6 @@ from infocl.results import (
     read_export,
     read_probe,
     read_transfer,
-    rerun,
 )
 
 STAGES = ("prepare", "targets", "pretrain", "probe", "transfer", "export")
@@ -83,11 +82,13 @@ def read_inputs(params: Params) -> Inputs:
         UserError: a file is missing, damaged, or of another run; the message names the file and the
             stage to run again.
     """
-    config = _read_complete(PRETRAIN / CONFIG_FILE, CONFIG_KEYS, rerun("pretrain"))
+    config = _read_complete(PRETRAIN / CONFIG_FILE, CONFIG_KEYS, rerun("pretrain", PRETRAIN))
     data = load_source(params.data)
-    about = _read_complete(EXPORT / ABOUT_FILE, ABOUT_KEYS, rerun("export"))
+    about = _read_complete(EXPORT / ABOUT_FILE, ABOUT_KEYS, rerun("export", EXPORT))
     if about.get("weights_sha256") != config.get("weights_sha256"):
-        raise UserError(f"{EXPORT / ABOUT_FILE} describes another encoder than {PRETRAIN}; {rerun('export')}")
+        raise UserError(
+            f"{EXPORT / ABOUT_FILE} describes another encoder than {PRETRAIN}; {rerun('export', EXPORT)}"
+        )
     features, labels = _test_features(config, data)
     decoded = PRETRAIN / "reconstructions.png"
     return Inputs(
@@ -112,10 +113,14 @@ def _test_features(
 ) -> tuple[Features, npt.NDArray[np.int64] | None]:
     stored, test = load_features(FEATURES), data.split("test")
     if stored.encoder_sha256 != config.get("weights_sha256"):
-        raise UserError(f"{FEATURES} holds the features of another encoder than {PRETRAIN}; {rerun('probe')}")
+        raise UserError(
+            f"{FEATURES} holds the features of another encoder than {PRETRAIN}; {rerun('probe', FEATURES)}"
+        )
     split = stored.splits.get("test")
     if split is None or split.images_sha256 != test.images_sha256:
-        raise UserError(f"{FEATURES} holds no features of the test images in {data.folder}; {rerun('probe')}")
+        raise UserError(
+            f"{FEATURES} holds no features of the test images in {data.folder}; {rerun('probe', FEATURES)}"
+        )
     return split.features, test.labels
 
 
@@ -130,13 +135,13 @@ def read_history(path: Path) -> History:
             names, *rows = csv.reader(stream)
         table = np.array(rows, dtype=np.float64).reshape(-1, len(names))
     except FileNotFoundError:
-        raise UserError(f"{path} is missing; {rerun('pretrain')}") from None
+        raise UserError(f"{path} is missing; {rerun('pretrain', PRETRAIN)}") from None
     except (ValueError, OSError, csv.Error) as error:
-        raise UserError(f"{path} cannot be read ({error}); {rerun('pretrain')}") from None
+        raise UserError(f"{path} cannot be read ({error}); {rerun('pretrain', PRETRAIN)}") from None
     lacking = [name for name in NEEDED_COLUMNS if name not in names]
     if lacking or not len(table):
         what = f"lacks the column {lacking[0]}" if lacking else "has no rows"
-        raise UserError(f"{path} {what}; {rerun('pretrain')}")
+        raise UserError(f"{path} {what}; {rerun('pretrain', PRETRAIN)}")
     return dict(zip(names, table.T, strict=True))
 
 
@@ -151,9 +156,9 @@ def read_picture(path: Path) -> Picture:
             image.load()
             return Picture(path.read_bytes(), image.width, image.height)
     except FileNotFoundError:
-        raise UserError(f"{path} is missing; {rerun('pretrain')}") from None
+        raise UserError(f"{path} is missing; {rerun('pretrain', PRETRAIN)}") from None
     except (UnidentifiedImageError, OSError, ValueError, SyntaxError):
-        raise UserError(f"{path} is not a whole PNG file; {rerun('pretrain')}") from None
+        raise UserError(f"{path} is not a whole PNG file; {rerun('pretrain', PRETRAIN)}") from None
 
 
 def _read_complete(path: Path, keys: Mapping[str, type | tuple[type, ...]], mend: str) -> dict[str, Any]:

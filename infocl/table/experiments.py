@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 from infocl.errors import UserError
+from infocl.files import parse_json
 from infocl.params_file import PARAMS_FILE
 
 PARTLY_RUN = "partly run"
@@ -57,7 +57,7 @@ def read_experiments(text: str, *, partly_run: bool = False) -> Runs:
     """
     try:
         finished, left_out = [], Counter[str]()
-        for name, state, experiment in _experiments(json.loads(text)):
+        for name, state, experiment in _experiments(parse_json(text)):
             data = experiment.get("data") or {}
             reason = _unfinished(state, experiment.get("error"), data)
             if reason and not (partly_run and reason == PARTLY_RUN):

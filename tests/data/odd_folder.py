@@ -14,12 +14,12 @@ MODES = ["RGB", "L", "RGBA", "LA", "P", "1", "CMYK", "I;16"]
 SUFFIXES = {"RGBA": "png", "LA": "png", "P": "gif", "1": "bmp", "CMYK": "tiff", "I;16": "png"}
 # how many of each kind `fill_odd_folder` makes; the rest, to 500, are of use
 BAD = {
-    "broken": 40,
+    "broken": 30,
     "empty": 20,
     "tiny": 15,
     "near-constant": 25,
     "duplicate": 30,
-    "duplicate in another class": 10,
+    "conflicting labels": 20,
 }
 GOOD = 500 - sum(BAD.values())
 
@@ -64,12 +64,11 @@ def _write_bad(root, kind, number):
         picture(600 + number).resize((4 + number % 4, 30)).save(path)
     elif kind == "near-constant":
         Image.new("RGB", (40, 40), (number, 10, 200)).save(path)
-    else:  # the file that comes first in order is the original, so copies lie behind it
-        elsewhere = kind == "duplicate in another class"
-        first = 3 * (number + 30) if elsewhere else number
-        original = next((root / CLASSES[first % 3]).rglob(f"{first:03}.*"))
-        path = root / CLASSES[2] / path.name if elsewhere else path
-        path.with_suffix(original.suffix).write_bytes(original.read_bytes())
+    elif kind == "conflicting labels":  # pairs, which neighbouring classes show in other bytes
+        picture(700 + number // 2).save(path, compress_level=1 + number % 2)
+    else:  # the file that comes first in order is the original: copies lie behind it, every second is longer
+        original = next((root / CLASSES[number % 3]).rglob(f"{number:03}.*"))
+        path.with_suffix(original.suffix).write_bytes(original.read_bytes() + bytes(number % 2))
 
 
 def write_table(root, rows, columns=("path", "label", "split")):

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import csv
 import hashlib
+import os
+import struct
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,7 +18,7 @@ from infocl.data.folder import load_folder
 from infocl.data.raw import RawSplit, Request
 from infocl.data.store import PixelStore
 from infocl.errors import UserError
-from infocl.layout import RAW
+from infocl.layout import RAW, REJECTED
 from tests.workspace import digit_images, tiny_params
 
 
@@ -122,6 +125,16 @@ def test_every_mode_becomes_rgb(tmp_path, mode):
     assert pixels[:, -3:].mean() > pixels[:, :3].mean() + 150
 
 
+def test_a_tiff_that_says_twelve_bits_is_read_as_such(tmp_path):
+    ramp = np.tile(np.arange(16) * 273, (16, 1))
+    packed = int("".join(f"{sample:012b}" for sample in ramp.ravel()), 2).to_bytes(384, "big")
+    tags = {256: 16, 257: 16, 258: 12, 259: 1, 262: 1, 273: 122, 277: 1, 278: 16, 279: 384}
+    entries = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags.items())
+    head = b"II*\0" + struct.pack("<IH", 8, len(tags))
+    (tmp_path / "x.tif").write_bytes(head + entries + bytes(4) + packed)
+    assert read_image(tmp_path / "x.tif", 16)[0, :, 0].tolist() == [17 * level for level in range(16)]
+
+
 def test_rotation_of_the_camera_is_undone(tmp_path):
     pixels = np.zeros((20, 20, 3), np.uint8)
     pixels[:10] = 255
@@ -144,7 +157,7 @@ def test_the_same_version_of_the_decoder_makes_the_same_pixels(tmp_path):
     clear.save(tmp_path / "1.png")
     clear.convert("RGB").save(tmp_path / "2.png", exif=exif)
     pixels = b"".join(read_image(tmp_path / f"{number}.png", 16).tobytes() for number in range(3))
-    assert (VERSION, hashlib.sha256(pixels).hexdigest()[:16]) == (1, "aee4217289193564")
+    assert (VERSION, hashlib.sha256(pixels).hexdigest()[:16]) == (2, "aee4217289193564")
 
 
 def test_transparency_lies_on_white_and_the_centre_is_kept(tmp_path):
@@ -203,10 +216,34 @@ def test_a_decompression_bomb_is_refused(tmp_path, monkeypatch):
         load(tmp_path)
 
 
+def test_links_that_lead_nowhere_and_pipes_are_named(tmp_path):
+    root = tmp_path / "pictures"
+    fill(root, ["a", "b"])
+    (root / "a/loop.png").symlink_to("loop.png")
+    (root / "a/gone.png").symlink_to("nowhere.png")
+    os.mkfifo(root / "pipe")
+    (root / "b/pipe.png").symlink_to("../pipe")
+    with pytest.raises(UserError, match=r"pictures/a/gone\.png is a link to nothing; 3 of 23 files are"):
+        load(root)
+    with REJECTED.open(newline="") as stream:
+        _, *rows = csv.reader(stream)
+    assert rows == [
+        ["a/gone.png", "missing", "is a link to nothing"],
+        ["a/loop.png", "broken", "cannot be read (Too many levels of symbolic links)"],
+        ["b/pipe.png", "broken", "is not a regular file"],
+    ]
+    assert len(load(root, data__folder__on_bad="skip").splits["train"].images) == 16
+
+
 @pytest.mark.parametrize(
     ("make", "said"),
     [
         (lambda root: None, "is not a folder"),
+        (lambda root: root.symlink_to(root), "is not a folder"),
+        (
+            lambda root: [fill(root, ["a"]), os.mkdir(os.fsencode(root) + b"/caf\xe9")],  # noqa: PTH102
+            r"the class folder \S+/caf\\xe9 has a name that is not UTF-8; rename it",
+        ),
         (lambda root: root.mkdir(), "holds no images"),
         (lambda root: [fill(root, ["a"]), (root / "empty").mkdir()], "empty holds no images"),
         (

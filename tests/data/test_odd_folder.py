@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import os
 import subprocess
 import sys
 from collections import Counter
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from infocl.data.decoding import read_image
 from infocl.data.prepare import prepare_source
 from infocl.data.prepared import load_prepared
 from infocl.errors import UserError
@@ -71,6 +73,10 @@ def test_reasons_say_what_is_wrong(odd):
     assert reasons["dogs/tiny 1.png"] == "is 5 x 30 px"
     assert reasons["owls/near-constant 2.png"] == "varies by 0.0 grey levels"
     assert reasons["cats/duplicate 0.jpg"] == "has the same content as cats/2024/summer/000.jpg"
+    assert reasons["dogs/duplicate 1.png"] == "has the same pixels as dogs/001.png"
+    same = "has the same pixels as {}/conflicting labels {}.png, which is in another class"
+    assert reasons["cats/conflicting labels 0.png"] == same.format("dogs", 1)
+    assert reasons["dogs/conflicting labels 1.png"] == same.format("cats", 0)
 
 
 def test_skipping_gives_what_removing_gives(odd, tmp_path, monkeypatch):
@@ -133,7 +139,7 @@ def test_the_card_tells_what_a_person_asks(odd):
         meta["source_sha256"],
         "| train | 288 | 884,736 |",
         "| owls | 96 | 24 |",
-        "40 broken",
+        "30 broken",
     ):
         assert said in card
 
@@ -162,6 +168,65 @@ def test_the_doctor_says_it_first(odd, tmp_path):
     assert not (tmp_path / "data").exists(), "looking prepares nothing"
 
 
+def test_the_doctor_names_what_dvc_refuses_and_what_to_do(tmp_path):
+    root = tmp_path / "pictures"
+    fill(root)
+    (root / "notes.txt").symlink_to("gone.txt")
+    odd = Path(os.fsdecode(os.fsencode(root) + b"/a/caf\xe9.png"))
+    (root / "a/0.png").rename(odd)
+    (tmp_path / "params.yaml").write_text((ROOT / "params.yaml").read_text())
+    (tmp_path / "dvc.yaml").write_text("stages: {look: {cmd: 'true', deps: [pictures]}}")
+
+    def run(*command):
+        variables = environment() | {"PYTHONPATH": str(ROOT)}
+        return subprocess.run(command, cwd=tmp_path, env=variables, capture_output=True, text=True)
+
+    assert run("dvc", "init", "--no-scm", "--quiet").returncode == 0
+    assert run("dvc", "repro").returncode == 255
+    said = run(sys.executable, "-m", "infocl", "doctor", "--images", "pictures").stdout.splitlines()
+    assert [line[13:] for line in said if line.startswith("DVC")] == [
+        "stops at notes.txt, a link to nothing; remove it, or put back what it points to",
+        r"stops at a/caf\xe9.png, whose name is not UTF-8; rename it",
+    ]
+    (root / "notes.txt").unlink()
+    odd.rename(root / "a/0.png")
+    assert run("dvc", "repro").returncode == 0
+
+
+def fill(root, bits=8):
+    """Pictures of two classes; in TIFF files of 16 bits where more than 8 are used."""
+    for number in range(24):
+        path = root / "ab"[number % 2] / f"{number}.{'tif' if bits > 8 else 'png'}"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        image = picture(number)
+        if bits > 8:
+            image = Image.fromarray(np.asarray(image.convert("L")).astype(np.uint16) << (bits - 8))
+        image.save(path)
+
+
+def test_twelve_bits_in_sixteen_keep_their_brightness_once_their_number_is_given(tmp_path):
+    root = tmp_path / "pictures"
+    fill(root, 12)
+    with pytest.raises(
+        UserError, match=r"so they seem to use 12 bits; set data\.folder\.bits to 12, or to 16 if they are"
+    ):
+        prepare(root)
+    prepare(root, data__folder__bits=12)
+    with (FOLDER / "test/files.csv").open(newline="") as stream:
+        number = int(Path(next(csv.DictReader(stream))["path"]).stem)
+    image = load_prepared(FOLDER).split("test").images[0]
+    picture(number).convert("L").save(tmp_path / "8 bits.png")
+    assert np.array_equal(image, read_image(tmp_path / "8 bits.png", 32))
+    prepare(root, data__folder__bits=16)
+    assert load_prepared(FOLDER).split("test").images.max() < 16
+
+
+def test_more_bits_than_were_given_are_named(tmp_path):
+    fill(tmp_path / "pictures", 13)
+    with pytest.raises(UserError, match=r"has samples up to \d+, more than data\.folder\.bits 12 can hold"):
+        prepare(tmp_path / "pictures", data__folder__bits=12)
+
+
 def test_the_doctor_warns_of_imbalance(tmp_path, capsys):
     from infocl.images_doctor import print_images_diagnosis
 
@@ -178,10 +243,9 @@ def test_the_same_image_in_both_splits_is_refused_and_skipping_spares_the_test_s
         path = tmp_path / ("test" if number < 8 else "train") / "ab"[number % 2] / f"{number}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
         picture(number).save(path)
-    (tmp_path / "train/a/leak.png").write_bytes((tmp_path / "test/a/0.png").read_bytes())
-    with pytest.raises(
-        UserError, match=r"train/a/leak\.png has the same content as test/a/0\.png.*1 in both"
-    ):
+    with Image.open(tmp_path / "test/a/0.png") as image:
+        image.save(tmp_path / "train/a/leak.bmp")
+    with pytest.raises(UserError, match=r"train/a/leak\.bmp has the same pixels as test/a/0\.png.*1 in both"):
         prepare(tmp_path)
     assert prepare(tmp_path, data__folder__on_bad="skip") == {
         "data": "folder",

@@ -107,6 +107,11 @@ def _wrong_labels(folder):
     write_array(folder / "train/labels.npy", np.full(96, 10))
 
 
+def _other_labels(folder):
+    labels = np.load(folder / "train/labels.npy")
+    write_array(folder / "train/labels.npy", labels[::-1].copy())
+
+
 def _pickled(folder):
     with (folder / "train/labels.npy").open("wb") as stream:
         np.save(stream, np.array([{"a": 1}] * 96), allow_pickle=True)
@@ -122,6 +127,7 @@ def _other_format(folder):
     [
         _wrong_shape,
         _wrong_labels,
+        _other_labels,
         _pickled,
         _other_format,
         lambda folder: (folder / "train/images.npy").write_bytes(b"\x93NUMPY"),

@@ -20,11 +20,10 @@ from infocl.data import store as store_module
 from infocl.data.decoding import ImageFiles
 from infocl.data.prepare import prepare_source, write_set
 from infocl.data.raw import RawSet, RawSplit
-from infocl.data.reuse import sha256_npy
 from infocl.data.store import PixelStore
 from infocl.data.stream import chunk_images, stream_images
 from infocl.errors import UserError
-from infocl.files import sha256_array
+from infocl.files import sha256_array, sha256_npy
 from infocl.layout import DECODING, PREPARED
 from tests.project import environment
 from tests.workspace import ROOT, raw_params, tiny_params
@@ -53,9 +52,9 @@ def decodes(monkeypatch):
     """The files that were decoded in this process."""
     names = []
 
-    def counted(path, size, crop, decode=store_module.decode_image):
+    def counted(path, size, crop, bits, decode=store_module.decode_image):
         names.append(path.name)
-        return decode(path, size, crop)
+        return decode(path, size, crop, bits)
 
     monkeypatch.setattr(store_module, "decode_image", counted)
     return names
@@ -181,8 +180,7 @@ def test_what_another_decoder_made_is_not_used(tmp_path, decodes, monkeypatch):
     root = tmp_path / "images"
     make_images(root, range(20))
     prepare(root)
-    for module in ("store", "reuse", "folder"):
-        monkeypatch.setattr(f"infocl.data.{module}.DECODER", "another")
+    monkeypatch.setattr("infocl.data.store.DECODER", "another")
     decodes.clear()
     prepare(root)
     assert len(decodes) == 20
@@ -215,15 +213,42 @@ def test_another_size_is_decoded_anew(tmp_path, decodes):
     assert len(decodes) == 2 * 20
 
 
-def test_a_damaged_earlier_array_is_not_used(tmp_path, decodes):
+def _flip(place):
+    def harm(file):
+        content = bytearray(file.read_bytes())
+        content[place] ^= 1
+        file.write_bytes(content)
+
+    return harm
+
+
+@pytest.mark.parametrize(
+    ("file", "harm", "again"),
+    [
+        ("train/images.npy", _flip(-1), 16),  # those of the test split are intact
+        ("train/images.npy", _flip(3), 16),
+        ("train/images.npy", lambda file: file.write_bytes(b""), 16),
+        ("train/files.csv", _flip(12), 16),
+        ("train/files.csv", _flip(-3), 16),
+        ("train/files.csv", lambda file: file.write_bytes(b"\0\n" * 99), 16),
+        ("meta.json", lambda file: file.write_text("[" * 100_000), 20),
+        (
+            "meta.json",
+            lambda file: file.write_text(
+                re.sub(r'"splits": {.*', '"splits": 1}', file.read_text(), flags=re.S)
+            ),
+            20,
+        ),
+    ],
+)
+def test_a_damaged_earlier_result_is_not_used(tmp_path, decodes, file, harm, again):
     root = tmp_path / "images"
     make_images(root, range(20))
     good = prepare(root)
-    array = FOLDER / "train/images.npy"
-    array.write_bytes(array.read_bytes()[:-1] + b"\0")
+    harm(FOLDER / file)
     decodes.clear()
     assert prepare(root) == good
-    assert len(decodes) == 16, "those of the test split are intact"
+    assert len(decodes) == again
 
 
 def test_two_preparations_at_once_do_not_mix(tmp_path):

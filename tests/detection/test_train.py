@@ -254,7 +254,7 @@ def test_raw_data_may_lie_elsewhere(workspace, monkeypatch):
 
 def test_without_an_encoder_it_says_which_stage_makes_one(workspace):
     (PRETRAIN / "config.json").unlink()
-    with pytest.raises(UserError, match=r"config\.json is missing; run the pretrain stage again"):
+    with pytest.raises(UserError, match=r"config\.json is missing; make it again: rm -rf models/pretrain"):
         stage.detect(small())
 
 

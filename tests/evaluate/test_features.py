@@ -12,6 +12,7 @@ from infocl.encoders import Encoder
 from infocl.errors import InfoCLError, UserError
 from infocl.evaluate.features import extract
 from infocl.evaluate.stored import SplitFeatures, StoredFeatures, load_features, save_features
+from infocl.files import sha256_array
 from tests.workspace import digit_images, tiny_params
 
 CPU = torch.device("cpu")
@@ -82,7 +83,9 @@ def test_what_was_saved_is_read_back(folder):
     assert stored.splits["test"].images_sha256 == "a" * 64
     assert stored.splits["train"].features.tolist() == np.arange(12).reshape(4, 3).tolist()
     meta = json.loads((folder / "meta.json").read_text())
-    assert meta["splits"]["train"] == {"images_sha256": "a" * 64, "images": 4}
+    about = meta["splits"]["train"]
+    assert about["images_sha256"] == "a" * 64
+    assert about["features_sha256"] == sha256_array(stored.splits["train"].features)
 
 
 def test_saving_replaces_the_whole_folder(folder):
@@ -104,8 +107,12 @@ def _edit(folder, **changes):
         (lambda folder: (folder / "test.npy").unlink(), r"test.npy is missing"),
         (lambda folder: (folder / "test.npy").write_bytes(b"\x93NUMPY"), r"test.npy cannot be read"),
         (lambda folder: np.save(folder / "test.npy", np.ones((3, 3), np.float32)), r"test.npy holds float32"),
+        (
+            lambda folder: np.save(folder / "test.npy", np.ones((4, 3), np.float32)),
+            r"test.npy is damaged: meta.json has another SHA-256; make it again: rm -rf models/features && ",
+        ),
         (lambda folder: np.save(folder / "test.npy", np.ones((4, 3))), r"test.npy holds float64"),
-        (lambda folder: _edit(folder, format=2), r"has format 2"),
+        (lambda folder: _edit(folder, format=1), r"has format 1"),
         (lambda folder: _edit(folder, splits={"train": {"images": 4}}), r"meta.json lacks"),
         (lambda folder: _edit(folder, splits=[1]), r"meta.json lacks"),
     ],

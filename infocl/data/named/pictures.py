@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from infocl.data.decoding import DECODER
 from infocl.data.layouts import Entry
 from infocl.data.named.fetch import Remote, obtain, require_all
 from infocl.data.raw import RawSet, Request
@@ -108,7 +107,7 @@ def look_through(request: Request, about: Published, listing: Listing) -> RawSet
         licence=about.licence,
         source_sha256=survey.source_sha256(with_labels=True),
         splits=survey.splits(),
-        about={"decoder": DECODER},
+        about={"decoder": request.store.decoder},
     )
 
 
