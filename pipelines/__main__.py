@@ -1,5 +1,14 @@
 """`python -m pipelines retrain`, `rollback` or `sweep`: what the commands of `infocl` become in a project."""
 
-from pipelines.command_line import app
+import sys
 
-app(prog_name="infocl")
+from infocl.errors import guarded
+
+
+def _main() -> None:
+    from pipelines.command_line import app  # takes a second, in which a Ctrl-C is one line, too
+
+    app(prog_name="infocl")
+
+
+sys.exit(guarded(_main))

@@ -6,8 +6,7 @@ What needs Prefect is imported when it is needed, so that a run that finds nothi
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -15,6 +14,7 @@ import typer
 from infocl.errors import guarded
 from infocl.workspace_lock import BusyError
 from pipelines.changes import find_changes
+from pipelines.interrupts import listen
 from pipelines.repository import require_repository
 from pipelines.standing import Outcome, nothing_to_do, rules_in_force
 
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from prefect.client.schemas.objects import State
 
 REFUSED = 3  # exit code of a run whose encoder the gate refused
-SECONDS = 5.0  # to answer, for a server
 
 Track = Annotated[str | None, typer.Option(help="Merge new commits of this branch first, as origin/main.")]
 Notify = Annotated[str | None, typer.Option(help="Notification block, such as slack-webhook/ops.")]
@@ -62,8 +61,9 @@ def _retrain(
             print(done.said)
             return 0
         from pipelines.retrain import retrain
+        from pipelines.temporary_server import reachable_server
 
-        with _reachable_server():
+        with reachable_server():
             state = retrain(
                 track=track,
                 force=force,
@@ -102,10 +102,11 @@ def _sweep(
     def work() -> int:
         require_repository()
         from pipelines.sweep import expand, require_table, sweep
+        from pipelines.temporary_server import reachable_server
 
         require_table(until)
         expand(overrides)
-        with _reachable_server():
+        with reachable_server():
             return _exit_code(sweep(overrides, until, return_state=True))
 
     _run(work)
@@ -133,28 +134,7 @@ def _exit_code(state: State[Any]) -> int:
 
 def _run(work: Callable[[], int]) -> None:
     """Run a command and exit by the project's contract of exit codes."""
+    listen()
     codes: list[int] = []
     failed = guarded(lambda: codes.append(work()))
     sys.exit(failed or codes[0])
-
-
-@contextmanager
-def _reachable_server() -> Iterator[None]:
-    """The configured Prefect server; where it does not answer, a temporary one in this process."""
-    import httpx
-    from prefect.settings import PREFECT_API_URL, PREFECT_SERVER_ALLOW_EPHEMERAL_MODE, temporary_settings
-
-    url = PREFECT_API_URL.value()
-    try:
-        answers = url is None or httpx.get(f"{url}/health", timeout=SECONDS).is_success
-    except httpx.HTTPError:
-        answers = False
-    if answers:
-        yield
-        return
-    print(
-        f"infocl: the Prefect server {url} does not answer; this run is recorded on this machine only.",
-        file=sys.stderr,
-    )
-    with temporary_settings({PREFECT_API_URL: None, PREFECT_SERVER_ALLOW_EPHEMERAL_MODE: True}):
-        yield

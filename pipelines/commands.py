@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from infocl.errors import InfoCLError, PassingError, in_words
 
@@ -62,15 +63,8 @@ def stream(
     Raises:
         CommandError: it ended with another code than 0.
     """
-    guard = [sys.executable, "-m", "pipelines.guard", *command]
-    process = subprocess.Popen(
-        guard,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        env=with_programs(),
-        pass_fds=() if keep is None else (keep,),
-        start_new_session=True,
+    process = start_guarded(
+        command, stdout=subprocess.PIPE, env=with_programs(), pass_fds=() if keep is None else (keep,)
     )
     assert process.stdin is not None
     assert process.stdout is not None
@@ -89,6 +83,17 @@ def stream(
     if process.returncode:
         raise _failure(command, process.returncode, tail)
     return "\n".join(tail)
+
+
+def start_guarded(command: Sequence[str], **options: Any) -> subprocess.Popen[bytes]:
+    """Start a program that ends when the standard input of what is returned closes, or this process ends."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "pipelines.guard", *command],
+        stdin=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
+        **options,
+    )
 
 
 def output_of(command: Sequence[str]) -> str:

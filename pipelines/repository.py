@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from infocl.errors import UserError
@@ -109,7 +110,7 @@ def bring_in(upstream: str) -> bool:
     """Merge the newest commit of a tracked branch into this work tree.
 
     Results of runs that both sides committed are taken from the other side as a whole: what of them does
-    not fit the merged code and params is made again.
+    not fit the merged code and params is made again. The same holds for results that a run left uncommitted.
 
     Returns:
         Whether there was anything new.
@@ -126,13 +127,36 @@ def bring_in(upstream: str) -> bool:
     if Path(git("rev-parse", "--git-path", "MERGE_HEAD")).exists():
         raise CommandError("a merge is unfinished here; finish it, or git merge --abort", 2, False)
     try:
-        if base == head():
-            git("merge", "--quiet", "--ff-only", target)
-        else:
-            _merge(upstream, target, [path for path in MADE if _both_changed(path, base, target)])
+        with _uncommitted_set_aside(base, target):
+            if base == head():
+                git("merge", "--quiet", "--ff-only", target)
+            else:
+                _merge(upstream, target, [path for path in MADE if _both_changed(path, base, target)])
     except CommandError as error:
         raise CommandError(f"{upstream} cannot be merged ({error}); merge it by hand", 2, False) from None
     return True
+
+
+@contextmanager
+def _uncommitted_set_aside(base: str, target: str) -> Iterator[None]:
+    """Drop uncommitted results in files that the other side changed, too; keep them if the block fails.
+
+    A run that was cancelled, failed or was killed leaves them, and git merges nothing over them.
+    """
+    git("reset", "--quiet", "--", *MADE)
+    theirs = git("diff", "--name-only", "--no-renames", "-z", base, target, "--", *MADE).split("\0")
+    status = git("status", "--porcelain", "--no-renames", "--untracked-files=all", "-z", "--", *MADE)
+    dirty = [line[3:] for line in status.split("\0") if line and line[3:] in theirs]
+    if not dirty:
+        yield
+        return
+    git(*_author(), "stash", "push", "--quiet", "--include-untracked", "--", *dirty)
+    try:
+        yield
+    except BaseException:
+        git("stash", "pop", "--quiet")
+        raise
+    git("stash", "drop", "--quiet")
 
 
 def _both_changed(path: str, base: str, target: str) -> bool:
@@ -154,7 +178,7 @@ def _merge(upstream: str, target: str, theirs: Sequence[str]) -> None:
         if conflicts := git("diff", "--name-only", "--diff-filter=U"):
             raise CommandError(f"both sides changed {', '.join(conflicts.splitlines())}", 1, False)
         git(*_author(), "commit", "--quiet", "--no-verify", "-m", f"{OURS}merge of {upstream}")
-    except CommandError:
+    except BaseException:  # a cancelled run, too
         git("merge", "--abort")
         raise
 

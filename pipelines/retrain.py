@@ -19,6 +19,7 @@ from infocl.results import ABOUT_FILE
 from infocl.workspace_lock import workspace
 from pipelines import leftovers, notices, reports, service, unfinished
 from pipelines.changes import find_changes
+from pipelines.interrupts import keep_listening
 from pipelines.logs import plain_failures
 from pipelines.promotion import decide, publish_in_service
 from pipelines.repository import OURS, commit_results, require_repository
@@ -53,6 +54,7 @@ def retrain(
         report_url: where `pipelines.serve` shows reports, for links.
     """
     log = get_run_logger()
+    keep_listening()
     plain_failures()
     try:
         require_repository()

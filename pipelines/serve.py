@@ -6,12 +6,14 @@ import time
 from datetime import timedelta
 from threading import Event, Thread
 from typing import Annotated, Any, cast
+from zoneinfo import available_timezones
 
 import typer
 from prefect import serve
 from prefect.client.orchestration import get_client
 from prefect.deployments import run_deployment
 from prefect.deployments.runner import RunnerDeployment
+from prefect.schedules import Cron
 from prefect.settings import PREFECT_API_URL
 from prefect.types.entrypoint import EntrypointType
 
@@ -31,7 +33,10 @@ RETRY_SECONDS = 5.0  # before a server that is down is asked again
 def main(
     name: Annotated[str, typer.Option(help="Of the deployments; another for each workspace.")] = "served",
     cron: Annotated[str | None, typer.Option(help="When to retrain, such as '0 3 * * *'.")] = None,
-    every: Annotated[float | None, typer.Option(help="Hours between two runs, instead of --cron.")] = None,
+    every: Annotated[
+        float | None, typer.Option(help="Hours between two runs, instead of --cron.", min=0.0)
+    ] = None,
+    timezone: Annotated[str, typer.Option(help="Time zone of --cron, such as Europe/Berlin.")] = "UTC",
     watch: Annotated[bool, typer.Option(help="Start a run when data, params or branch change.")] = True,
     track: Track = None,
     notify: Notify = None,
@@ -46,7 +51,7 @@ def main(
         guarded(
             lambda: _serve(
                 name,
-                {"cron": cron} if cron else {"interval": timedelta(hours=every)} if every else {},
+                _schedule(cron, every, timezone),
                 watch=watch,
                 parameters={"track": track, "notify": notify, "git_remote": git_remote},
                 report_port=report_port,
@@ -79,7 +84,7 @@ def _serve(
         raise UserError(
             f"the reports cannot be served on port {report_port} ({error}); take another --report-port"
         ) from None
-    _deployments(name, schedule, parameters)  # refuses a schedule that cannot be read
+    _deployments(name, schedule, parameters)  # refuses what could never be served
     stop = Event()
     if watch:
         watcher = Watch(parameters["track"], idle, lambda what, key: _ask(name, what, key), _say)
@@ -95,6 +100,22 @@ def _serve(
                 time.sleep(RETRY_SECONDS)
     finally:
         stop.set()
+
+
+def _schedule(cron: str | None, every: float | None, timezone: str) -> dict[str, Any]:
+    """The schedule of the command line, as deployments take it.
+
+    Raises:
+        UserError: it cannot be read.
+    """
+    if cron is None:
+        return {"interval": timedelta(hours=every)} if every else {}
+    if timezone not in available_timezones():
+        raise UserError(f"--timezone {timezone} is not a time zone; name one such as Europe/Berlin")
+    try:
+        return {"schedule": Cron(cron, timezone=timezone)}
+    except ValueError:
+        raise UserError(f"--cron '{cron}' is not a schedule; write five fields such as '0 3 * * *'") from None
 
 
 def _deployments(name: str, schedule: dict[str, Any], parameters: dict[str, Any]) -> list[RunnerDeployment]:

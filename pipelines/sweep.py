@@ -19,6 +19,7 @@ from infocl.mappings import merged
 from infocl.params_file import PARAMS_FILE, parse_params, read_yaml
 from infocl.table.experiments import Run, read_experiments
 from pipelines.commands import output_of, stream
+from pipelines.interrupts import keep_listening
 from pipelines.logs import plain_failures
 from pipelines.repository import require_repository
 from pipelines.reproduce import RETRY_SECONDS, helps, patient
@@ -34,6 +35,7 @@ def sweep(overrides: list[str], until: str = "report") -> State[Any]:
         overrides: such as ["reg.weight=0,0.1,1", "seed=0,1,2"], by the grammar of `dvc exp run -S`.
         until: the last stage to run; `transfer` suffices for the table.
     """
+    keep_listening()
     plain_failures()
     log = get_run_logger()
     require_repository()

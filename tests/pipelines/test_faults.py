@@ -7,10 +7,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
+import signal
+import time
 from contextlib import contextmanager
 
 import numpy as np
+import psutil
 import pytest
 
 from tests.pipelines import faults
@@ -133,6 +137,54 @@ def test_a_full_disk_stops_a_stage_and_a_promotion_in_one_line_and_loses_nothing
         assert "v1.0.0 is in service in place of v1.2.0" in small.retrain()
         assert small.in_service() == "v1.0.0"
         small.forget()
+
+
+def test_ctrl_c_and_timeout_end_a_run_in_one_line_with_its_stage_and_its_temporary_server(project):
+    project.project.change("seed", 1)
+    url = f"http://127.0.0.1:{faults.free_port()}/api"
+    run = asleep(project, "infocl", "retrain", PREFECT_API_URL=url)
+    assert any("uvicorn" in process.cmdline() for process in run.tree())
+    ends_in_one_line(run, lambda: os.killpg(run.process.pid, signal.SIGINT), 130)
+    run = asleep(project, "timeout", "600", "infocl", "retrain")
+    ends_in_one_line(run, run.process.terminate, 143)
+
+
+def test_the_run_after_a_cancelled_one_merges_results_of_others_and_completes(project, tmp_path):
+    git = project.project.git
+    assert " M dvc.lock" in git("status", "--short"), "the test before this one leaves results"
+    branch = git("branch", "--show-current").strip()
+    git("clone", "--quiet", "--bare", ".", str(tmp_path / "upstream.git"))
+    git("remote", "add", "upstream", str(tmp_path / "upstream.git"))
+    git("clone", "--quiet", str(tmp_path / "upstream.git"), str(tmp_path / "colleague"))
+    colleague = faults.Serviced(tmp_path / "colleague", project.prefect).project
+    colleague.git("checkout", "encoder@v1.0.0", "--", "dvc.lock", "metrics")
+    colleague.git("-c", "user.name=C", "-c", "user.email=c@example.org", "commit", "-m", "their results")
+    colleague.git("push", "--quiet", "origin", f"HEAD:{branch}")
+    said = project.retrain(0, "--track", f"upstream/{branch}")
+    assert f"New commits of upstream/{branch} are merged." in said
+    assert "Results are commit" in said
+    assert git("status", "--short") == ""
+    assert "their results" in git("log", "--format=%s")
+    assert [run["type"] for run in project.prefect.runs()[-2:]] == ["CRASHED", "COMPLETED"]
+    assert "seed: 1" in git("show", "HEAD:params.yaml"), "the edit of a person is kept"
+
+
+def asleep(project, *command, **variables):
+    """A run while it pretrains."""
+    (project.folder.parent / "faults/pretrain").write_text("sleep 600")
+    run = project.start(*command, **variables)
+    faults.until(lambda: "asleep" in run.said(), run.said)
+    return run
+
+
+def ends_in_one_line(run, interrupt, code):
+    before, tree, start = run.said(), run.tree(), time.monotonic()
+    interrupt()
+    assert run.process.wait(faults.DEADLINE) == code, run.said()
+    assert time.monotonic() - start < 20, "a busy machine, too"
+    assert run.said().removeprefix(before) == "infocl: interrupted; run again to continue\n"
+    _, alive = psutil.wait_procs(tree, timeout=20)
+    assert not alive
 
 
 @contextmanager

@@ -169,6 +169,28 @@ def test_code_that_both_sides_changed_is_left_to_a_person_in_one_line_and_nothin
     assert not (here / ".git/MERGE_HEAD").exists()
 
 
+def test_results_of_a_cancelled_run_do_not_stop_a_merge_and_stay_where_it_is_refused(clones):
+    """The other side changed two of them; the first merge is refused because of a person's own edit."""
+    here, other = clones
+    commit(other, "theirs", lock="theirs\n", params="seed: 1\n", **{"metrics/new.json": "theirs\n"})
+    git(other, "push", "--quiet")
+    ours = {"lock": "ours\n", "metric": "ours\n", "metrics/new.json": "ours\n"}
+    write(here, params="seed: 2\n", **ours)
+    git(here, "add", "dvc.lock")
+    with pytest.raises(CommandError, match=r"^origin/main cannot be merged \(.*params\.yaml"):
+        bring_in("origin/main")
+    for name in ("dvc.lock", "metrics/m.json", "metrics/new.json"):
+        assert (here / name).read_text() == "ours\n"
+    assert (here / "params.yaml").read_text() == "seed: 2\n"
+    git(here, "checkout", "--quiet", "params.yaml")
+    write(here, code="a person's own\n")
+    assert bring_in("origin/main")
+    assert (here / "dvc.lock").read_text() == (here / "metrics/new.json").read_text() == "theirs\n"
+    assert (here / "metrics/m.json").read_text() == "ours\n", "what only a run here made"
+    assert git(here, "status", "--porcelain").splitlines() == [" M code", " M metrics/m.json"]
+    assert git(here, "stash", "list") == ""
+
+
 def test_an_untracked_file_in_the_way_of_a_merge_is_kept_and_named(clones):
     here, other = clones
     commit(other, "theirs", notes="theirs\n")

@@ -4,13 +4,22 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 
 import pytest
 from prefect.blocks.notifications import CustomWebhookNotificationBlock
 from prefect.client.orchestration import get_client
-from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey, LogFilter
+from prefect.client.schemas.filters import (
+    ArtifactFilter,
+    ArtifactFilterKey,
+    DeploymentFilter,
+    DeploymentFilterName,
+    LogFilter,
+)
 from prefect.client.schemas.sorting import FlowRunSort
 from prefect.settings import PREFECT_API_URL, PREFECT_HOME, temporary_settings
+
+from tests.pipelines import faults
 
 BLOCK = "custom-webhook/listener"
 
@@ -226,6 +235,48 @@ def test_a_bad_combination_is_refused_before_anything_runs(project):
         "use one of transfer, export, report\n"
     )
     assert count_of_runs() == before
+
+
+def test_a_schedule_starts_a_run_that_completes(project, tmp_path):
+    serving = serve(project, tmp_path, "--every", "0.001")
+    try:
+        run = faults.until(lambda: next(scheduled("served", "COMPLETED"), None), serving.said)
+    finally:
+        serving.kill()
+    assert run.state.message.startswith("Nothing changed; v1.0.0 is in service")
+
+
+def test_cron_has_a_time_zone_in_serve_and_in_prefect_yaml(project, tmp_path, monkeypatch):
+    """Three in the morning is 18:00 UTC in Tokyo, 07:00 or 08:00 UTC in New York."""
+    said = serve(project, tmp_path, "--cron", "0 3 * * *", "--timezone", "Tokyo")
+    assert said.process.wait(faults.DEADLINE) == 2
+    assert said.said() == "infocl: --timezone Tokyo is not a time zone; name one such as Europe/Berlin\n"
+    path = project.folder / "prefect.yaml"
+    path.write_text(path.read_text().replace("timezone: UTC", "timezone: America/New_York"))
+    monkeypatch.setenv("INFOCL_WORKSPACE", str(project.folder))
+    project.run("prefect", "work-pool", "create", "--type", "process", "infocl")
+    project.run("prefect", "--no-prompt", "deploy", "--all")
+    serving = serve(project, tmp_path, "--cron", "0 3 * * *", "--timezone", "Asia/Tokyo", "--name", "tokyo")
+    try:
+        for name, hours in (("tokyo", {18}), ("scheduled", {7, 8})):
+            run = faults.until(lambda name=name: next(scheduled(name, "SCHEDULED"), None), serving.said)
+            assert run.expected_start_time.hour in hours
+    finally:
+        serving.kill()
+
+
+def serve(project, folder, *options):
+    command = [sys.executable, "-m", "pipelines.serve", "--no-watch", "--report-port", "0", *options]
+    return faults.Program(command, project.folder, folder / "log")
+
+
+def scheduled(deployment, kind):
+    """Runs that a schedule of a deployment made, and not a person."""
+    with get_client(sync_client=True) as client:
+        runs = client.read_flow_runs(
+            deployment_filter=DeploymentFilter(name=DeploymentFilterName(any_=[deployment]))
+        )
+    return (run for run in runs if run.auto_scheduled and run.state.type.value == kind)
 
 
 @pytest.mark.parametrize("command", [["retrain"], ["rollback"], ["sweep", "-S", "seed=1,2"]])
