@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
+from infocl.batch import Term
 from infocl.checkpoint import Checkpoints, Progress
 from infocl.config import Params
 from infocl.data.tiers import Images
@@ -116,20 +117,26 @@ def _rate(run: Run, step: int) -> float:
 
 
 def _step(run: Run, history: History, step: int) -> None:
-    """One update; every random draw is a function of the seed and the step."""
+    """One update."""
+    loss = _loss(run, step)
+    set_learning_rate(run.optimizer, _rate(run, step))
+    run.optimizer.zero_grad(set_to_none=True)
+    loss.value.backward()  # type: ignore[no-untyped-call]
+    run.optimizer.step()
+    run.learner.after_step(step, run.total_steps)
+    if run.world.first:
+        history.add({"loss": loss.value.detach(), **loss.parts}, run.params.train.batch_size)
+
+
+def _loss(run: Run, step: int) -> Term:
+    """The loss of a step's batch; every random draw is a function of the seed and the step."""
     seed, device = run.params.seed, run.device
     images, labels = run.images.batch(step)
     view1, view2 = run.views(images, derive_seed(seed, VIEWS, step), run.world)
     noise = torch.Generator(device).manual_seed(derive_seed(seed, NOISE, step))
-    set_learning_rate(run.optimizer, _rate(run, step))
-    run.optimizer.zero_grad(set_to_none=True)
     with torch.autocast(device.type, torch.bfloat16, enabled=run.params.train.precision == "bf16"):
-        loss = run.model(view1, view2, noise, labels)
-    loss.value.backward()
-    run.optimizer.step()
-    run.learner.after_step(step, run.total_steps)
-    if run.world.first:
-        history.add({"loss": loss.value.detach(), **loss.parts}, run.world.size * len(view1))
+        loss: Term = run.model(view1, view2, noise, labels)
+    return loss
 
 
 def _check_health(row: dict[str, float]) -> None:

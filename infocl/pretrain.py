@@ -131,7 +131,7 @@ def _set_up(params: Params, prepared: Prepared, world: World, device: torch.devi
         learner if world.size == 1 else DistributedDataParallel(learner),
         build_optimizer(params.train.optimizer, learner.parameters()),
         open_images(params, prepared, world, device),
-        Views(params.views, params.data.image_size).to(device),
+        Views(params.views, params.data.image_size),
         device,
         Checkpoints(CHECKPOINTS, fingerprint(params, about)),
     )
