@@ -166,18 +166,32 @@ def test_collapse_is_seen():
     assert feature_spread(torch.eye(64)).item() == pytest.approx(1, abs=0.02)
 
 
-def test_a_corrupt_checkpoint_is_set_aside(workspace, monkeypatch, capsys):
+def cut(path):
+    path.write_bytes(path.read_bytes()[:1000])
+
+
+def flip_a_bit(path):
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize(("damage", "said"), [(cut, "header"), (flip_a_bit, "does not match its SHA-256")])
+def test_a_damaged_checkpoint_is_set_aside_and_the_run_ends_as_if_never_killed(
+    workspace, monkeypatch, capsys, damage, said
+):
     params = tiny_params()
     stage.pretrain(params)
     whole = weights()
-    with monkeypatch.context() as patch:
-        patch.setattr(stage, "_write", lambda *_: (_ for _ in ()).throw(KilledError))
-        with pytest.raises(KilledError):
-            stage.pretrain(params)
+    train_and_kill(params, monkeypatch, at=4)
     (path,) = CHECKPOINTS.glob("*/checkpoint.safetensors")
-    path.write_bytes(path.read_bytes()[:1000])
+    damage(path)
+    capsys.readouterr()
     stage.pretrain(params)
-    assert "cannot be used" in capsys.readouterr().err
+    (line,) = [line for line in capsys.readouterr().err.splitlines() if "cannot be used" in line]
+    assert str(path) in line
+    assert said in line
+    assert "training starts from the beginning" in line
     assert same(weights(), whole)
 
 
