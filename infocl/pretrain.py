@@ -47,7 +47,7 @@ def pretrain(params: Params) -> dict[str, Any] | None:
 
     Raises:
         UserError: the data do not fit the params, or the device's memory does not suffice.
-        InfoCLError: the loss is no longer finite, or the features collapsed.
+        InfoCLError: the loss is no longer finite or diverged, or the features collapsed.
     """
     prepared = load_prepared(PREPARED / params.data.name)
     _check_fit(params, prepared)

@@ -19,7 +19,7 @@ STAGES = {
 # These change how a stage is run, checked, shown or stored, not what comes out.
 NEUTRAL = {
     *("__init__", "checkpoint", "config", "device", "errors", "files"),
-    *("layout", "params_file", "progress", "stage", "workspace_lock"),
+    *("health", "layout", "params_file", "progress", "stage", "workspace_lock"),
 }
 
 
