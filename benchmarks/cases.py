@@ -82,7 +82,7 @@ def views(params: Params, batch: int = 256) -> list[Row]:
     """Two views of a batch by Kornia against torchvision's transforms on PIL images, in one process."""
     v, size = params.views, params.data.image_size
     images = np.random.default_rng(0).integers(0, 256, (batch, size, size, 3), dtype=np.uint8)
-    ours = Views(v, size).to(device())
+    ours = Views(v, size)
     resident = torch.from_numpy(images).to(device())
     pil = T.Compose(
         [

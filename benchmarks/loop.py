@@ -41,7 +41,7 @@ def _measure(params: Params, batch: int) -> LoopRow:
     size = params.data.image_size
     pixels = np.random.default_rng(0).integers(0, 256, (4 * batch, size, size, 3), dtype=np.uint8)
     images = ResidentImages(pixels, None, Order(len(pixels), batch, 0, device=device()), device())
-    views = Views(params.views, size).to(device())
+    views = Views(params.views, size)
     learner = Learner(params, [0.5] * 3, [0.25] * 3).to(device=device(), memory_format=torch.channels_last)
     optimizer = build_optimizer(params.train.optimizer, learner.parameters())
     noise = torch.Generator(device())

@@ -172,7 +172,7 @@ def _speed(work: Callable[[int], object], first: int, steps: int) -> float:
 def _trainer(batch: Batches) -> Callable[[int], None]:
     """The shipped encoder, objective and regulariser on each batch."""
     params = _params("auto", "", "global")
-    views = Views(params.views, SIZE).to(device())
+    views = Views(params.views, SIZE)
     learner = Learner(params, [0.5] * 3, [0.29] * 3).to(device=device(), memory_format=torch.channels_last)
     optimizer = build_optimizer(params.train.optimizer, learner.parameters())
     noise = torch.Generator(device())

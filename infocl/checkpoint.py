@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from infocl.config import Params
 from infocl.config.train import NEUTRAL, optimizer_in_force
-from infocl.files import replacing
+from infocl.files import replacing, sha256_array
 
 FILE = "checkpoint.safetensors"
 CODE = (
@@ -102,14 +102,15 @@ class Checkpoints:
             "rows": json.dumps(progress.rows),
             "scalars": json.dumps(scalars),
         }
+        contiguous = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
+        metadata["sha256"] = _sha256(contiguous, metadata)
         with replacing(self.folder / FILE) as temporary:
-            contiguous = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
             temporary.write_bytes(save(contiguous, metadata))
 
     def load(self, model: nn.Module, optimizer: torch.optim.Optimizer) -> Progress | None:
         """Bring model and optimiser to where the run stopped; None when there is no checkpoint.
 
-        A file that is corrupt or belongs to another run is said to be so and set aside, since the
+        A file that is damaged or belongs to another run is said to be so and set aside, since the
         run can start again without it.
         """
         path = self.folder / FILE
@@ -121,6 +122,8 @@ class Checkpoints:
                 if metadata.get("run") != self.run:
                     raise ValueError("it belongs to a run with other params or data")
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            if metadata.pop("sha256", None) != _sha256(tensors, metadata):
+                raise ValueError("it is damaged: its content does not match its SHA-256")
             progress = Progress(int(metadata["step"]), json.loads(metadata["rows"]))
             scalars = json.loads(metadata["scalars"])
             _require_fit(model, tensors)
@@ -157,6 +160,12 @@ class Checkpoints:
     def remove(self) -> None:
         """Forget the checkpoint of a run that is complete."""
         shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def _sha256(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> str:
+    """One hash over all that a checkpoint holds: a flipped bit would continue to other weights."""
+    sums = {name: sha256_array(tensor.numpy()) for name, tensor in tensors.items()}
+    return hashlib.sha256(json.dumps([sums, dict(metadata)], sort_keys=True).encode()).hexdigest()
 
 
 def _require_fit(model: nn.Module, tensors: Mapping[str, Tensor]) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 import sys
 import time
@@ -11,10 +10,12 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
+from infocl.batch import Term
 from infocl.checkpoint import Checkpoints, Progress
 from infocl.config import Params
 from infocl.data.tiers import Images
 from infocl.errors import InfoCLError, UserError
+from infocl.health import check
 from infocl.history import History
 from infocl.layout import CHECKPOINTS
 from infocl.learner import Learner
@@ -26,8 +27,6 @@ from infocl.views import Views
 
 VIEWS, NOISE = 2, 3  # purposes of derived seeds; 0 is the initial weights, 1 the batch order
 WINDOWS_PER_EPOCH = 8  # rows of history per epoch
-COLLAPSED = 0.005  # feature spread under which an encoder says the same of every image
-GRACE_STEPS = 50  # steps before a small spread counts as collapse
 
 
 @dataclass
@@ -57,7 +56,7 @@ def train(run: Run) -> History:
         The history; empty in all processes but the first.
 
     Raises:
-        InfoCLError: the loss is no longer finite, or the features collapsed.
+        InfoCLError: the loss is no longer finite or diverged, or the features collapsed.
     """
     progress = _resume(run)
     if progress.step and run.world.first:
@@ -78,12 +77,13 @@ def train(run: Run) -> History:
             bar.advance()
             done = step + 1
             due = time.monotonic() - saved_at > 60 * run.params.train.checkpoint_minutes
-            if done % per_epoch % window and done % per_epoch and not due:
+            # The first step is a row of its own: the loss before any update is what later ones are held to.
+            if done > 1 and done % per_epoch % window and done % per_epoch and not due:
                 continue
             row = history.close(step=done, epoch=done / per_epoch, lr=_rate(run, step))
-            _check_health(row)
+            sound = check(history.rows, run.params, last=done == run.total_steps)
             bar.figures(_figures(row))
-            if done % per_epoch == 0 or due:
+            if sound and (done % per_epoch == 0 or due):
                 run.checkpoints.save(run.learner, run.optimizer, Progress(done, history.rows))
                 saved_at = time.monotonic()
                 history.skip_time()
@@ -116,35 +116,26 @@ def _rate(run: Run, step: int) -> float:
 
 
 def _step(run: Run, history: History, step: int) -> None:
-    """One update; every random draw is a function of the seed and the step."""
+    """One update."""
+    loss = _loss(run, step)
+    set_learning_rate(run.optimizer, _rate(run, step))
+    run.optimizer.zero_grad(set_to_none=True)
+    loss.value.backward()  # type: ignore[no-untyped-call]
+    run.optimizer.step()
+    run.learner.after_step(step, run.total_steps)
+    if run.world.first:
+        history.add({"loss": loss.value.detach(), **loss.parts}, run.params.train.batch_size)
+
+
+def _loss(run: Run, step: int) -> Term:
+    """The loss of a step's batch; every random draw is a function of the seed and the step."""
     seed, device = run.params.seed, run.device
     images, labels = run.images.batch(step)
     view1, view2 = run.views(images, derive_seed(seed, VIEWS, step), run.world)
     noise = torch.Generator(device).manual_seed(derive_seed(seed, NOISE, step))
-    set_learning_rate(run.optimizer, _rate(run, step))
-    run.optimizer.zero_grad(set_to_none=True)
     with torch.autocast(device.type, torch.bfloat16, enabled=run.params.train.precision == "bf16"):
-        loss = run.model(view1, view2, noise, labels)
-    loss.value.backward()
-    run.optimizer.step()
-    run.learner.after_step(step, run.total_steps)
-    if run.world.first:
-        history.add({"loss": loss.value.detach(), **loss.parts}, run.world.size * len(view1))
-
-
-def _check_health(row: dict[str, float]) -> None:
-    kept = "the last good checkpoint was kept"
-    bad = [name for name, value in row.items() if not math.isfinite(value)]
-    if bad:
-        raise InfoCLError(
-            f"{', '.join(bad)} stopped being finite by step {row['step']:.0f}; {kept}. "
-            "Lower train.optimizer.lr or reg.weight, or set train.precision to fp32"
-        )
-    if row["feature_spread"] < COLLAPSED and row["step"] > GRACE_STEPS:
-        raise InfoCLError(
-            f"the features collapsed by step {row['step']:.0f} (spread {row['feature_spread']:.4f}): the "
-            f"encoder says the same of every image; {kept}. Lower train.optimizer.lr or reg.weight"
-        )
+        loss: Term = run.model(view1, view2, noise, labels)
+    return loss
 
 
 def _figures(row: dict[str, float]) -> str:

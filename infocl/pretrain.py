@@ -52,7 +52,7 @@ def pretrain(params: Params, confirm: Callable[[], object] = lambda: None) -> di
 
     Raises:
         UserError: the data do not fit the params, or the device's memory does not suffice.
-        InfoCLError: the loss is no longer finite, or the features collapsed.
+        InfoCLError: the loss is no longer finite or diverged, or the features collapsed.
     """
     prepared = load_source(params.data)
     _check_fit(params, prepared)
@@ -132,7 +132,7 @@ def _set_up(params: Params, prepared: Prepared, world: World, device: torch.devi
         learner if world.size == 1 else DistributedDataParallel(learner),
         build_optimizer(params.train.optimizer, learner.parameters()),
         open_images(params, prepared, world, device),
-        Views(params.views, params.data.image_size).to(device),
+        Views(params.views, params.data.image_size),
         device,
         Checkpoints(CHECKPOINTS, fingerprint(params, about)),
     )

@@ -1,11 +1,11 @@
-"""Two random views of every image, drawn on the device in one call."""
+"""Two random views of every image in one call: drawn on the CPU, computed on the images' device."""
 
 from __future__ import annotations
 
 import kornia.augmentation as K
 import torch
 from kornia.augmentation.container.params import ParamItem
-from torch import Tensor, nn
+from torch import Tensor
 
 from infocl.config import ViewParams
 from infocl.parallel.world import ALONE, World
@@ -13,13 +13,17 @@ from infocl.parallel.world import ALONE, World
 PER_CALL = ("order", "forward_input_shape")  # what Kornia draws once for all images
 
 
-class Views(nn.Module):
+class Views:
     """Random resized crop, horizontal flip, colour jitter, greyscale: the views of SimCLR without blur.
 
     Both views of a batch go through Kornia as one batch of 2B. Kornia's `ColorJitter` follows PIL,
     as torchvision does. Two things differ from a per-image torchvision pipeline: the order of the
     four colour operations is drawn once per call rather than once per image, and crops map corner
     pixel onto corner pixel (`align_corners`), because Kornia's half-pixel crop loops over samples.
+
+    This is no `nn.Module`, so that nobody moves it to a device: Kornia's generators would move along,
+    would draw from the device's own random state, which the seed does not set, and would make the host
+    wait for the device nine times in each step.
 
     Args:
         params: the strengths.
@@ -31,7 +35,6 @@ class Views(nn.Module):
     """
 
     def __init__(self, params: ViewParams, image_size: int) -> None:
-        super().__init__()
         self.augment = K.AugmentationSequential(
             K.RandomResizedCrop(
                 (image_size, image_size),
@@ -48,13 +51,13 @@ class Views(nn.Module):
         )
 
     @torch.no_grad()
-    def forward(self, images: Tensor, seed: int, world: World = ALONE) -> tuple[Tensor, Tensor]:
+    def __call__(self, images: Tensor, seed: int, world: World = ALONE) -> tuple[Tensor, Tensor]:
         """Draw both views.
 
         Args:
             images: uint8 (B, H, W, 3), on any device; of several processes, this one's share of the batch.
-            seed: of this batch's draws; the same seed gives the same views. The global random
-                state is left as it was. Kornia draws on the CPU, so a seed means the same on every device.
+            seed: of this batch's draws, which are made on the CPU; the same seed gives the same views on
+                every device. The global random state is left as it was.
             world: the processes that share the batch; each draws for all and uses what is its own, so
                 that an image's views do not depend on how many there are.
 

@@ -14,6 +14,10 @@ from tests.workspace import digit_images, tiny_params
 
 PAIRS = [(objective, reg) for objective in OBJECTIVES for reg in REGULARIZERS]
 WEIGHTS = {"mib": 1e-4, "mveb": 0.01}  # of terms that at weight 1 drown the objective; others 1
+NARROW = {  # not 1024, most of the time of these two
+    "objective__barlow_twins__projector_out": 64,
+    "objective__vicreg__projector_out": 64,
+}
 CLASSES = 10
 IMAGES = 24
 
@@ -26,17 +30,16 @@ def pictures():
     return pixels, brighter.flip(-1), torch.from_numpy(labels)
 
 
-def build(objective, reg, weight=None, seed=0):
-    """A tiny learner in float64."""
+def build(objective, reg, weight=None, seed=0, **changes):
+    """A tiny learner in float64, with changes to its params."""
     params = tiny_params(
         objective__name=objective,
-        objective__barlow_twins__projector_out=64,  # not 1024, most of the time of these two
-        objective__vicreg__projector_out=64,
         reg__name=reg,
         reg__weight=float(WEIGHTS.get(reg, 1) if weight is None else weight),
         data__image_size=16,
         encoder__width=0.0625,
         train__optimizer__lr=0.002,
+        **NARROW | changes,
     )
     torch.manual_seed(seed)
     learner = Learner(params, [0.2] * 3, [0.3] * 3, CLASSES).double()

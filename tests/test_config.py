@@ -97,6 +97,18 @@ def test_every_key_is_needed_and_named_when_missing(key):
             0.0,
             "train.optimizer.trust_coefficient is 0.0, but must be greater than 0",
         ),
+        ("train.optimizer.lr", 1000.0, "train.optimizer.lr is 1000.0, but must be at most 100"),
+        ("train.optimizer.lr", 2.0, "train.optimizer.lr 2 is too large for adam, which moves every weight"),
+        (
+            "objective.simclr.temperature",
+            1e-30,
+            "objective.simclr.temperature is 1e-30, but must be at least 0.01",
+        ),
+        (
+            "objective.vicreg",
+            SHIPPED["objective"]["vicreg"] | dict.fromkeys(("invariance", "variance", "covariance"), 0.0),
+            "objective.vicreg.invariance, variance and covariance are all 0",
+        ),
         ("train.optimizer.name", "larz", "train.optimizer.name is 'larz'; did you mean lars?"),
         ("views.crop_scale", [0.5, 0.1], "views.crop_scale must be [smallest, largest]"),
         ("views.crop_scale", [0.5, 1.5], "views.crop_scale must be [smallest, largest]"),

@@ -18,7 +18,7 @@ STAGES = {
 # These change how a stage is run, checked, shown or stored, not what comes out.
 NEUTRAL = {
     *("__init__", "checkpoint", "config", "device", "errors", "files"),
-    *("layout", "mappings", "metrics", "params_file", "params_watch"),
+    *("health", "layout", "mappings", "metrics", "params_file", "params_watch"),
     *("progress", "stage", "workspace_lock"),
 }
 

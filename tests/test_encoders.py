@@ -76,6 +76,13 @@ def _truncate(folder):
     path.write_bytes(path.read_bytes()[:-100])
 
 
+def _flip_a_bit(folder):
+    path = folder / "encoder.safetensors"
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
 def _swap_weights(folder):
     save_encoder(folder / "other", build(width=0.25), {})
     (folder / "other" / "encoder.safetensors").replace(folder / "encoder.safetensors")
@@ -100,6 +107,7 @@ def _pickle(folder):
     "harm",
     [
         _truncate,
+        _flip_a_bit,
         _swap_weights,
         _swap_config,
         _pickle,

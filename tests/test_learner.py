@@ -51,10 +51,8 @@ def test_every_step_has_draws_of_its_own_and_the_rate_it_logs(tmp_path, monkeypa
     views, noises, rates, step = [], [], [], loop._step
 
     def recording(run, history, number):
-        forward, given = run.views.forward, run.learner.forward
-        monkeypatch.setattr(
-            run.views, "forward", lambda i, seed, world: views.append(seed) or forward(i, seed)
-        )
+        draw, given = run.views, run.learner.forward
+        monkeypatch.setattr(run, "views", lambda i, seed, world: views.append(seed) or draw(i, seed))
         monkeypatch.setattr(
             run.learner,
             "forward",

@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import csv
 import math
+import re
 
 import pytest
 import torch
 from safetensors.torch import load_file
 
-from infocl import loop
+from infocl import health, loop
 from infocl import pretrain as stage
 from infocl.checkpoint import CODE, Checkpoints, Progress, fingerprint
-from infocl.errors import InfoCLError, UserError
+from infocl.errors import InfoCLError, UserError, guarded
 from infocl.history import History
 from infocl.layout import CHECKPOINTS, PREPARED, PRETRAIN
 from infocl.learner import feature_spread
+from tests.golden import curves
 from tests.workspace import tiny_params, write_prepared
 
 REGULARIZERS = ["none", "rc", "lbe"]
+LR_100 = {"train__optimizer__lr": 100.0}
 
 
 @pytest.fixture
@@ -130,54 +133,112 @@ def test_optimisers_resume_in_lockstep(workspace, monkeypatch, optimizer):
     params = tiny_params(train__optimizer__name=optimizer, train__optimizer__weight_decay=1e-4)
     stage.pretrain(params)
     whole = weights()
-    check, calls = loop._check_health, []
-
-    def killed_after_first_epoch(row):
-        calls.append(row)
-        if row["epoch"] > 1:
-            raise KilledError
-        check(row)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(loop, "_check_health", killed_after_first_epoch)
-        with pytest.raises(KilledError):
-            stage.pretrain(params)
+    train_and_kill(params, monkeypatch, at=4)
     stage.pretrain(params)
     assert same(weights(), whole)
 
 
-def test_divergence_stops_the_run_and_keeps_the_last_checkpoint_and_result(workspace):
-    stage.pretrain(tiny_params())
+def refused(params, capsys):
+    """The one line with which training ends, by exit code 1."""
+    capsys.readouterr()
+    assert guarded(lambda: stage.pretrain(params)) == 1
+    (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("infocl:")]
+    return line
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        (
+            {"reg__name": "rc", "train__optimizer__name": "sgd", **LR_100},
+            r"loss.* stopped being finite by step \d+; .* kept\. Lower train\.optimizer\.lr \(100 now\)",
+        ),
+        (
+            {
+                "objective__name": "supervised",
+                "train__optimizer__name": "lars",
+                **LR_100,
+            },
+            r"the loss diverged from \S+ to \S+ by step \d+; .* kept\. Lower train\.optimizer\.lr \(100 ",
+        ),
+        (
+            {
+                "reg__name": "rc",
+                "reg__weight": 1e5,
+                "train__optimizer__name": "sgd",
+                "train__optimizer__lr": 0.1,
+            },
+            r"loss.*; .* kept\. Lower reg\.weight \(100000 now\)",
+        ),
+    ],
+)
+def test_divergence_stops_the_run_and_keeps_the_last_checkpoint_and_result(workspace, capsys, changes, said):
+    stage.pretrain(tiny_params(train__epochs=1))
     before = weights()
-    wild = tiny_params(
-        reg__name="rc", train__optimizer__lr=1000.0, train__optimizer__name="sgd", train__epochs=30
-    )
-    with pytest.raises(InfoCLError, match=r"loss.* stopped being finite by step .* kept"):
-        stage.pretrain(wild)
+    assert re.search(said, refused(tiny_params(train__epochs=30, **changes), capsys))
     assert same(weights(), before)
+    for path in CHECKPOINTS.glob("*/checkpoint.safetensors"):
+        assert all(value.isfinite().all() for value in load_file(path).values())
+
+
+def test_a_loss_may_peak_and_come_back_but_not_stay_or_end_there():
+    params = tiny_params(objective__simclr__temperature=0.01)
+
+    def course(*losses):
+        return [{"step": float(k), "feature_spread": 0.5, "loss": loss} for k, loss in enumerate(losses)]
+
+    assert health.check(course(-1.0, 2.0), params, last=True)
+    assert not health.check(course(-1.0, *[30.0] * 7), params, last=False), "no state for a checkpoint"
+    assert health.check(course(-1.0, *[30.0] * 7, 1.0), params, last=False)
+    hint = r"diverged from -1 to 30 .* Raise objective\.simclr\.temperature \(0\.01 now\)"
+    with pytest.raises(InfoCLError, match=hint):
+        health.check(course(-1.0, *[30.0] * 8), params, last=False)
+    with pytest.raises(InfoCLError, match=hint):
+        health.check(course(-1.0, 1.0, 30.0), params, last=True)
+
+
+@pytest.mark.parametrize("name", curves.NAMES)
+def test_no_kept_curve_counts_as_diverged(name):
+    losses = curves.read()[name]
+    assert not any(health.has_grown(losses[0], loss) for loss in losses)
 
 
 def test_collapse_is_seen():
     healthy = {"step": 100.0, "feature_spread": 0.3, "loss": 1.0}
-    loop._check_health(healthy)
+    params = tiny_params()
+    health.check([healthy], params, last=False)
     with pytest.raises(InfoCLError, match="features collapsed by step 100"):
-        loop._check_health(healthy | {"feature_spread": 1e-4})
+        health.check([healthy | {"feature_spread": 1e-4}], params, last=False)
     assert feature_spread(torch.ones(8, 4)).item() == pytest.approx(0, abs=1e-6)
     assert feature_spread(torch.eye(64)).item() == pytest.approx(1, abs=0.02)
 
 
-def test_a_corrupt_checkpoint_is_set_aside(workspace, monkeypatch, capsys):
+def cut(path):
+    path.write_bytes(path.read_bytes()[:1000])
+
+
+def flip_a_bit(path):
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize(("damage", "said"), [(cut, "header"), (flip_a_bit, "does not match its SHA-256")])
+def test_a_damaged_checkpoint_is_set_aside_and_the_run_ends_as_if_never_killed(
+    workspace, monkeypatch, capsys, damage, said
+):
     params = tiny_params()
     stage.pretrain(params)
     whole = weights()
-    with monkeypatch.context() as patch:
-        patch.setattr(stage, "_write", lambda *_: (_ for _ in ()).throw(KilledError))
-        with pytest.raises(KilledError):
-            stage.pretrain(params)
+    train_and_kill(params, monkeypatch, at=4)
     (path,) = CHECKPOINTS.glob("*/checkpoint.safetensors")
-    path.write_bytes(path.read_bytes()[:1000])
+    damage(path)
+    capsys.readouterr()
     stage.pretrain(params)
-    assert "cannot be used" in capsys.readouterr().err
+    (line,) = [line for line in capsys.readouterr().err.splitlines() if "cannot be used" in line]
+    assert str(path) in line
+    assert said in line
+    assert "training starts from the beginning" in line
     assert same(weights(), whole)
 
 

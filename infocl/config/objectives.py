@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from infocl.config.base import Auto, Count, Model
 
-Temperature = Annotated[float, Field(gt=0, le=100)]
+# Below 0.01 the softmax over cosines is a hard maximum, and its gradient that of one pair.
+Temperature = Annotated[float, Field(ge=0.01, le=100)]
 Momentum = Annotated[float, Field(ge=0, le=1)]
 Coefficient = Annotated[float, Field(ge=0, le=1e6)]
 Width = Annotated[int, Field(ge=2, le=65536)]
@@ -62,6 +63,15 @@ class VICRegParams(ProjectorParams):
     invariance: Coefficient
     variance: Coefficient
     covariance: Coefficient
+
+    @model_validator(mode="after")
+    def _some_term(self) -> VICRegParams:
+        if not (self.invariance or self.variance or self.covariance):
+            raise ValueError(
+                "objective.vicreg.invariance, variance and covariance are all 0, so that nothing would be "
+                "learned; set at least one above 0"
+            )
+        return self
 
 
 class SupervisedParams(Model):

@@ -10,15 +10,27 @@ from pydantic import Field, model_validator
 
 from infocl.config.base import Model
 
+LARGEST_ADAM = 1.0  # weights begin between 0.01 and 1
+
 
 class OptimizerParams(Model):
     """The optimiser."""
 
     name: Literal["adam", "adamw", "sgd", "lars"]
-    lr: Annotated[float, Field(gt=0, le=1000)]
+    # SGD and LARS: 0.3 for each 256 images is common, 77 at a batch of 65536.
+    lr: Annotated[float, Field(gt=0, le=100)]
     weight_decay: Annotated[float, Field(ge=0, le=10)]
     momentum: Annotated[float, Field(ge=0, lt=1)]
     trust_coefficient: Annotated[float, Field(gt=0, le=1)]
+
+    @model_validator(mode="after")
+    def _adam_keeps_weights(self) -> OptimizerParams:
+        if self.name in ("adam", "adamw") and self.lr > LARGEST_ADAM:
+            raise ValueError(
+                f"train.optimizer.lr {self.lr:g} is too large for {self.name}, which moves every weight by "
+                f"about lr in each step; use at most {LARGEST_ADAM:g}, usual is 0.001"
+            )
+        return self
 
 
 # Knobs of `train` that change no result: where images are and steps run, and how often a run is saved.

@@ -129,7 +129,7 @@ def encode_views(
     Returns:
         The features (N, D) of view 1 and of view 2.
     """
-    views = Views(params, images.shape[1]).to(device)
+    views = Views(params, images.shape[1])
     pairs: list[Tensor] = []
     for start in range(0, len(images), VIEW_BATCH):
         batch = torch.from_numpy(np.array(images[start : start + VIEW_BATCH])).to(device)

@@ -89,7 +89,8 @@ class LBE(Regularizer):
             suffix = "" if index == 2 else f"_level{index + 2}"
             parts[f"mi_bound_nats{suffix}"] = bounds.detach().mean()
         rows = len(view1.features) * (2 if self.views == "joint" else 1)
-        parts["mi_ceiling_nats"] = view1.features.new_tensor(math.log(rows))
+        # A fill, not a copy from the host, for which a GPU's host would wait.
+        parts["mi_ceiling_nats"] = view1.features.new_full((), math.log(rows))
         return Term(value, parts)
 
     def _bounds(self, view1: View, view2: View, level: int) -> Tensor:

@@ -192,7 +192,7 @@ def test_a_loss_that_is_no_longer_finite_is_said_once(workspace):
         workspace,
         train__devices=2,
         train__optimizer__name="sgd",
-        train__optimizer__lr=1000.0,
+        train__optimizer__lr=100.0,
         train__epochs=30,
         reg__name="rc",
     )
