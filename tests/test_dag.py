@@ -18,7 +18,7 @@ STAGES = {
 }
 # These change how a stage is run, checked, shown or stored, not what comes out.
 NEUTRAL = {
-    *("__init__", "checkpoint", "config", "device", "errors", "files"),
+    *("__init__", "checkpoint", "config", "crowding", "device", "errors", "files"),
     *("health", "layout", "params_file", "progress", "stage", "workspace_lock"),
 }
 
