@@ -13,6 +13,7 @@ from torch import nn
 from infocl.batch import Term
 from infocl.checkpoint import Checkpoints, Progress
 from infocl.config import Params
+from infocl.crowding import Crowding
 from infocl.data.tiers import Images
 from infocl.errors import InfoCLError, UserError
 from infocl.health import check
@@ -65,7 +66,7 @@ def train(run: Run) -> History:
     per_epoch = run.images.order.batches_per_epoch
     window = max(1, per_epoch // WINDOWS_PER_EPOCH)
     saved_at = time.monotonic()
-    launcher = os.getppid()
+    launcher, crowding = os.getppid(), Crowding(run.device)
     run.learner.train()
     with StepProgress("pretrain", run.total_steps, done=progress.step, line_every=per_epoch) as bar:
         for step in range(progress.step, run.total_steps):
@@ -83,6 +84,8 @@ def train(run: Run) -> History:
             row = history.close(step=done, epoch=done / per_epoch, lr=_rate(run, step))
             sound = check(history.rows, run.params, last=done == run.total_steps)
             bar.figures(_figures(row))
+            if message := crowding.notice(row["images_per_second"]):
+                bar.say(message)
             if sound and (done % per_epoch == 0 or due):
                 run.checkpoints.save(run.learner, run.optimizer, Progress(done, history.rows))
                 saved_at = time.monotonic()

@@ -39,9 +39,9 @@ def pretrain(params: Params, confirm: Callable[[], object] = lambda: None) -> di
     """Train an encoder on the prepared source data and write `models/pretrain/`.
 
     A run that was stopped continues from its checkpoint, on any number of devices; on the CPU, with the
-    same number, it ends with the same weights, bit for bit, as one that was not. With `train.devices`
-    above 1 the work is done by that many processes of this machine; a process that a launcher such as
-    `torchrun` started is one of those that the launcher counts.
+    same number of them and of threads, it ends with the same weights, bit for bit, as one that was not.
+    With `train.devices` above 1 the work is done by that many processes of this machine; a process that a
+    launcher such as `torchrun` started is one of those that the launcher counts.
 
     Args:
         params: validated.

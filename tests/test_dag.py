@@ -17,8 +17,7 @@ STAGES = {
 }
 # These change how a stage is run, checked, shown or stored, not what comes out.
 NEUTRAL = {
-    *("__init__", "checkpoint", "config", "device", "errors", "files"),
-    *("health", "layout", "mappings", "metrics", "params_file", "params_watch"),
+    *("crowding", "health", "layout", "mappings", "metrics", "params_file", "params_watch"),
     *("progress", "stage", "workspace_lock"),
 }
 
