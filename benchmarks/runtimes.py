@@ -1,6 +1,7 @@
-"""`python -m benchmarks.runtimes [VERSION ...]`: which releases of onnxruntime run exports/encoder/.
+"""`python -m benchmarks.runtimes [RUNTIME==VERSION ...]`: which runtimes repeat the example.
 
-Each release is installed into an environment of its own, with nothing but NumPy (this needs a network).
+Each release is tried on exports/encoder/, in an environment of its own with nothing else but NumPy (for which
+it needs a network).
 """
 
 from __future__ import annotations
@@ -26,20 +27,20 @@ from infocl.results import ABOUT_FILE
 NUMPY_2 = (1, 19)  # the first onnxruntime that was built for it
 
 
-def try_runtime(version: str, folder: Path) -> dict[str, Any]:
+def try_runtime(name: str, version: str, folder: Path) -> dict[str, Any]:
     """What `try_export.py` prints in a fresh environment with this release.
 
     Raises:
         subprocess.CalledProcessError: it cannot be installed, or refuses a file.
     """
     release = tuple(int(part) for part in version.split(".")[:2])
-    numpy = "numpy" if release >= NUMPY_2 else "numpy<2"
+    numpy = "numpy<2" if name == "onnxruntime" and release < NUMPY_2 else "numpy"
     with tempfile.TemporaryDirectory() as place:
         venv.create(place, with_pip=True)
         python = Path(place) / "bin/python"
         install = [python, "-m", "pip", "install", "--quiet", "--only-binary", ":all:"]
-        subprocess.run([*install, f"onnxruntime=={version}", numpy], check=True)
-        command = [python, try_export.__file__, str(folder)]
+        subprocess.run([*install, f"{name}=={version}", numpy], check=True)
+        command = [python, try_export.__file__, name, str(folder)]
         done = subprocess.run(command, check=True, capture_output=True, text=True)
     found: dict[str, Any] = json.loads(done.stdout)
     return found
@@ -48,17 +49,18 @@ def try_runtime(version: str, folder: Path) -> dict[str, Any]:
 def runtime_table(rows: list[dict[str, Any]]) -> list[str]:
     """The rows as lines of Markdown."""
     names = list(rows[0]["error"])
-    lines = [f"| onnxruntime | numpy | {' | '.join(names)} |", "|" + "---|" * (2 + len(names))]
+    lines = [f"| runtime | version | numpy | {' | '.join(names)} |", "|" + "---|" * (3 + len(names))]
     for row in rows:
         figures = " | ".join(f"{row['error'][name]:.2g}" for name in names)
-        lines.append(f"| {row['onnxruntime']} | {row['numpy']} | {figures} |")
+        lines.append(f"| {row['runtime']} | {row['version']} | {row['numpy']} | {figures} |")
     return lines
 
 
 def main() -> None:
     """Try the named releases, or those that the cards name, and write results/runtimes.md and .json."""
     read_json(EXPORT / ABOUT_FILE, rerun("export", EXPORT))
-    rows = [try_runtime(version, EXPORT.resolve()) for version in sys.argv[1:] or TRIED_RUNTIMES]
+    tried = [name.split("==") for name in sys.argv[1:]] or TRIED_RUNTIMES
+    rows = [try_runtime(name, version, EXPORT.resolve()) for name, version in tried]
     about = {
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
         "device": processor(),
@@ -66,9 +68,9 @@ def main() -> None:
         "revision": git_revision(),
     }
     said = ", ".join(f"{name} {value}" for name, value in about.items() if name != "device")
-    lines = [f"# Releases of onnxruntime, tried on {about['device']}", "", said, ""]
+    lines = [f"# Runtimes, tried on {about['device']}", "", said, ""]
     lines += [
-        "Largest relative L2 error of an embedding of `example.npz`, by variant.",
+        "Largest relative L2 error of an embedding of `example.npz`, images of all its sizes, by variant.",
         "",
         *runtime_table(rows),
     ]

@@ -147,6 +147,12 @@ def table(
     _exit(work)
 
 
+Signers = Annotated[
+    Path | None,
+    typer.Option(help="File of allowed signers, as ssh-keygen reads it; the folder must be signed by one."),
+]
+
+
 @app.command()
 def embed(
     images: Annotated[list[str], typer.Argument(help="Images, folders, patterns, or .txt lists of images.")],
@@ -154,6 +160,7 @@ def embed(
     encoder: Annotated[Path, typer.Option(help="The exported folder.")] = EXPORT,
     variant: Annotated[str, typer.Option(help="float32, float16 or int8, where shipped.")] = "float32",
     strict: Annotated[bool, typer.Option(help="Refuse files that cannot be read, not skip them.")] = False,
+    signers: Signers = None,
 ) -> None:
     """Write the embeddings of images as a Parquet table; needs no torch."""
 
@@ -161,7 +168,8 @@ def embed(
         from infocl.deploy.embed import embed_files
         from infocl.deploy.inputs import find_images
 
-        embed_files(find_images(images), output, encoder=encoder, variant=variant, strict=strict)
+        files = find_images(images)
+        embed_files(files, output, encoder=encoder, variant=variant, strict=strict, signers=signers)
 
     _exit(work, extra="embed")
 
@@ -169,9 +177,7 @@ def embed(
 @app.command()
 def verify(
     folder: Annotated[Path, typer.Argument(help="The exported folder.")] = EXPORT,
-    signers: Annotated[
-        Path | None, typer.Option(help="Allowed signers as ssh-keygen reads them; demands a signature.")
-    ] = None,
+    signers: Signers = None,
 ) -> None:
     """Check an exported folder: sums, signature, metadata, and its example; needs no torch."""
 
@@ -187,15 +193,19 @@ def verify(
 def serve(
     folder: Annotated[Path, typer.Argument(help="The exported folder.")] = EXPORT,
     variant: Annotated[str, typer.Option(help="float32, float16 or int8, where shipped.")] = "float32",
+    host: Annotated[
+        str, typer.Option(help="Address to listen at; 0.0.0.0 opens the port to every network.")
+    ] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Of HTTP.", min=1, max=65535)] = 8080,
     grpc_port: Annotated[int | None, typer.Option(help="Of gRPC; off without.", min=1, max=65535)] = None,
+    signers: Signers = None,
 ) -> None:
     """Serve an exported encoder by KServe's model server (Open Inference Protocol v2); needs no torch."""
 
     def work() -> None:
         from infocl.deploy.serve import serve_folder
 
-        serve_folder(folder, variant, port=port, grpc_port=grpc_port)
+        serve_folder(folder, variant, host=host, port=port, grpc_port=grpc_port, signers=signers)
 
     _exit(work, extra="serve")
 
@@ -205,13 +215,14 @@ def triton(
     folder: Annotated[Path, typer.Argument(help="The exported folder.")],
     repository: Annotated[Path, typer.Argument(help="The model repository to write or add to.")],
     variant: Annotated[str, typer.Option(help="float32, float16 or int8, where shipped.")] = "float32",
+    signers: Signers = None,
 ) -> None:
     """Lay an exported encoder out as a model of a Triton model repository; needs no torch."""
 
     def work() -> None:
         from infocl.deploy.triton import write_repository
 
-        write_repository(folder, repository, variant)
+        write_repository(folder, repository, variant, signers)
 
     _exit(work, extra="embed")
 

@@ -42,17 +42,18 @@ def render_card(about: Mapping[str, Any]) -> str:
 
 
 def usage_example(about: Mapping[str, Any]) -> str:
-    """Five lines of Python that embed images with onnxruntime, started beside `encoder.onnx`."""
-    example, dim = about["example"], about["dim"]
+    """A few lines of Python that embed images with onnxruntime, started beside `encoder.onnx`."""
     return "\n".join(
         [
             "import numpy as np, onnxruntime",
             "",
             'session = onnxruntime.InferenceSession("encoder.onnx")',
-            f'example = np.load("{example["file"]}")  # yours: images of any size, uint8, N x H x W x 3, RGB',
-            '(embedding,) = session.run(["embedding"], {"image": example["images"]})',
-            'print(embedding.shape, np.abs(embedding - example["embeddings"]).max())'
-            f"  # ({example['images']}, {dim}), nearly 0",
+            f'example = np.load("{about["example"]["file"]}")',
+            'for name in [name for name in example if name.startswith("images")]:',
+            "    images = example[name]  # yours: images of any size, uint8, N x H x W x 3, RGB",
+            '    (embedding,) = session.run(["embedding"], {"image": images})',
+            '    error = np.abs(embedding - example[name.replace("images", "embeddings")]).max()',
+            f"    print(images.shape, embedding.shape, error)  # (N, {about['dim']}), nearly 0",
         ]
     )
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from infocl.deploy.about import Export
+from infocl.deploy.example import read_example
 from infocl.deploy.session import Encoder
-from infocl.deploy.verify import read_example
 
 IMAGES = 64
 WARM_UP, ROUNDS = 3, 30
@@ -26,8 +26,8 @@ def seconds_of(folders: list[Path]) -> list[float]:
     for folder in folders:
         export = Export(folder)
         encoders.append(Encoder(export, "float32"))
-        example, _ = read_example(export)
-        batches.append(np.resize(example, (IMAGES, *example.shape[1:])))
+        images = read_example(export)[0].images
+        batches.append(np.resize(images, (IMAGES, *images.shape[1:])))
     taken: list[list[float]] = [[] for _ in folders]
     for turn in range(WARM_UP + ROUNDS):
         for index, (encoder, images) in enumerate(zip(encoders, batches, strict=True)):

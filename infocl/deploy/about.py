@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic_core import from_json
 
+from infocl.deploy.plain import LARGEST_TEXT, read_plain
 from infocl.errors import UserError
-from infocl.files import read_json
 
 ABOUT_FILE = "encoder.json"
 FORMAT = 2
@@ -43,12 +44,17 @@ class Tensor(_Part):
 
 
 class ModelFile(_Part):
-    """An ONNX file; `relative_error` is the largest relative L2 error of an embedding against torch."""
+    """An ONNX file.
+
+    `relative_error` is the largest relative L2 error of an embedding against torch, `other_sizes_error` that
+    of images of other sizes than the trained one.
+    """
 
     file: FileName
     sha256: Sha256
     input: Tensor
-    relative_error: float = Field(ge=0)
+    relative_error: float = Field(ge=0, le=1)
+    other_sizes_error: float = Field(default=0.0, ge=0, le=1)
 
 
 class Unshipped(_Part):
@@ -68,7 +74,7 @@ class Example(_Part):
     """Images and embeddings to try a runtime with, and how near it must come."""
 
     file: FileName
-    max_relative_error: float = Field(gt=0)
+    max_relative_error: float = Field(gt=0, le=0.01)
 
 
 class Signature(_Part):
@@ -102,7 +108,7 @@ class Export:
             raise UserError(f"{folder} is not a folder; name the exported one, such as exports/encoder")
         self.folder = folder
         self.path = folder / ABOUT_FILE
-        self.raw: dict[str, Any] = read_json(self.path, f"is {folder} an exported encoder? If so, {MEND}")
+        self.raw: dict[str, Any] = self._read()
         if self.raw.get("format") != FORMAT:
             raise UserError(
                 f"{self.path} has format {self.raw.get('format')}, this version of infocl reads {FORMAT}; "
@@ -114,6 +120,17 @@ class Export:
             first = error.errors()[0]
             key = ".".join(map(str, first["loc"]))
             raise UserError(f"{self.path}: {key} is not usable ({first['msg']}); {MEND}") from None
+
+    def _read(self) -> dict[str, Any]:
+        data = read_plain(self.path, LARGEST_TEXT, f"is {self.folder} an exported encoder? If so, {MEND}")
+        try:
+            # Unlike the standard library's, this parser refuses deep nesting.
+            raw = from_json(data, allow_inf_nan=False)
+        except ValueError as error:
+            raise UserError(f"{self.path} cannot be read ({error}); {MEND}") from None
+        if not isinstance(raw, dict):
+            raise UserError(f"{self.path} does not hold a JSON object; {MEND}")
+        return raw
 
     @property
     def shipped(self) -> dict[str, Shipped]:

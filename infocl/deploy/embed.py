@@ -17,8 +17,8 @@ import pyarrow.parquet as pq
 from PIL import Image
 
 from infocl.data.decoding import Images, decode
-from infocl.deploy.about import Export
 from infocl.deploy.session import Encoder
+from infocl.deploy.trust import open_trusted
 from infocl.errors import UserError
 from infocl.files import replacing
 from infocl.progress import StepProgress
@@ -30,7 +30,9 @@ LINE_EVERY = 1000  # images between two lines of progress when not on a terminal
 Decoded = tuple[str, Images | UserError]
 
 
-def embed_files(files: Sequence[Path], output: Path, *, encoder: Path, variant: str, strict: bool) -> None:
+def embed_files(
+    files: Sequence[Path], output: Path, *, encoder: Path, variant: str, strict: bool, signers: Path | None
+) -> None:
     """Write the embeddings of image files as a Parquet table, one row for each in the given order.
 
     Columns: `path` (text), `embedding` (D float32). The metadata key `infocl` says which encoder made them.
@@ -41,13 +43,14 @@ def embed_files(files: Sequence[Path], output: Path, *, encoder: Path, variant: 
         encoder: an exported folder.
         variant: one that it ships.
         strict: refuse the first file that cannot be read, instead of naming and skipping it.
+        signers: of the encoder, as in `open_trusted`.
 
     Raises:
         UserError: the encoder cannot be used, or no file (with `strict`, one file) cannot be read.
     """
     if output.suffix != ".parquet":
         raise UserError(f"-o {output} does not end in .parquet, the only format written; rename it")
-    model = Encoder(Export(encoder), variant)
+    model = open_trusted(encoder, variant, signers)
     skipped = 0
     schema = _schema(model)
     with (
@@ -112,6 +115,8 @@ def _square(path: Path) -> Decoded:
     name = str(path)
     try:
         name.encode()
+        if path.exists() and not path.is_file():  # reading a pipe would wait for a writer, maybe for ever
+            raise UserError(f"{path} is not a plain file but a pipe or the like; remove it")
         image = decode(path)
         side = min(image.size)
         left, top = (image.width - side) // 2, (image.height - side) // 2

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import glob
-from collections.abc import Iterable, Sequence
+import os
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-from infocl.data.layouts import images_below
+from infocl.data.decoding import SUFFIXES
 from infocl.errors import UserError
 
 LIST_SUFFIX = ".txt"
@@ -31,16 +32,24 @@ def find_images(arguments: Sequence[str]) -> list[Path]:
 def _meant(argument: str) -> Iterable[Path]:
     path = Path(argument)
     if path.is_dir():
-        below = sorted(map(Path, images_below(path)))
+        below = sorted(_below(path))
         return _or_refuse(below, f"{path} holds no images; name another folder")
-    if path.is_file():
-        return _listed(path) if path.suffix.lower() == LIST_SUFFIX else [path]
+    if path.exists():
+        return _listed(path) if path.suffix.lower() == LIST_SUFFIX and path.is_file() else [path]
     if glob.has_magic(argument):
         names = sorted(glob.glob(argument, recursive=True))  # noqa: PTH207 - absolute patterns as well
-        return _or_refuse(
-            filter(Path.is_file, map(Path, names)), f"no file matches {argument}; mend the pattern"
-        )
+        files = (path for path in map(Path, names) if not path.is_dir())
+        return _or_refuse(files, f"no file matches {argument}; mend the pattern")
     raise UserError(f"{path} does not exist; name an image, a folder, a pattern or a list of images")
+
+
+def _below(folder: Path) -> Iterator[Path]:
+    """All that is named as an image; pipes and dangling links too, which are skipped with a message later."""
+    for place, folders, names in os.walk(folder):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        for path in (Path(place, name) for name in names if not name.startswith(".")):
+            if path.suffix.lower() in SUFFIXES:
+                yield path
 
 
 def _listed(path: Path) -> Iterable[Path]:

@@ -11,49 +11,51 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from infocl.deploy.about import Export, Tensor
+from infocl.deploy.about import Tensor
 from infocl.deploy.session import Encoder
-from infocl.errors import UserError
+from infocl.deploy.trust import open_trusted
+from infocl.errors import UserError, one_line
 
 NAME = "encoder"
 DATATYPES = {"uint8": "UINT8", "float32": "FP32"}
 
 
-def serve_folder(folder: Path, variant: str, *, port: int, grpc_port: int | None) -> None:
+def serve_folder(
+    folder: Path, variant: str, *, host: str, port: int, grpc_port: int | None, signers: Path | None
+) -> None:
     """Serve a variant as the model `encoder` over the Open Inference Protocol (KServe v2), until stopped.
 
     Args:
         folder: the exported one.
         variant: one that it ships.
-        port: of HTTP, on every network interface of the machine, without access control.
-        grpc_port: of gRPC, likewise; None leaves it off.
+        host: address to listen at; 0.0.0.0 for every network interface. There is no access control.
+        port: of HTTP.
+        grpc_port: of gRPC; None leaves it off.
+        signers: of the encoder, as in `open_trusted`.
 
     Raises:
-        UserError: the folder cannot be used, or a port is taken.
+        UserError: the folder cannot be used, the host is not of this machine, or a port is taken.
     """
-    encoder = Encoder(Export(folder), variant)
+    encoder = open_trusted(folder, variant, signers)
     for option, wanted in (("--port", port), ("--grpc-port", grpc_port)):
         if wanted is not None:
-            _require_free(option, wanted)
+            _require_free(host, option, wanted)
     sys.argv = sys.argv[:1]  # KServe reads options of its own from the command line when it is imported
-    import kserve
+    model = _model(encoder)
+    from infocl.deploy.server import Server
 
-    server = kserve.ModelServer(
-        http_port=port,
-        grpc_port=grpc_port or 0,
-        enable_grpc=grpc_port is not None,
-        enable_latency_logging=False,
-    )
-    server.start([_model(encoder)])
+    Server(host, port, grpc_port).start([model])
 
 
-def _require_free(option: str, port: int) -> None:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("", port))
-        except OSError as error:
-            raise UserError(f"{option} {port} cannot be used ({error.strerror}); name another") from None
+def _require_free(host: str, option: str, port: int) -> None:
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        with socket.socket(family, kind, protocol) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(address)
+    except (OSError, UnicodeError) as error:
+        reason = getattr(error, "strerror", None) or one_line(error)
+        raise UserError(f"--host {host} {option} {port} cannot be used ({reason}); name another") from None
 
 
 def _model(encoder: Encoder) -> Any:

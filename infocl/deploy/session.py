@@ -12,9 +12,11 @@ import onnx
 import onnxruntime
 
 from infocl.deploy.about import MEND, Export, ModelFile
-from infocl.errors import UserError
+from infocl.deploy.plain import LARGEST_FILE, read_plain
+from infocl.errors import UserError, one_line
 
-ERRORS_ONLY = 3  # of onnxruntime's levels; its remarks on how it optimises are not for users
+FATAL_ONLY = 4  # of onnxruntime's levels; its errors are raised as well, and its remarks are not for users
+REPEATING = ("Loop", "Scan")  # run as often as their model says, maybe without end
 TYPES = {"uint8": "tensor(uint8)", "float32": "tensor(float)"}
 
 
@@ -27,8 +29,8 @@ class Encoder:
         prepared: take the file for prepared images, float32 (N, 3, S, S) in [0, 1], instead.
 
     Raises:
-        UserError: the file is missing, is not the one described, keeps weights in other files, or
-            onnxruntime refuses it.
+        UserError: the file is missing, is not the one described, keeps weights in other files, has a
+            loop, or onnxruntime refuses it.
     """
 
     def __init__(self, export: Export, variant: str, *, prepared: bool = False) -> None:
@@ -37,14 +39,23 @@ class Encoder:
         self.file: ModelFile = export.about.float_input if prepared else export.variant(variant)
         self.path = export.folder / self.file.file
         data = self._read()
-        refuse_external_data(data, self.path.name)
+        refuse_hostile(data, self.path.name)
         self.session = self._open(data)
         self._check_interface()
 
     def embed(self, images: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
-        """Embeddings (N, D) of images as the file takes them: uint8 (N, H, W, 3), or prepared ones."""
+        """Embeddings (N, D) of images as the file takes them: uint8 (N, H, W, 3), or prepared ones.
+
+        Raises:
+            UserError: onnxruntime cannot run the model, or it gives something else.
+        """
         feed = {self.file.input.name: np.ascontiguousarray(images)}
-        (embeddings,) = self.session.run([self.export.about.output.name], feed)
+        try:
+            (embeddings,) = self.session.run([self.export.about.output.name], feed)
+        except Exception as error:  # onnxruntime's own errors have no common type
+            raise self._refused(f"cannot run {self.path} on images {images.shape}", error) from None
+        if embeddings.shape != (len(images), self.export.about.dim):
+            raise UserError(f"{self.path} gives {embeddings.shape} for images {images.shape}; {MEND}")
         return np.asarray(embeddings)
 
     @property
@@ -53,10 +64,7 @@ class Encoder:
         return dict(self.session.get_modelmeta().custom_metadata_map)
 
     def _read(self) -> bytes:
-        try:
-            data = self.path.read_bytes()
-        except FileNotFoundError:
-            raise UserError(f"{self.path} is missing; {MEND}") from None
+        data = read_plain(self.path, LARGEST_FILE, MEND)
         if hashlib.sha256(data).hexdigest() != self.file.sha256:
             raise UserError(
                 f"{self.path} is not the file that encoder.json describes (SHA-256 differs); "
@@ -66,15 +74,17 @@ class Encoder:
 
     def _open(self, data: bytes) -> Any:
         options = onnxruntime.SessionOptions()
-        options.log_severity_level = ERRORS_ONLY
+        options.log_severity_level = FATAL_ONLY
         try:
             return onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
         except Exception as error:
-            reason = " ".join(str(error).split())
-            raise UserError(
-                f"onnxruntime {onnxruntime.__version__} refuses {self.path} ({reason}); use one of the "
-                f"versions named in {self.export.folder / 'README.md'}"
-            ) from None
+            raise self._refused(f"refuses {self.path}", error) from None
+
+    def _refused(self, what: str, error: Exception) -> UserError:
+        return UserError(
+            f"onnxruntime {onnxruntime.__version__} {what} ({one_line(error)}); use one of the versions "
+            f"named in {self.export.folder / 'README.md'}, or ask for another export"
+        )
 
     def _check_interface(self) -> None:
         output = self.export.about.output
@@ -96,8 +106,8 @@ def _words(nodes: Iterable[tuple[Any, Any, Any]]) -> str:
     return " and ".join(f"{name} {kind} {shape}" for name, kind, shape in nodes)
 
 
-def refuse_external_data(data: bytes, name: str) -> None:
-    """Refuse a model whose weights lie in other files, which could be any file of the machine.
+def refuse_hostile(data: bytes, name: str) -> None:
+    """Refuse a model whose weights lie in other files, which could be any file of the machine, or with loops.
 
     Raises:
         UserError: so it is, or the bytes are no ONNX model.
@@ -106,21 +116,25 @@ def refuse_external_data(data: bytes, name: str) -> None:
         model = onnx.load_model_from_string(data)
     except Exception:  # protobuf's own error, which has no typed home
         raise UserError(f"{name} is not an ONNX file; copy the folder again as a whole") from None
-    for tensor in _tensors(model):
-        if tensor.data_location == onnx.TensorProto.EXTERNAL or tensor.external_data:
-            where = {entry.key: entry.value for entry in tensor.external_data}.get("location", "unnamed")
+    for part in _parts(model):
+        if isinstance(part, onnx.NodeProto) and part.op_type in REPEATING:
+            raise UserError(f"{name} contains the operator {part.op_type}, which no encoder needs; {MEND}")
+        if isinstance(part, onnx.TensorProto) and (
+            part.data_location == onnx.TensorProto.EXTERNAL or part.external_data
+        ):
+            where = {entry.key: entry.value for entry in part.external_data}.get("location", "unnamed")
             raise UserError(
                 f"{name} keeps weights in another file ({where!r}), which is never loaded; ask for an export "
                 "with the weights inside"
             )
 
 
-def _tensors(message: Any) -> Iterator[onnx.TensorProto]:
-    """Every tensor at every depth: initialisers, attributes, subgraphs, functions."""
+def _parts(message: Any) -> Iterator[Any]:
+    """A message and all below it: nodes, tensors, attributes, subgraphs, functions."""
+    yield message
     if isinstance(message, onnx.TensorProto):
-        yield message
         return
     for field, value in message.ListFields():
         if field.type == field.TYPE_MESSAGE:
             for part in value if isinstance(value, Iterable) else [value]:
-                yield from _tensors(part)
+                yield from _parts(part)

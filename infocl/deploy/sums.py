@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import subprocess
@@ -9,14 +10,15 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from infocl.deploy.about import MEND, plain_name
+from infocl.deploy.plain import COPY_AGAIN, LARGEST_FILE, LARGEST_TEXT, open_plain, read_plain
 from infocl.errors import UserError
 from infocl.export.signing import NAMESPACE, SUFFIX
-from infocl.files import sha256_file
+from infocl.wording import file_size
 
 SUMS_FILE = "SHA256SUMS"
 SIGNATURE_FILE = SUMS_FILE + SUFFIX
 LINE = re.compile(r"([0-9a-f]{64}) [ *](.+)")
-COPY_AGAIN = "copy the folder again as a whole"
+LARGEST_FOLDER = 4 * LARGEST_FILE
 SECONDS = 60
 
 
@@ -24,28 +26,36 @@ def check_sums(folder: Path) -> int:
     """Hold every file of the folder to `SHA256SUMS`; returns how many there are.
 
     Raises:
-        UserError: a file is missing, altered, not listed or not a plain file, or the list is damaged.
+        UserError: a file is missing, altered, not listed, too large or not a plain file, or the list is
+            damaged.
     """
+    if not folder.is_dir():
+        raise UserError(f"{folder} is not a folder; name the exported one, such as exports/encoder")
     listed = _listed(folder / SUMS_FILE)
+    size = 0
     for entry in sorted(folder.iterdir()):
         if entry.is_symlink() or not entry.is_file():
             raise UserError(f"{entry} is not a plain file; {COPY_AGAIN}, links followed")
         if entry.name not in (*listed, SUMS_FILE, SIGNATURE_FILE):
             raise UserError(f"{entry} is not listed in {SUMS_FILE}; remove it or {COPY_AGAIN}")
+        size += entry.stat().st_size
+    if size > LARGEST_FOLDER:
+        raise UserError(
+            f"{folder} has {file_size(size)}, but {file_size(LARGEST_FOLDER)} are the most; {COPY_AGAIN}"
+        )
     for name, expected in listed.items():
         path = folder / name
-        if not path.exists():
-            raise UserError(f"{path} is missing, but {SUMS_FILE} lists it; {COPY_AGAIN}")
-        if sha256_file(path) != expected:
+        with open_plain(path, LARGEST_FILE, f"{SUMS_FILE} lists it, so {COPY_AGAIN}") as stream:
+            found = hashlib.file_digest(stream, "sha256").hexdigest()
+        if found != expected:
             raise UserError(f"{path} is damaged or altered (SHA-256 differs from {SUMS_FILE}); {COPY_AGAIN}")
     return len(listed)
 
 
 def _listed(path: Path) -> dict[str, str]:
+    data = read_plain(path, LARGEST_TEXT, f"is {path.parent} an exported encoder? If so, {MEND}")
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except FileNotFoundError:
-        raise UserError(f"{path} is missing; is {path.parent} an exported encoder? If so, {MEND}") from None
+        lines = data.decode().splitlines()
     except ValueError:
         raise UserError(f"{path} is not text; {COPY_AGAIN}") from None
     listed: dict[str, str] = {}
@@ -111,6 +121,10 @@ def _ssh_keygen(folder: Path, arguments: Sequence[str]) -> str:
     except FileNotFoundError:
         raise UserError(
             "ssh-keygen is not installed, so the signature cannot be checked; install OpenSSH"
+        ) from None
+    except subprocess.TimeoutExpired:
+        raise UserError(
+            f"ssh-keygen did not check {folder / SIGNATURE_FILE} within {SECONDS} s; {COPY_AGAIN}"
         ) from None
     if done.returncode != 0:
         said = (done.stderr or done.stdout).decode(errors="replace").strip().splitlines() or [

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from infocl.deploy.about import Export
 from infocl.deploy.session import Encoder
+from infocl.deploy.trust import open_trusted
 from infocl.errors import UserError
 from infocl.files import replacing_folder, write_text
 
@@ -23,18 +23,19 @@ parameters {{ key: "encoder_sha256" value {{ string_value: "{sha256}" }} }}
 LARGEST_BATCH = 64
 
 
-def write_repository(folder: Path, repository: Path, variant: str) -> None:
+def write_repository(folder: Path, repository: Path, variant: str, signers: Path | None) -> None:
     """Write a variant as the model `encoder`, version 1, of a Triton model repository.
 
     Args:
         folder: the exported one.
         variant: one that it ships.
         repository: gets a folder `encoder`, which must not hold anything else than such a model.
+        signers: of the encoder, as in `open_trusted`.
 
     Raises:
         UserError: the folder cannot be used, or the repository holds another model of that name.
     """
-    encoder = Encoder(Export(folder), variant)
+    encoder = open_trusted(folder, variant, signers)
     model = repository / NAME
     if model.exists() and not (model / "config.pbtxt").is_file():
         raise UserError(f"{model} is there and is no Triton model; move it away or name another repository")

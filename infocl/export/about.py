@@ -22,20 +22,23 @@ from infocl.results import read_probe, read_transfer
 
 FORMAT = 2
 SUMS_FILE = "SHA256SUMS"
-# `python -m benchmarks.runtimes` measures them; each loaded every variant and gave the example's embeddings.
+# `python -m benchmarks.runtimes` measures them, and the JavaScript example the other two; each gave the
+# example's embeddings, those of images to be shrunk and cropped included.
 TRIED_OPSET = 18
 TRIED_RUNTIMES = (
-    "1.16.3",
-    "1.17.3",
-    "1.18.1",
-    "1.19.2",
-    "1.20.1",
-    "1.21.1",
-    "1.22.1",
-    "1.23.2",
-    "1.24.4",
-    "1.32.0",
+    ("onnxruntime", "1.16.3"),
+    ("onnxruntime", "1.17.3"),
+    ("onnxruntime", "1.18.1"),
+    ("onnxruntime", "1.19.2"),
+    ("onnxruntime", "1.20.1"),
+    ("onnxruntime", "1.21.1"),
+    ("onnxruntime", "1.22.1"),
+    ("onnxruntime", "1.23.2"),
+    ("onnxruntime", "1.24.4"),
+    ("onnxruntime", "1.32.0"),
+    ("openvino", "2026.4.1"),
 )
+TRIED_IN_JAVASCRIPT = (("onnxruntime-node", "1.30.0"), ("onnxruntime-web", "1.30.0"))
 
 
 def describe(
@@ -62,11 +65,19 @@ def describe(
         "preprocessing": describe_preprocessing(size, mean, std, data.crop),
         "opset": params.opset,
         "ir_version": onnx.helper.find_min_ir_version_for([onnx.helper.make_opsetid("", params.opset)]),
-        "onnxruntime_tried": list(TRIED_RUNTIMES)
-        if params.opset == TRIED_OPSET
-        else [onnxruntime.__version__],
+        "runtimes_tried": _runtimes(params.opset),
         "metrics": _metrics(),
     }
+
+
+def _runtimes(opset: int) -> dict[str, list[str]]:
+    """Versions by runtime."""
+    if opset != TRIED_OPSET:
+        return {"onnxruntime": [onnxruntime.__version__]}
+    tried: dict[str, list[str]] = {}
+    for name, version in (*TRIED_RUNTIMES, *TRIED_IN_JAVASCRIPT):
+        tried.setdefault(name, []).append(version)
+    return tried
 
 
 def describe_float_input(size: int) -> dict[str, Any]:
@@ -98,6 +109,7 @@ def describe_variant(figures: Figures, yardstick: Yardstick, reason: str | None)
     task = yardstick.task
     said: dict[str, Any] = {
         "relative_error": figures.max_relative_error,
+        "other_sizes_error": figures.resized_error,
         "cosine_distance": figures.max_cosine_distance,
         "neighbour_agreement": figures.neighbour_agreement,
         "probe_accuracy": figures.probe_accuracy,

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import onnx
 import torch
 
@@ -134,8 +135,22 @@ def _write_float_input(bench: Bench, network: onnx.ModelProto) -> dict[str, Any]
 
 
 def _write_example(bench: Bench) -> dict[str, Any]:
-    """Real images and the embeddings that `encoder.onnx` gives of them, to try a runtime with."""
+    """Real images and the embeddings that `encoder.onnx` gives of them, to try a runtime with.
+
+    `images` have the trained size and `embeddings` are theirs; each other size HxW has a pair of arrays
+    `images_HxW` and `embeddings_HxW`.
+    """
     images = bench.yardstick.images[evenly_spread(len(bench.yardstick.images), EXAMPLES)]
+    others = [odd for odd, _ in bench.yardstick.resized]
+    named = {"": images} | {f"_{odd.shape[1]}x{odd.shape[2]}": odd for odd in others}
     session = open_session((bench.folder / ONNX_FILE).read_bytes(), bench.yardstick.threads)
-    np.savez(bench.folder / EXAMPLE_FILE, images=images, embeddings=embed(session, images))
-    return {"file": EXAMPLE_FILE, "images": len(images), "max_relative_error": EXAMPLE_TOLERANCE}
+    arrays: dict[str, npt.NDArray[Any]] = {}
+    for size, batch in named.items():
+        arrays |= {f"images{size}": batch, f"embeddings{size}": embed(session, batch)}
+    np.savez(bench.folder / EXAMPLE_FILE, allow_pickle=False, **arrays)
+    return {
+        "file": EXAMPLE_FILE,
+        "images": sum(map(len, named.values())),
+        "sizes": [list(batch.shape[1:3]) for batch in named.values()],
+        "max_relative_error": EXAMPLE_TOLERANCE,
+    }

@@ -20,27 +20,49 @@ ONNX_FLOAT = int(onnx.TensorProto.FLOAT)
 CROPS: dict[Crop, str] = {
     "center": """
   size = Shape <start = 1, end = 3> (image)
-  side = ReduceMin <keepdims = 1> (size)
-  rest = Sub (size, side)
+  height = ReduceMin <keepdims = 1> (size)
+  width = Identity (height)
+  rest = Sub (size, height)
   first = Div (rest, two)
-  last = Add (first, side)
-  square = Slice (image, first, last, height_and_width)""",
+  last = Add (first, height)
+  cropped = Slice (image, first, last, height_and_width)""",
     "squash": """
-  square = Identity (image)""",
+  height = Shape <start = 1, end = 2> (image)
+  width = Shape <start = 2, end = 3> (image)
+  cropped = Identity (image)""",
 }
-# `exclude_outside` is what torch and Pillow do at the borders; without it they are up to 15 grey levels off.
-# All four sizes are given, because onnxruntime 1.32 refuses two sizes with `axes` behind a Transpose.
-FROM_SQUARE = """
-  planes = Transpose <perm = [0, 3, 1, 2]> (square)
+# The resize is two matrix products, because OpenVINO computes the operator Resize without its `antialias` and
+# does not report that. As in torch and Pillow, the weight of input pixel j for output pixel i is a triangle,
+# max(0, 1 - |(j + 1/2) - (i + 1/2) scale| / max(scale, 1)) with scale = length / S, divided by the sum for i.
+# It is multiplied by 2 S max(scale, 1) here, so that only whole numbers occur before the last division.
+# `white` has three numbers, because onnxruntime turns division by a single one into a product, which rounds.
+WEIGHTS = """
+  {axis}_length = Cast <to = {float}> ({axis})
+  {axis}_doubled = Mul ({axis}_length, doubled_side)
+  {axis}_end = Squeeze ({axis}_doubled)
+  {axis}_inputs = Range (side, {axis}_end, step)
+  {axis}_outputs = Mul (odd, {axis}_length)
+  {axis}_signed = Sub ({axis}_inputs, {axis}_outputs)
+  {axis}_distance = Abs ({axis}_signed)
+  {axis}_larger = Max ({axis}_length, side)
+  {axis}_reach = Add ({axis}_larger, {axis}_larger)
+  {axis}_slope = Sub ({axis}_reach, {axis}_distance)
+  {axis}_triangle = Relu ({axis}_slope)
+  {axis}_sum = ReduceSum ({axis}_triangle, of_one_output)
+  {axis}_weights = Div ({axis}_triangle, {axis}_sum)"""
+RESIZE = """
+  planes = Transpose <perm = [0, 3, 1, 2]> (cropped)
   levels = Cast <to = {float}> (planes)
-  count = Shape <start = 0, end = 1> (image)
-  shape = Concat <axis = 0> (count, trained)
-  resized = Resize <mode = "linear", antialias = 1, coordinate_transformation_mode = "half_pixel",
-                    exclude_outside = 1> (levels, , , shape)
+  across = Transpose <perm = [1, 0]> (width_weights)
+  narrowed = MatMul (levels, across)
+  resized = MatMul (height_weights, narrowed)
   unit = Div (resized, white)
 """
-NEEDED = """int64[3] trained = {{3, {size}, {size}}}, float white = {{255}}, """
-NEEDED_TO_CROP = "int64[2] two = {2, 2}, int64[2] height_and_width = {1, 2}, "
+NEEDED = (
+    "int64[2] two = {{2, 2}}, int64[2] height_and_width = {{1, 2}}, int64[1] of_one_output = {{1}}, "
+    "float side = {{{size}}}, float step = {{{step}}}, float[1] doubled_side = {{{step}}}, "
+    "float[{size}, 1] odd = {{{odd}}}, float[1, 3, 1, 1] white = {{255, 255, 255}}, "
+)
 FROM_UNIT = "  unit = Identity (image)"
 GRAPH = """
 <ir_version: {ir}, opset_import: ["" : {opset}]>
@@ -63,22 +85,31 @@ def preprocessing_graph(
         size: S, side in px of the images that the network was trained on.
         mean: of each channel, in [0, 1].
         std: of each channel, above 0.
-        opset: ONNX operator set, at least 18, the first with an antialiased Resize.
+        opset: ONNX operator set, at least 18.
         crop: center (the middle square, resized) or squash (all of the image, resized whatever its shape).
         raw: `image` is uint8 (N, H, W, 3) of any height and width; otherwise float32 (N, 3, S, S) in [0, 1].
     """
-    needed = (NEEDED_TO_CROP if crop == "center" else "") + NEEDED.format(size=size)
     text = GRAPH.format(
         ir=onnx.helper.find_min_ir_version_for([onnx.helper.make_opsetid("", opset)]),
         opset=opset,
         image="uint8[N, H, W, 3]" if raw else f"float[N, 3, {size}, {size}]",
         size=size,
-        needed=needed if raw else "",
+        needed=_constants(size) if raw else "",
         mean=", ".join(map(repr, mean)),
         std=", ".join(map(repr, std)),
-        steps=CROPS[crop] + FROM_SQUARE.format(float=ONNX_FLOAT) if raw else FROM_UNIT,
+        steps=_square(crop) if raw else FROM_UNIT,
     )
     return onnx.parser.parse_model(text)
+
+
+def _constants(size: int) -> str:
+    odd = ", ".join(str(2 * pixel + 1) for pixel in range(size))
+    return NEEDED.format(size=size, step=2 * size, odd=odd)
+
+
+def _square(crop: Crop) -> str:
+    weights = [WEIGHTS.format(axis=axis, float=ONNX_FLOAT) for axis in ("height", "width")]
+    return CROPS[crop] + "".join(weights) + RESIZE.format(float=ONNX_FLOAT)
 
 
 def square_unit_range(images: Tensor, size: int, crop: Crop) -> Tensor:

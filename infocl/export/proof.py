@@ -85,11 +85,13 @@ class Yardstick:
 class Figures:
     """How far a variant is from torch (the worst image), how good for a probe, and how fast.
 
-    `max_relative_error` is the largest L2 distance of an embedding divided by torch's norm.
+    `max_relative_error` is the largest L2 distance of an embedding divided by torch's norm, `resized_error`
+    the same for the yardstick's images of other sizes.
     """
 
     max_abs_error: float
     max_relative_error: float
+    resized_error: float
     max_cosine_distance: float
     neighbour_agreement: float
     probe_accuracy: float | None
@@ -147,11 +149,18 @@ def proof_images(data: Prepared, count: int) -> Images:
 
 
 def other_sizes(images: Images) -> list[Images]:
-    """Larger and smaller, wider and higher images (1, H, W, 3), made of real ones (N, S, S, 3)."""
+    """Pairs of larger and smaller, wider and higher images (2, H, W, 3), cut from mosaics of real ones.
+
+    They show a runtime that shrinks, crops or rounds odd sizes in another way.
+
+    Args:
+        images: (N, S, S, 3).
+    """
     size = images.shape[1]
-    first, *others = images[np.arange(6) % len(images)]
-    wide = np.concatenate([np.concatenate(row, axis=1) for row in ((first, *others[:2]), others[2:])])
-    return [wide[None], wide[None, : size - 1, : size // 2], wide[None, :, :1]]
+    tiles = images[np.arange(18) % len(images)].reshape(2, 3, 3, size, size, 3)
+    mosaics = tiles.swapaxes(2, 3).reshape(2, 3 * size, 3 * size, 3)
+    shapes = ((2 * size + 1, 3 * size), (3 * size, 2 * size - 1), (size - 1, size // 2), (3 * size, 1))
+    return [np.ascontiguousarray(mosaics[:, :height, :width]) for height, width in shapes]
 
 
 def source_task(data: Prepared, params: Params) -> Task | None:
@@ -198,8 +207,8 @@ def prove(model: bytes, yardstick: Yardstick, *, resized: bool) -> Figures:
     Args:
         model: the ONNX file's bytes.
         yardstick: of the same encoder.
-        resized: count the yardstick's images of other sizes too. They try the preprocessing, which all
-            variants share; int8 is not calibrated for what such cuttings look like.
+        resized: count the yardstick's images of other sizes in the worst figures too. They try the
+            preprocessing, which all variants share; int8 is not calibrated for what such cuttings look like.
 
     Raises:
         InfoCLError: onnxruntime refuses the model.
@@ -216,12 +225,14 @@ def prove(model: bytes, yardstick: Yardstick, *, resized: bool) -> Figures:
         found = embed(session, images)
     alone = embed(session, images[:1])
     pairs = [(found, expected), (alone, expected[:1])]
+    others = [(embed(session, odd), features) for odd, features in yardstick.resized]
     if resized:
-        pairs += [(embed(session, odd), features) for odd, features in yardstick.resized]
+        pairs += others
     absolute, relative, distance = worst(pairs)
     return Figures(
         max_abs_error=absolute,
         max_relative_error=relative,
+        resized_error=worst(others)[1],
         max_cosine_distance=distance,
         neighbour_agreement=neighbour_agreement(found, expected),
         probe_accuracy=_probe_accuracy(model, yardstick.task),
@@ -260,6 +271,8 @@ def shortfall(variant: str, figures: Figures, yardstick: Yardstick, params: Expo
             f"its embeddings differ from torch's by up to {distance:.3g} (1 - cosine), more than "
             f"export.max_cosine_distance.{variant} {limits[1]:g}"
         )
+    if not math.isfinite(figures.resized_error):
+        return "its embeddings of images of other sizes than the trained one are not finite"
     if not figures.neighbour_agreement >= least:
         return (
             f"its nearest neighbours are torch's for only {figures.neighbour_agreement:.1%} of the images, "

@@ -84,7 +84,7 @@ def _metrics(
         name: {
             key: value
             for key, value in about["variants"][name].items()
-            if key not in ("file", "input", "sha256", "reason") and value is not None
+            if key not in ("file", "input", "sha256", "reason", "other_sizes_error") and value is not None
         }
         | {"images_per_second": outcome.figures.images_per_second}
         for name, outcome in outcomes.items()

@@ -13,6 +13,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from contextlib import contextmanager, suppress
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -140,11 +141,11 @@ def free_port():
         return probe.getsockname()[1]
 
 
-def ask(port, path, body=None):
+def ask(port, path, body=None, host="127.0.0.1"):
     """The status and JSON answer of a request."""
     data = None if body is None else json.dumps(body).encode()
     request = urllib.request.Request(
-        f"http://127.0.0.1:{port}{path}", data, {"Content-Type": "application/json"}
+        f"http://{host}:{port}{path}", data, {"Content-Type": "application/json"}
     )
     try:
         with urllib.request.urlopen(request, timeout=60) as answer:
@@ -153,27 +154,39 @@ def ask(port, path, body=None):
         return error.code, json.load(error)
 
 
-@pytest.fixture(scope="module")
-def server(served, exported, tmp_path_factory):  # noqa: F811
-    """The port of a running server, which must stop by itself when asked to."""
-    port, place = free_port(), tmp_path_factory.mktemp("server")
+@contextmanager
+def running(served, folder, place, *options, host="127.0.0.1"):
+    """The ports of a running server, HTTP and gRPC, which must stop by itself when asked to."""
+    ports = free_port(), free_port()
     with (place / "server.log").open("w+") as log:
-        command = [served.bin / "infocl", "serve", exported[0] / "exports/encoder", "--port", str(port)]
+        arguments = ["serve", folder, "--port", str(ports[0]), "--grpc-port", str(ports[1]), *options]
+        command = [served.bin / "infocl", *arguments]
         process = subprocess.Popen(command, cwd=place, stdout=log, stderr=subprocess.STDOUT)
         try:
-            _wait(process, port, place / "server.log")
-            yield port
+            _wait(process, ports[0], place / "server.log", host)
+            yield ports
         finally:
             process.send_signal(signal.SIGTERM)
             code = process.wait(30)
     assert code == 0, (place / "server.log").read_text()
 
 
-def _wait(process, port, log):
+@pytest.fixture(scope="module")
+def ports(served, exported, tmp_path_factory):  # noqa: F811
+    with running(served, exported[0] / "exports/encoder", tmp_path_factory.mktemp("server")) as ports:
+        yield ports
+
+
+@pytest.fixture(scope="module")
+def server(ports):
+    return ports[0]
+
+
+def _wait(process, port, log, host):
     for _ in range(600):
         assert process.poll() is None, log.read_text()
         try:
-            if ask(port, "/v2/health/ready") == (200, {"ready": True}):
+            if ask(port, "/v2/health/ready", host=host) == (200, {"ready": True}):
                 return
         except urllib.error.URLError:
             time.sleep(0.1)
@@ -204,6 +217,22 @@ def test_the_server_answers_as_the_example_says(server, served, folder, tmp_path
         np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-7)
 
 
+def addresses(port):
+    """At which of two addresses of this machine a port answers."""
+    found = set()
+    for address in ("127.0.0.1", "127.0.0.2"):
+        with suppress(ConnectionRefusedError), socket.create_connection((address, port), timeout=10):
+            found.add(address)
+    return found
+
+
+def test_only_the_address_of_host_is_answered(ports, served, folder, tmp_path):
+    """127.0.0.2 stands for another network interface: a server on all of them answers there as well."""
+    assert [addresses(port) for port in ports] == [{"127.0.0.1"}] * 2
+    with running(served, folder, tmp_path, "--host", "127.0.0.2", host="127.0.0.2") as others:
+        assert [addresses(port) for port in others] == [{"127.0.0.2"}] * 2
+
+
 @pytest.mark.parametrize(
     ("change", "said"),
     [
@@ -230,7 +259,11 @@ def test_a_taken_port_and_a_wrong_folder_are_one_line(served, folder, tmp_path):
         port = taken.getsockname()[1]
         done = served.run("infocl", "serve", folder, "--port", str(port), cwd=tmp_path)
     assert done.returncode == 2
-    assert done.stderr == f"infocl: --port {port} cannot be used (Address already in use); name another\n"
+    said = f"infocl: --host 127.0.0.1 --port {port} cannot be used (Address already in use); name another\n"
+    assert done.stderr == said
+    done = served.run("infocl", "serve", folder, "--host", "192.0.2.1", cwd=tmp_path)  # of no machine
+    assert done.returncode == 2
+    assert done.stderr.startswith("infocl: --host 192.0.2.1 --port 8080 cannot be used (Cannot assign")
     done = served.run("infocl", "serve", tmp_path, cwd=tmp_path)
     assert done.returncode == 2
     assert done.stderr.count("\n") == 1

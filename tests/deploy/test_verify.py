@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 
 import numpy as np
 import onnx
 import pytest
+from PIL import Image
 
 from infocl.files import sha256_file
 
@@ -84,7 +86,7 @@ def _sums(text):
         (lambda folder: (folder / ".hidden").write_text("x"), f".hidden is not listed in {SUMS}"),
         (lambda folder: (folder / "more").mkdir(), "more is not a plain file"),
         (_link, "README.md is not a plain file"),
-        (lambda folder: (folder / EXAMPLE).unlink(), f"{EXAMPLE} is missing, but {SUMS} lists it"),
+        (lambda folder: (folder / EXAMPLE).unlink(), f"{EXAMPLE} is missing; {SUMS} lists it, so copy"),
         (lambda folder: (folder / SUMS).unlink(), f"{SUMS} is missing"),
         (_sums(lambda text: ""), f"{SUMS} lists no files"),
         (_sums(lambda text: text[10:]), f"{SUMS}, line 1 is not a SHA-256"),
@@ -168,7 +170,7 @@ def test_a_smaller_variant_must_repeat_the_example_too(folder, refuses, name):
     variant = {"encoder.fp16.onnx": "float16", "encoder.int8.onnx": "int8"}[name]
 
     def swap_mean(model):
-        mean = next(tensor for tensor in model.graph.initializer if tensor.dims == [1, 3, 1, 1])
+        mean = next(tensor for tensor in model.graph.initializer if tensor.name == "mean")
         mean.CopyFrom(
             onnx.numpy_helper.from_array(onnx.numpy_helper.to_array(mean) + np.float32(1), mean.name)
         )
@@ -200,9 +202,14 @@ def _bytes(data):
         (_example(embeddings=np.ones((10, 64), np.float32)), "does not repeat example.npz"),
         (_example(embeddings=np.full((10, 64), np.nan, np.float32)), "does not repeat example.npz"),
         (_example(images=np.zeros((10, 16, 16, 3), np.uint8)), "does not repeat example.npz"),
+        (_example(images_33x48=np.zeros((2, 33, 48, 3), np.uint8)), "does not repeat example.npz"),
+        (_example(images_5x5=np.zeros((2, 5, 5, 3), np.uint8)), "holds no array 'embeddings_5x5'"),
         (_example(images=np.zeros((10, 3, 16, 16), np.uint8)), "example.npz holds uint8 (10, 3, 16, 16)"),
         (_example(embeddings=np.ones((9, 64), np.float32)), "and float32 (9, 64), not"),
-        (_example(images=np.array([None], object)), "example.npz cannot be read (Object arrays cannot be"),
+        (
+            _example(images=np.array([None], object)),
+            "cannot be read (it holds an array of objects",
+        ),
         (_bytes(b"PK\x03\x04 not a zip"), "example.npz cannot be read"),
         (_bytes(b""), "example.npz cannot be read"),
     ],
@@ -244,11 +251,9 @@ def test_weights_in_other_files_are_never_loaded(folder, refuses, tmp_path, plac
     change_model(folder, place)
     arguments = {
         "verify": (folder,),
-        "embed": (folder / "x.png", "-o", tmp_path / "f.parquet", "--encoder", folder),
+        "embed": (tmp_path / "x.png", "-o", tmp_path / "f.parquet", "--encoder", folder),
     }
-    (folder / "x.png").write_bytes(b"")
-    if command == "verify":
-        (folder / "x.png").unlink()
+    (tmp_path / "x.png").write_bytes(b"")
     said = refuses(command, *arguments[command])
     assert "encoder.onnx keeps weights in another file ('../../outside.bin'), which is never loaded" in said
 
@@ -323,8 +328,61 @@ def test_a_signature_that_does_not_hold_is_refused(folder, refuses, keys, harm):
     assert expected.get(harm, f"does not sign {SUMS} by an allowed signer") in said
 
 
+@pytest.fixture(params=["embed", "serve", "triton"])
+def command(request, folder, tmp_path):
+    """The arguments of a command that uses the folder's encoder."""
+    image = tmp_path / "a.png"
+    Image.new("RGB", (20, 20)).save(image)
+    return {
+        "embed": ("embed", image, "-o", tmp_path / "f.parquet", "--encoder", folder),
+        "serve": ("serve", folder),
+        "triton": ("triton", folder, tmp_path / "models"),
+    }[request.param]
+
+
+def scale_weights(model):
+    tensor = max(model.graph.initializer, key=lambda tensor: len(tensor.raw_data))
+    weights = onnx.numpy_helper.to_array(tensor) * np.float32(1.00001)
+    tensor.CopyFrom(onnx.numpy_helper.from_array(weights, tensor.name))
+
+
+@pytest.mark.parametrize(
+    "change", [scale_weights, lambda model: model.Clear()], ids=["other weights", "no model"]
+)
+def test_an_altered_model_is_refused_before_it_is_loaded(folder, refuses, command, change):
+    """Also where `encoder.json` was made to fit; what cannot be loaded is refused by the same words."""
+    sums = (folder / SUMS).read_text()
+    change_model(folder, change)
+    (folder / SUMS).write_text(sums)
+    assert re.search(r"encoder\.(json|onnx) is damaged or altered", refuses(*command))
+
+
+def test_an_altered_model_with_new_sums_is_refused_by_its_signature(folder, refuses, command, keys):
+    (key, allowed), _ = keys
+    sign(folder, key)
+    change_model(folder, scale_weights)
+    said = refuses(*command, "--signers", allowed)
+    assert f"{SUMS}.sig does not sign {SUMS} by an allowed signer" in said
+
+
+def test_an_unsigned_folder_is_refused_where_signers_are_named(refuses, command, keys):
+    (_, allowed), _ = keys
+    assert "is not signed; ask for a signed export" in refuses(*command, "--signers", allowed)
+
+
+@pytest.mark.parametrize("name", ["embed", "triton"])
+def test_a_folder_by_an_allowed_signer_is_used(folder, infocl, keys, tmp_path, name):
+    (key, allowed), _ = keys
+    sign(folder, key)
+    Image.new("RGB", (20, 20)).save(tmp_path / "a.png")
+    arguments = {
+        "embed": (tmp_path / "a.png", "-o", tmp_path / "f.parquet", "--encoder", folder),
+        "triton": (folder, tmp_path / "models"),
+    }[name]
+    result = infocl(name, *arguments, "--signers", allowed)
+    assert result.exit_code == 0, result.stderr
+
+
 def test_a_folder_that_is_no_export_is_named(refuses, tmp_path):
-    assert f"{tmp_path}/encoder.json is missing; is {tmp_path} an exported encoder?" in refuses(
-        "verify", tmp_path
-    )
+    assert f"{tmp_path}/{SUMS} is missing; is {tmp_path} an exported encoder?" in refuses("verify", tmp_path)
     assert "is not a folder; name the exported one" in refuses("verify", tmp_path / "nothing")

@@ -137,7 +137,7 @@ def test_the_float_file_takes_prepared_images(project):
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-6)
 
 
-def test_the_example_is_ten_real_images_and_what_the_file_gives_of_them(project):
+def test_the_example_is_real_images_of_several_sizes_and_what_the_file_gives_of_them(project):
     example = np.load(EXPORT / "example.npz", allow_pickle=False)
     images, embeddings = example["images"], example["embeddings"]
     assert (images.shape, images.dtype) == ((10, SIZE, SIZE, 3), np.uint8)
@@ -147,7 +147,40 @@ def test_the_example_is_ten_real_images_and_what_the_file_gives_of_them(project)
     assert len(np.unique(images, axis=0)) == 10
     (found,) = session().run(None, {"image": images})
     np.testing.assert_allclose(found, embeddings, rtol=1e-5, atol=1e-6)
-    assert about()["example"] == {"file": "example.npz", "images": 10, "max_relative_error": 1e-4}
+    sizes = [[SIZE, SIZE], [33, 48], [48, 31], [15, 8], [48, 1]]
+    for height, width in sizes[1:]:
+        odd = example[f"images_{height}x{width}"]
+        assert (odd.shape, odd.dtype) == ((2, height, width, 3), np.uint8)
+        (found,) = session().run(None, {"image": odd})
+        np.testing.assert_allclose(found, example[f"embeddings_{height}x{width}"], rtol=1e-5, atol=1e-6)
+    expected = {"file": "example.npz", "images": 18, "sizes": sizes, "max_relative_error": 1e-4}
+    assert about()["example"] == expected
+
+
+def test_a_runtime_that_ignores_antialias_does_not_repeat_the_example(project):
+    """As OpenVINO does with the operator Resize; images of the trained size alone would not show it."""
+    model = onnx.load(EXPORT / "encoder.onnx")
+    resized = next(node for node in model.graph.node if "resized" in node.output)
+    levels = next(node for node in model.graph.node if "levels" in node.output).output[0]
+    side = onnx.numpy_helper.from_array(np.array([3, SIZE, SIZE], np.int64), "side_for_resize")
+    model.graph.initializer.append(side)
+    place = list(model.graph.node).index(resized)
+    model.graph.node.remove(resized)
+    nodes = [
+        onnx.helper.make_node("Shape", ["image"], ["how_many"], start=0, end=1),
+        onnx.helper.make_node("Concat", ["how_many", "side_for_resize"], ["to"], axis=0),
+        onnx.helper.make_node("Resize", [levels, "", "", "to"], ["resized"], mode="linear"),
+    ]
+    for offset, node in enumerate(nodes):
+        model.graph.node.insert(place + offset, node)
+    plain = onnxruntime.InferenceSession(model.SerializeToString())
+    example = np.load(EXPORT / "example.npz")
+    errors = {}
+    for size in ("", "_33x48", "_48x31"):
+        (found,) = plain.run(None, {"image": example[f"images{size}"]})
+        errors[size] = compare(found, example[f"embeddings{size}"])[1]
+    assert errors[""] < 1e-5
+    assert min(errors["_33x48"], errors["_48x31"]) > 100 * about()["example"]["max_relative_error"]
 
 
 def test_every_variant_is_described_by_its_own_file(project):

@@ -24,6 +24,7 @@ EXPORT = Path("exports/encoder")
 GOOD = Figures(
     max_abs_error=0.0,
     max_relative_error=0.0,
+    resized_error=0.0,
     max_cosine_distance=0.0,
     neighbour_agreement=1.0,
     probe_accuracy=0.8,

@@ -19,14 +19,20 @@ def about():
     return json.loads((EXPORT / "encoder.json").read_text())
 
 
-def test_the_cards_example_runs_in_five_lines(project):
+def test_the_cards_example_runs_on_images_of_every_size(project):
     card = (EXPORT / "README.md").read_text()
     (code,) = re.findall(r"```python\n(.*?)```", card, re.DOTALL)
-    assert sum(bool(line) for line in code.splitlines()) == 5
+    assert sum(bool(line) for line in code.splitlines()) == 8
     done = subprocess.run([sys.executable, "-c", code], cwd=EXPORT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    shape, error = re.fullmatch(r"(\(10, 64\)) (\S+)\n", done.stdout).groups()
-    assert (shape, float(error) < 1e-4) == ("(10, 64)", True)
+    rows = [
+        re.fullmatch(r"(.*), 3\) (\(\d+, 64\)) (\S+)", line).groups() for line in done.stdout.splitlines()
+    ]
+    sizes = ["(10, 16, 16", "(2, 33, 48", "(2, 48, 31", "(2, 15, 8", "(2, 48, 1"]
+    assert [(images, shape) for images, shape, _ in rows] == [
+        (size, "(10, 64)" if size == sizes[0] else "(2, 64)") for size in sizes
+    ]
+    assert all(float(error) < 1e-4 for *_, error in rows)
 
 
 def test_the_card_is_read_by_hubs_and_says_the_figures(project):

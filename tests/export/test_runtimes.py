@@ -17,15 +17,15 @@ from tests.workspace import ROOT
 
 def test_every_release_that_cards_name_was_tried_and_repeated_the_example():
     rows = json.loads((ROOT / "benchmarks/results/runtimes.json").read_text())["rows"]
-    assert tuple(row["onnxruntime"] for row in rows) == TRIED_RUNTIMES
+    assert tuple((row["runtime"], row["version"]) for row in rows) == TRIED_RUNTIMES
     for row in rows:
         assert row["error"]["float32"] < 1e-5
-        assert row["error"]["float16"] < 2e-3
+        assert row["error"]["float16"] < 5e-3
         assert row["error"]["int8"] < 0.2
 
 
 def try_it(folder):
-    command = [sys.executable, try_export.__file__, str(folder)]
+    command = [sys.executable, try_export.__file__, "onnxruntime", str(folder)]
     return subprocess.run(command, capture_output=True, text=True)
 
 
@@ -36,7 +36,7 @@ def test_a_trial_needs_no_torch_and_notices_another_example(project):
     assert found.keys() == {"float32", "float16", "int8"}
     assert found["float32"] < 1e-5 < found["float16"] < found["int8"]
     example = dict(np.load(folder / "example.npz"))
-    np.savez(folder / "example.npz", images=example["images"][::-1], embeddings=example["embeddings"])
+    np.savez(folder / "example.npz", **example | {"images_33x48": example["images_33x48"][::-1]})
     assert json.loads(try_it(folder).stdout)["error"]["float32"] > 0.1
 
 

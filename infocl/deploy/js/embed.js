@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { unzipSync } from "fflate";
 import * as ort from "onnxruntime-node";
 import sharp from "sharp";
-import { embed, nearest, readExample, relativeError } from "./encoder.js";
+import { embed, exampleError, nearest, readExample } from "./encoder.js";
 
 /** The pixels of an image file: upright, transparency on white, red, green, blue. */
 async function decode(path) {
@@ -21,9 +21,9 @@ if (!encoder) {
 }
 const about = JSON.parse(await readFile(join(encoder, "encoder.json"), "utf8"));
 const session = await ort.InferenceSession.create(join(encoder, about.variants.float32.file));
-const { images, embeddings } = readExample(new Uint8Array(await readFile(join(encoder, about.example.file))), unzipSync);
+const example = readExample(new Uint8Array(await readFile(join(encoder, about.example.file))), unzipSync);
 
-const error = relativeError(await embed(ort, session, images.data, images.shape), embeddings);
+const error = await exampleError(ort, session, example);
 console.log(JSON.stringify({ example: about.example.file, relative_error: error }));
 if (!(error <= about.example.max_relative_error)) {
   console.error(`the example is repeated within ${error} only; ${about.example.max_relative_error} is allowed`);
@@ -32,6 +32,6 @@ if (!(error <= about.example.max_relative_error)) {
 for (const path of paths) {
   const { pixels, shape } = await decode(path);
   const found = await embed(ort, session, pixels, shape);
-  const [first] = nearest(found, embeddings);
+  const [first] = nearest(found, example[0].embeddings);
   console.log(JSON.stringify({ path, nearest: first, embedding: Array.from(found.data) }));
 }

@@ -14,16 +14,29 @@ export function readNpy(bytes) {
   return { shape, data: type === "|u1" ? body : new Float32Array(body.buffer) };
 }
 
-/** The example of an export: images uint8 (N, H, W, 3) and embeddings float32 (N, D). */
+/** The example of an export, by size of image, the trained one first: images uint8 (N, H, W, 3), embeddings float32 (N, D). */
 export function readExample(npz, unzip) {
   const files = unzip(npz);
-  return { images: readNpy(files["images.npy"]), embeddings: readNpy(files["embeddings.npy"]) };
+  const names = Object.keys(files).filter((name) => name.startsWith("images"));
+  return names.sort((one, two) => one.length - two.length).map((name) => ({
+    images: readNpy(files[name]),
+    embeddings: readNpy(files[name.replace("images", "embeddings")]),
+  }));
 }
 
 /** Embeddings (N, D) of images of one size: `pixels` holds N x H x W x 3 bytes, red, green, blue. */
 export async function embed(ort, session, pixels, shape) {
   const { embedding } = await session.run({ image: new ort.Tensor("uint8", pixels, shape) });
   return { shape: embedding.dims, data: embedding.data };
+}
+
+/** The largest relative L2 error of an embedding of the example. */
+export async function exampleError(ort, session, example) {
+  const errors = [];
+  for (const { images, embeddings } of example) {
+    errors.push(relativeError(await embed(ort, session, images.data, images.shape), embeddings));
+  }
+  return Math.max(...errors);
 }
 
 const norm = (vector) => Math.hypot(...vector);

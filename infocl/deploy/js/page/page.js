@@ -1,5 +1,5 @@
 // Drop an image in, see its nearest neighbours among the examples of the export. Nothing leaves the browser.
-import { embed, nearest, readExample, relativeError } from "./encoder.js";
+import { embed, exampleError, nearest, readExample } from "./encoder.js";
 import { unzipSync } from "./fflate.js";
 import * as ort from "./ort/ort.wasm.min.mjs";
 
@@ -59,9 +59,9 @@ function show({ pixels, shape }, ranking, images) {
 
 async function start() {
   const about = JSON.parse(new TextDecoder().decode(await load("encoder.json")));
-  const { images, embeddings } = readExample(await load(about.example.file), unzipSync);
+  const example = readExample(await load(about.example.file), unzipSync);
   const session = await ort.InferenceSession.create(await load(about.variants.float32.file));
-  const error = relativeError(await embed(ort, session, images.data, images.shape), embeddings);
+  const error = await exampleError(ort, session, example);
   if (!(error <= about.example.max_relative_error)) {
     throw new Error(`this browser repeats the example within ${error} only, so its embeddings cannot be trusted`);
   }
@@ -69,6 +69,7 @@ async function start() {
     `${about.objective} on ${about.data}, ${about.dim} numbers for an image. ` +
     `This browser repeats the example within ${error.toExponential(1)}.`;
 
+  const [{ images, embeddings }] = example;
   async function take(file) {
     byId("error").textContent = "";
     byId("result").hidden = true;
