@@ -17,7 +17,8 @@ STAGES = {
 }
 # These change how a stage is run, checked, shown or stored, not what comes out.
 NEUTRAL = {
-    *("crowding", "health", "layout", "mappings", "metrics", "params_file", "params_watch"),
+    *("__init__", "checkpoint", "config", "console", "crowding", "device", "errors", "files"),
+    *("health", "layout", "mappings", "metrics", "params_file", "params_watch"),
     *("progress", "stage", "workspace_lock"),
 }
 
