@@ -20,6 +20,7 @@ from infocl.params_file import PARAMS_FILE, load_params, read_yaml
 from infocl.workspace_lock import BusyError
 
 ABSENT = "absent"
+CHECK = "check"  # the stage whose output never changes, so that it is a reason for nothing
 MOST = 6  # reasons, or files of one reason, that are listed
 
 
@@ -84,7 +85,7 @@ def _plan(
     status: Mapping[str, Any], graph: networkx.DiGraph, own: Mapping[str, Stage], data: list[str]
 ) -> Plan:
     concerned = {name for name in own if name in status}
-    for name in concerned - {"check"}:  # what it writes never changes
+    for name in concerned - {CHECK}:
         concerned |= {stage.addressing for stage in networkx.ancestors(graph, own[name])}
     if data:
         concerned |= set(own)
@@ -131,7 +132,7 @@ def _reasons(stage: Stage, status: list[Any]) -> Iterator[str]:
         deps, outs = entry.get("changed deps", {}), entry.get("changed outs", {})
         yield from _params(stage, deps.get(PARAMS_FILE.name, {}))
         yield from _files(deps)
-        if outs:
+        if outs and stage.addressing != CHECK:
             yield f"{_listed(list(outs))} {'is' if len(outs) == 1 else 'are'} missing or changed"
 
 
