@@ -167,7 +167,7 @@ def test_a_failed_stage_is_one_line_of_its_own_everywhere_and_nothing_in_service
     assert in_service(project) == "v1.1.0"
     assert listener[1][-1] == {
         "subject": "InfoCL: retraining failed",
-        "body": "the weight is not to my taste The encoder in service was not touched.",
+        "body": "the weight is not to my taste. In service as before: v1.1.0.",
     }
 
 
