@@ -15,6 +15,7 @@ from prefect.states import Completed
 from infocl.errors import UserError, in_words
 from infocl.files import read_json
 from infocl.layout import EXPORT
+from infocl.params_file import PARAMS_FILE, read_yaml
 from infocl.results import ABOUT_FILE
 from infocl.workspace_lock import workspace
 from pipelines import leftovers, notices, reports, service, unfinished
@@ -25,7 +26,7 @@ from pipelines.remote import if_it_answers, require_merged, require_names, take_
 from pipelines.repository import OURS, branch, commit_results, require_repository
 from pipelines.reproduce import RETRY_SECONDS, patient, reproduce
 from pipelines.sources import record_data, update
-from pipelines.standing import Outcome, nothing_to_do, rules_in_force
+from pipelines.standing import Outcome, nothing_to_do, require_unchanged, rules_in_force
 
 TITLES = {"promoted": "Promoted", "refused": "Refused", "unchanged": "Nothing changed"}
 
@@ -102,6 +103,7 @@ def _run(
         if_it_answers(git_remote, take_tags, log.warning)
     if track is not None or git_remote is not None:
         service.reconcile(log.info)  # to what others put in service
+    params = read_yaml(PARAMS_FILE)
     plan = find_changes()
     rules = rules_in_force(gate)
     if (done := nothing_to_do(plan, rules, forced=force)) is not None:
@@ -118,7 +120,9 @@ def _run(
         log.info(line)
     tracked = record_data(plan.data)
     for stage in plan.stages:
+        require_unchanged(params)
         patient(reproduce, retries, stage)(stage, plan.why(stage), lock)
+    require_unchanged(params)
     commit = commit_results(f"{OURS}{headline}", tracked)
     if commit:
         log.info(f"Results are commit {commit[:7]}.")

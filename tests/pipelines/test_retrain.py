@@ -195,6 +195,21 @@ def test_a_rollback_goes_back_and_a_retraining_without_changes_leaves_it_so(proj
     assert in_service(project) == "v1.0.0"
 
 
+def test_params_edited_while_a_run_is_at_work_are_not_committed_as_those_that_made_its_results(project):
+    before = project.git("rev-parse", "HEAD"), project.git("tag"), decisions(project)
+    project.change("export.parity_images", 100)
+    project.fault("report", "sleep 3")
+    process = project.start("infocl", "retrain")
+    while "asleep" not in process.stdout.readline():
+        assert process.poll() is None
+    project.change("seed", 7)
+    said, _ = process.communicate(timeout=120)
+    assert process.returncode == 2
+    assert re.search(r"^infocl: params\.yaml .*\bseed\b.*\b0\b.*\b7\b", said.splitlines()[-1]), said
+    assert (project.git("rev-parse", "HEAD"), project.git("tag"), decisions(project)) == before
+    assert "\nseed: 7" in "\n" + (project.folder / "params.yaml").read_text()
+
+
 def test_a_sweep_runs_an_experiment_for_each_combination_and_shows_their_table(project):
     from pipelines.sweep import sweep
 
