@@ -11,8 +11,8 @@ from infocl.config import GateParams
 from infocl.errors import InfoCLError, one_line
 from infocl.layout import EXPORT
 from pipelines import notices, service
-from pipelines.commands import CommandError, output_of
-from pipelines.gate import Encoder, Verdict, judge, read_encoder
+from pipelines.commands import CommandError, Say, output_of
+from pipelines.gate import Encoder, Verdict, judge, read_encoder, unreachable
 from pipelines.latency import seconds_of
 from pipelines.registry import Registry, Version, adopt, draft, export_md5, read_registry, tags_of
 from pipelines.remote import publish, publish_missing
@@ -87,6 +87,14 @@ def has_remote() -> bool:
         return "No default remote" not in output_of(["dvc", "remote", "default"])
     except CommandError:
         return False
+
+
+def say_what_cannot_pass(rules: GateParams, say: Say) -> None:
+    """Say before any training which margins are too narrow for the number of test images."""
+    now = read_registry().in_service
+    if now is not None:
+        for line in unreachable(read_encoder(service.place(now, say)), rules):
+            say(line)
 
 
 def decide(

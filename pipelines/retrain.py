@@ -21,7 +21,7 @@ from infocl.workspace_lock import workspace
 from pipelines import leftovers, notices, reports, service, unfinished
 from pipelines.changes import find_changes
 from pipelines.logs import plain_failures
-from pipelines.promotion import decide, publish_in_service
+from pipelines.promotion import decide, publish_in_service, say_what_cannot_pass
 from pipelines.remote import if_it_answers, require_merged, require_names, take_tags
 from pipelines.repository import OURS, branch, commit_results, require_repository
 from pipelines.reproduce import RETRY_SECONDS, patient, reproduce
@@ -118,6 +118,7 @@ def _run(
     _rename(headline)
     for line in lines:
         log.info(line)
+    say_what_cannot_pass(rules, log.warning)
     tracked = record_data(plan.data)
     for stage in plan.stages:
         require_unchanged(params)

@@ -69,7 +69,7 @@ def decisions(project):
 def test_the_first_run_makes_everything_and_puts_it_in_service(project):
     (project.folder / "notes.txt").write_text("a person's own file, not committed\n")
     said = project.run("infocl", "retrain")
-    assert "v1.0.0 is in service: all 1 checks passed." in said
+    assert "v1.0.0 is in service: all 3 checks passed." in said
     run = newest_run()
     assert (run.state.name, run.state.type.value) == ("Promoted", "COMPLETED")
     assert run.name.startswith("prepare: ")
@@ -134,7 +134,7 @@ def test_other_rules_judge_the_same_result_again(project):
 
     state = retrain(gate={"floors": {"digits": 0.99}, "max_size_ratio": 1.2}, return_state=True)
     assert state.name == "Refused"
-    assert "digits, floor: 66.8 % against , at least 99.0 %" in state.message
+    assert "digits, floor: 66.8 %, at least 99.0 %" in state.message
     state = retrain(gate={"max_main_drop": 1.0}, return_state=True)
     assert state.is_failed()
     assert "gate.max_main_drop is not a known parameter; did you mean gate.max_mean_drop?" in state.message
