@@ -143,10 +143,15 @@ def _params(stage: Stage, changed: Any) -> Iterator[str]:
     before = dependency.hash_info.value if dependency.hash_info else None
     now = read_yaml(PARAMS_FILE)
     for key in changed:
-        old, new = _flat(key, (before or {}).get(key, ABSENT)), _flat(key, _at(now, key))
-        for name in sorted(old | new):
-            if old.get(name, ABSENT) != new.get(name, ABSENT):
-                yield f"{name} {old.get(name, ABSENT)} -> {new.get(name, ABSENT)}"
+        yield from changed_values({key: (before or {}).get(key, ABSENT)}, {key: _at(now, key)})
+
+
+def changed_values(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:
+    """What differs between two nested mappings, such as "reg.weight 1.0 -> 0.1"."""
+    old, new = dict(flat(before)), dict(flat(now))
+    for name in sorted(old | new):
+        if old.get(name, ABSENT) != new.get(name, ABSENT):
+            yield f"{name} {old.get(name, ABSENT)} -> {new.get(name, ABSENT)}"
 
 
 def _files(deps: Mapping[str, Any]) -> Iterator[str]:
@@ -162,12 +167,6 @@ def _files(deps: Mapping[str, Any]) -> Iterator[str]:
 def _listed(names: list[str], separator: str = ", ") -> str:
     more = f" and {len(names) - MOST} more" if len(names) > MOST else ""
     return separator.join(names[:MOST]) + more
-
-
-def _flat(key: str, value: Any) -> dict[str, Any]:
-    if isinstance(value, Mapping):
-        return dict(flat(value, f"{key}."))
-    return {} if value == ABSENT else {key: value}
 
 
 def _at(values: Any, key: str) -> Any:

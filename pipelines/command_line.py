@@ -15,7 +15,8 @@ from infocl.errors import guarded
 from infocl.workspace_lock import BusyError
 from pipelines.changes import find_changes
 from pipelines.interrupts import listen
-from pipelines.repository import require_repository
+from pipelines.remote import require_names
+from pipelines.repository import branch, require_repository
 from pipelines.standing import Outcome, nothing_to_do, rules_in_force
 
 if TYPE_CHECKING:
@@ -57,6 +58,8 @@ def _retrain(
 
     def work() -> int:
         require_repository()
+        require_names(track, git_remote)
+        branch()
         if track is None and git_remote is None and (done := _nothing_to_do(force)):
             print(done.said)
             return 0

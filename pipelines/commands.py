@@ -31,12 +31,14 @@ class CommandError(InfoCLError):
     Attributes:
         code: its exit code; a stage's own one where DVC ran a stage.
         passing: whether running it again later may help.
+        output: the last lines that it wrote.
     """
 
-    def __init__(self, message: str, code: int, passing: bool) -> None:
+    def __init__(self, message: str, code: int, passing: bool, output: str = "") -> None:
         super().__init__(message)
         self.code = code
         self.passing = passing
+        self.output = output
 
     @property
     def exit_code(self) -> int:  # type: ignore[override]
@@ -96,8 +98,8 @@ def start_guarded(command: Sequence[str], **options: Any) -> subprocess.Popen[by
     )
 
 
-def output_of(command: Sequence[str]) -> str:
-    """Run a short program of this environment; its standard output.
+def output_of(command: Sequence[str], given: str = "") -> str:
+    """Run a short program of this environment, `given` on its standard input; its standard output.
 
     Raises:
         CommandError: it failed, or is not installed; `passing` where a connection was the reason.
@@ -107,7 +109,7 @@ def output_of(command: Sequence[str]) -> str:
             command,
             capture_output=True,
             text=True,
-            stdin=subprocess.DEVNULL,
+            input=given,
             env=with_programs({"GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C"}),
             check=False,
         )
@@ -141,4 +143,4 @@ def _failure(command: Sequence[str], code: int, tail: Sequence[str]) -> CommandE
     if not said and FULL.search(text):
         reason, code = in_words(OSError(errno.ENOSPC, "")) or reason, 2
     passing = code == PassingError.exit_code or bool(not said and LOST_CONNECTION.search(text))
-    return CommandError(reason, code, passing)
+    return CommandError(reason, code, passing, text)

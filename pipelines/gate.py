@@ -12,7 +12,7 @@ from infocl.config import GateParams
 from infocl.errors import UserError
 from infocl.files import read_json
 from infocl.results import ABOUT_FILE, ONNX_FILE
-from infocl.wording import file_size, percent
+from infocl.wording import counted, file_size, percent
 
 MEAN = "mean"
 
@@ -59,7 +59,8 @@ class Verdict:
         failed = [check for check in self.checks if not check.passed]
         if failed:
             return "; ".join(
-                f"{check.what}: {check.new} against {check.now}, {check.rule}" for check in failed
+                f"{check.what}: {check.new}{f' against {check.now}' if check.now else ''}, {check.rule}"
+                for check in failed
             )
         return f"all {len(self.checks)} checks passed"
 
@@ -74,8 +75,10 @@ def read_encoder(folder: Path, seconds: float | None = None) -> Encoder:
     about = read_json(folder / ABOUT_FILE, mend)
     try:
         encoder = Encoder(about, (folder / ONNX_FILE).stat().st_size, seconds)
-        for name, row in encoder.tasks.items():
+        source = about["metrics"].get("source")
+        for name, row in {**encoder.tasks, **({"source": source} if source else {})}.items():
             _check_interval(name, *_estimate(row))
+            float(row["majority"]), int(row["test_images"])
         if not encoder.tasks:
             raise ValueError("no target was measured")
         float(about["parity"]["max_relative_error"]), float(about["parity"]["tolerance"])
@@ -94,6 +97,7 @@ def judge(new: Encoder, now: Encoder | None, rules: GateParams) -> Verdict:
     """Compare a new encoder with the one in service, or only with the floors where there is none."""
     return Verdict(
         [
+            *_leads(new, rules),
             *_drops(new, now, rules),
             *_floors(new, rules),
             _parity(new, now),
@@ -137,6 +141,40 @@ def _drop(what: str, new: tuple[float, float, float], now: tuple[float, float, f
         f"the low end must be at least {-100 * most:+.1f}"
     )
     return Check(what, percent(now[0]), percent(new[0]), rule, low >= -most)
+
+
+def _leads(new: Encoder, rules: GateParams) -> Iterator[Check]:
+    """The source task and the mean of the targets, each against always naming the most frequent class."""
+    rows, source = list(new.tasks.values()), new.about["metrics"].get("source")
+    chance = sum(float(row["majority"]) for row in rows) / len(rows)
+    tasks = [(f"{MEAN} of {counted(len(rows), 'target')}", _mean([_estimate(row) for row in rows]), chance)]
+    if source:
+        tasks.append(("source", _estimate(source), float(source["majority"])))
+    for name, (accuracy, low, _), majority in tasks:
+        rule = (
+            f"the low end {percent(low)} is {100 * (low - majority):+.1f} points from naming the most "
+            f"frequent class, must be at least {100 * rules.min_lead:+.1f}"
+        )
+        yield Check(f"{name}, lead", "", percent(accuracy), rule, low - majority >= rules.min_lead)
+
+
+def unreachable(now: Encoder, rules: GateParams) -> Iterator[str]:
+    """A line for each margin that an encoder of the accuracy in service cannot keep on its test images."""
+    rows = {name: (_estimate(row), int(row["test_images"])) for name, row in now.tasks.items()}
+    mean = _mean([estimate for estimate, _ in rows.values()]), sum(images for _, images in rows.values())
+    margins = [("max_mean_drop", f"the {MEAN} of the targets", *mean, rules.max_mean_drop)]
+    margins += [("max_task_drop", name, *row, rules.max_task_drop) for name, row in rows.items()]
+    for key, what, estimate, images, margin in margins:
+        needed = -difference(estimate, estimate)[1]
+        if needed > margin:
+            # An interval narrows by the root of the number of images.
+            enough = math.ceil(images * (needed / margin) ** 2) if margin else None
+            yield (
+                f"gate.{key} {margin:g} is out of reach for {what}: with {counted(images, 'test image')} "
+                f"even an encoder of the same accuracy ({percent(estimate[0])}) needs "
+                f"{math.ceil(1000 * needed) / 1000:g}; raise it"
+                f"{f', or test on about {enough:,} images' if enough else ''}"
+            )
 
 
 def _floors(new: Encoder, rules: GateParams) -> Iterator[Check]:

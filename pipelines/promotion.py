@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from prefect import get_run_logger, task
 
 from infocl.config import GateParams
+from infocl.errors import InfoCLError, one_line
 from infocl.layout import EXPORT
 from pipelines import notices, service
-from pipelines.commands import CommandError, output_of
-from pipelines.gate import Encoder, Verdict, judge, read_encoder
+from pipelines.commands import CommandError, Say, output_of
+from pipelines.gate import Encoder, Verdict, judge, read_encoder, unreachable
 from pipelines.latency import seconds_of
-from pipelines.registry import Registry, Version, assign, export_md5, read_registry, register
-from pipelines.repository import git, head, publish
+from pipelines.registry import Registry, Version, adopt, draft, export_md5, read_registry, tags_of
+from pipelines.remote import publish, publish_missing
+from pipelines.repository import head
 from pipelines.reproduce import helps, patient, push
 from pipelines.standing import Outcome, stays_out
 
@@ -48,45 +50,35 @@ def _measured(in_service: Path | None) -> tuple[Encoder, Encoder | None]:
 
 
 @task(task_run_name="promote", retry_condition_fn=helps, persist_result=False)
-def promote(message: str, remote: str | None) -> Version:
-    """Register the committed export as a version, put it in service, and publish the tags where asked to.
+def promote(version: Version, tags: Mapping[str, str], remote: str | None) -> None:
+    """Say by git tags that a version is in service: on the git remote, if there is one, and only then here.
+
+    Args:
+        version: a new one, made by the newest commit, or one that there is already.
+        tags: as `draft` made them; the same for each try, so that one whose answer was lost does no harm.
+        remote: where branch and tags go.
 
     Raises:
-        CommandError: the version cannot be had back from DVC, or the git remote refuses.
+        CommandError: the version cannot be had back from DVC, or the git remote refuses or does not answer.
     """
     log = get_run_logger()
-    registry, candidate = read_registry(), export_md5("HEAD")
-    version = registry.made_by(candidate) if candidate else None
-    if version is None:
-        version = Version(registry.next_name(_kind_of_change(registry)), head())
-        register(version.name, version.commit, message)
-        log.info(f"Registered {version.tag}.")
-    if registry.in_service != version:
-        service.place(version, log.info)  # before the tags say so, because a disk may be full
-        tag = assign(version, message)
-        log.info(f"{version.name} is in service by the tag {tag}.")
-    service.reconcile(log.info)
-    if remote is not None:
-        publish(remote, tags_of(version))
-    return version
+    with service.placing(version, log.info):  # before anybody is told, because a disk may be full
+        if remote is not None:
+            publish(remote, tags_of(version) | dict(tags))
+        adopt(tags)
+    log.info(f"{version.name} is in service by the tags {', '.join(tags)}.")
 
 
 @task(task_run_name="publish", retry_condition_fn=helps, persist_result=False)
 def publish_in_service(remote: str) -> None:
-    """Push what an earlier run could not, when the git remote did not answer; otherwise this does nothing.
+    """Push what was put in service when no git remote was named; otherwise this does nothing.
 
     Raises:
         CommandError: the git remote does not answer or refuses.
     """
     version = read_registry().in_service
     if version is not None:
-        publish(remote, tags_of(version))
-
-
-def tags_of(version: Version) -> list[str]:
-    """The tags that a consumer needs to see that this version is in service."""
-    assigned = git("tag", "--list", "encoder#production#*", "--points-at", version.commit).split()
-    return [version.tag, *assigned]
+        publish_missing(remote, tags_of(version))
 
 
 def has_remote() -> bool:
@@ -95,6 +87,14 @@ def has_remote() -> bool:
         return "No default remote" not in output_of(["dvc", "remote", "default"])
     except CommandError:
         return False
+
+
+def say_what_cannot_pass(rules: GateParams, say: Say) -> None:
+    """Say before any training which margins are too narrow for the number of test images."""
+    now = read_registry().in_service
+    if now is not None:
+        for line in unreachable(read_encoder(service.place(now, say)), rules):
+            say(line)
 
 
 def decide(
@@ -117,8 +117,15 @@ def decide(
         return Outcome("refused", f"The new encoder was refused, {kept}: {verdict.reason}.")
     if has_remote():
         patient(push, retries)()
-    version = patient(promote, retries)(message, git_remote)
+    version = registry.made_by(candidate) or Version(registry.next_name(_kind_of_change(registry)), head())
+    try:
+        patient(promote, retries)(version, draft(version, message), git_remote)
+    except (InfoCLError, OSError) as error:
+        # No decision on the candidate: the next run tries again.
+        service.record("failed", candidate, {}, version=version.name, reason=one_line(error))
+        raise
     service.record("promoted", candidate, rules.model_dump(), version=version.name, reason=verdict.reason)
+    service.reconcile(get_run_logger().info)
     replaced = f" in place of {now.name}" if now and now != version else ""
     return Outcome("promoted", f"{version.name} is in service{replaced}: {verdict.reason}.", version.name)
 

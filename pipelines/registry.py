@@ -1,23 +1,17 @@
-"""Versions of the encoder as git tags, made and read with GTO: which there are, which is in service."""
+"""Versions of the encoder as git tags that GTO reads: which there are, which is in service."""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import gto.api
 from gto.constants import Action
-from gto.exceptions import GTOException
 from gto.tag import parse_name
 from ruamel.yaml import YAML
-from scmrepo.exceptions import SCMError
 
-from infocl.errors import InfoCLError, one_line
 from pipelines.commands import CommandError
-from pipelines.repository import NOBODY, git, has_identity
+from pipelines.repository import author, git
 
 NAME = "encoder"  # of the artifact in dvc.yaml
 STAGE = "production"  # GTO's name for "in service"
@@ -142,60 +136,53 @@ def _lock_text() -> str:
     return Path("dvc.lock").read_text(encoding="utf-8")
 
 
-def register(name: str, commit: str, message: str) -> None:
-    """Tag a commit as a version."""
-    with _newest_of_all(commit, message):
-        gto.api.register(".", NAME, commit, version=name, message=message)
+def draft(version: Version, message: str) -> dict[str, str]:
+    """Write the tags that put a version in service, as objects that no ref names before `adopt`.
 
+    GTO's own functions would show the tags in this clone before they are published. GTO orders by the dates
+    of tags, so each is dated after all others: a clock that was set back would put old versions in service.
 
-def assign(version: Version, message: str) -> str:
-    """Put a version in service, by a tag that comes after all others; returns the tag."""
-    with _newest_of_all(version.commit, message) as tags:
-        gto.api.assign(".", NAME, STAGE, version=version.name, message=message, force=True)
-    return tags[0]
-
-
-@contextmanager
-def _newest_of_all(commit: str, message: str) -> Iterator[list[str]]:
-    """A name for tags where the machine has none, and a date after those of all other tags.
-
-    GTO orders by the dates of tags, so a clock that was set back would put old versions in service.
-
-    Yields:
-        The tag that the block made, once it is left.
+    Returns:
+        Tags, and the objects that they are to name.
     """
-    before, made = _dates(), list[str]()
-    try:
-        with _named_author():
-            yield made
-    except (GTOException, SCMError) as error:
-        raise InfoCLError(f"GTO cannot tag the encoder ({one_line(error)})") from None
-    after = _dates()
-    made += sorted(set(after) - set(before))
-    latest = max(before.values(), default=0)
-    for tag in made:
-        if after[tag] <= latest:
-            with _named_author(GIT_COMMITTER_DATE=f"@{latest + 1} +0000"):
-                git("tag", "--force", "--annotate", "--message", message, tag, commit)
+    ident, now, _ = git(*author(), "var", "GIT_COMMITTER_IDENT").rsplit(" ", 2)
+    date = max(int(now), 1 + max(map(int, _tags("%(creatordate:unix)").values()), default=0))
+    known = tags_here()
+    counters = [
+        int(said["counter"]) for tag in known if (said := parse_name(tag, False)) and "counter" in said
+    ]
+    names = [version.tag, f"{NAME}#{STAGE}#{1 + max(counters, default=0)}"]
+    about = f"object {version.commit}\ntype commit\ntag {{}}\ntagger {ident} {date} +0000\n\n"
+    return {
+        name: git("mktag", given=about.format(name) + message + "\n") for name in names if name not in known
+    }
 
 
-def _dates() -> dict[str, int]:
-    """All tags of the encoder, and when they were made, in seconds."""
-    listed = git("tag", "--list", f"{NAME}[@#]*", "--format=%(refname:short) %(creatordate:unix)")
-    return {tag: int(date) for tag, date in (line.split() for line in listed.splitlines())}
+def adopt(tags: Mapping[str, str]) -> None:
+    """Let this clone know tags, all of them at once."""
+    git(
+        "update-ref",
+        "--stdin",
+        given="".join(f"update refs/tags/{tag} {name}\n" for tag, name in tags.items()),
+    )
 
 
-@contextmanager
-def _named_author(**more: str) -> Iterator[None]:
-    before = dict(os.environ)
-    if not has_identity():
-        os.environ["GIT_COMMITTER_NAME"], os.environ["GIT_COMMITTER_EMAIL"] = NOBODY
-    os.environ |= more
-    try:
-        yield
-    finally:
-        os.environ.clear()
-        os.environ.update(before)
+def tags_here() -> dict[str, str]:
+    """The encoder's tags in this clone, and the objects that they name."""
+    return _tags("%(objectname)")
+
+
+def tags_of(version: Version) -> dict[str, str]:
+    """The tags that a consumer needs to see that this version is in service."""
+    tags = _tags("%(objectname)", "--points-at", version.commit)
+    return {
+        tag: name for tag, name in tags.items() if tag == version.tag or tag.startswith(f"{NAME}#{STAGE}#")
+    }
+
+
+def _tags(field: str, *options: str) -> dict[str, str]:
+    listed = git("tag", "--list", *options, f"--format=%(refname:strip=2) {field}", f"{NAME}[@#]*")
+    return dict(line.split() for line in listed.splitlines())
 
 
 def _name(number: tuple[int, int, int]) -> str:

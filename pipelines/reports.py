@@ -18,13 +18,18 @@ KEPT = 50  # pages
 
 def keep(url: str, name: str) -> str:
     """Copy the report page; returns its address below `url`."""
-    page = re.sub(r"[^A-Za-z0-9-]+", "-", name).strip("-") + ".html"
+    page = f"{plain_name(name)}.html"
     with replacing(REPORTS / page) as temporary:
         shutil.copyfile(REPORT, temporary)
     pages = sorted(REPORTS.glob("*.html"), key=lambda path: path.stat().st_mtime)
     for old in pages[:-KEPT]:
         old.unlink()
     return f"{url.rstrip('/')}/{page}"
+
+
+def plain_name(run: str) -> str:
+    """The name of a flow run, which a person may have chosen, as one for files and experiments."""
+    return re.sub(r"[^A-Za-z0-9-]+", "-", run).strip("-") or "run"
 
 
 class _Quiet(SimpleHTTPRequestHandler):

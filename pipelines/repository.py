@@ -15,18 +15,32 @@ OURS = "Retrain: "  # how the commits of our own runs begin
 NOBODY = ("InfoCL", "infocl@localhost")  # name and address for commits and tags where the machine has none
 
 
-def git(*arguments: str) -> str:
-    """Run git in this folder; its output without the last line break.
+def git(*arguments: str, given: str = "") -> str:
+    """Run git in this folder, `given` on its standard input; its output without the last line break.
 
     Raises:
         CommandError: git failed; `passing` where a connection was the reason.
     """
-    return output_of(["git", *arguments])
+    return output_of(["git", *arguments], given)
 
 
 def head() -> str:
     """The commit that is checked out."""
     return git("rev-parse", "HEAD")
+
+
+def branch() -> str:
+    """The branch that is checked out.
+
+    Raises:
+        UserError: there is none.
+    """
+    try:
+        return git("symbolic-ref", "--quiet", "--short", "HEAD")
+    except CommandError:
+        raise UserError(
+            "HEAD is detached, so that results would be on no branch; check one out first (git switch BRANCH)"
+        ) from None
 
 
 def require_repository() -> None:
@@ -55,7 +69,7 @@ def commit_results(message: str, more: Sequence[str] = ()) -> str | None:
     if not git("status", "--porcelain", "--", *paths):
         return None
     git("add", "--", *paths)
-    git(*_author(), "commit", "--quiet", "--no-verify", "-m", message, "--", *paths)
+    git(*author(), "commit", "--quiet", "--no-verify", "-m", message, "--", *paths)
     return head()
 
 
@@ -68,7 +82,7 @@ def has_identity() -> bool:
     return True
 
 
-def _author() -> tuple[str, ...]:
+def author() -> tuple[str, ...]:
     """A name for commits where the machine has none."""
     name, email = NOBODY
     return () if has_identity() else ("-c", f"user.name={name}", "-c", f"user.email={email}")
@@ -83,7 +97,7 @@ def newest(upstream: str) -> str:
     remote, branch = split_upstream(upstream)
     if remote is None:
         return git("rev-parse", "--verify", f"refs/heads/{branch}")
-    listed = git("ls-remote", remote, f"refs/heads/{branch}").split()
+    listed = git("ls-remote", "--", remote, f"refs/heads/{branch}").split()
     if not listed:
         raise CommandError(f"the git remote {remote} has no branch {branch}", 2, False)
     return listed[0]
@@ -103,7 +117,7 @@ def fetch(upstream: str) -> None:
     """
     remote, branch = split_upstream(upstream)
     if remote is not None:
-        git("fetch", "--quiet", remote, f"+refs/heads/{branch}:refs/remotes/{remote}/{branch}")
+        git("fetch", "--quiet", "--", remote, f"+refs/heads/{branch}:refs/remotes/{remote}/{branch}")
 
 
 def bring_in(upstream: str) -> bool:
@@ -120,7 +134,10 @@ def bring_in(upstream: str) -> bool:
     """
     newest(upstream)
     fetch(upstream)
-    target = git("rev-parse", "--verify", f"{upstream}^{{commit}}")
+    remote, name = split_upstream(upstream)
+    target = git(
+        "rev-parse", "--verify", f"refs/heads/{name}" if remote is None else f"refs/remotes/{upstream}"
+    )
     base = git("merge-base", "HEAD", target)
     if base == target:
         return False
@@ -166,7 +183,7 @@ def _both_changed(path: str, base: str, target: str) -> bool:
 def _merge(upstream: str, target: str, theirs: Sequence[str]) -> None:
     """Merge a commit, some paths as they are there; a conflict elsewhere leaves everything as it was."""
     try:
-        git(*_author(), "merge", "--quiet", "--no-commit", "--no-ff", target)
+        git(*author(), "merge", "--quiet", "--no-commit", "--no-ff", target)
     except CommandError:
         if not Path(git("rev-parse", "--git-path", "MERGE_HEAD")).exists():
             raise
@@ -177,16 +194,7 @@ def _merge(upstream: str, target: str, theirs: Sequence[str]) -> None:
                 git("checkout", "--quiet", target, "--", path)
         if conflicts := git("diff", "--name-only", "--diff-filter=U"):
             raise CommandError(f"both sides changed {', '.join(conflicts.splitlines())}", 1, False)
-        git(*_author(), "commit", "--quiet", "--no-verify", "-m", f"{OURS}merge of {upstream}")
+        git(*author(), "commit", "--quiet", "--no-verify", "-m", f"{OURS}merge of {upstream}")
     except BaseException:  # a cancelled run, too
         git("merge", "--abort")
         raise
-
-
-def publish(remote: str, tags: Sequence[str]) -> None:
-    """Push the current branch and the named tags.
-
-    Raises:
-        CommandError: the remote does not answer or refuses.
-    """
-    git("push", "--quiet", remote, "HEAD", *(f"refs/tags/{tag}" for tag in tags))

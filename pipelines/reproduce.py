@@ -46,7 +46,7 @@ def reproduce(stage: str, why: str, lock: int | None) -> None:
         if not HINT.match(line):
             log.info(line)
 
-    stream(["dvc", "repro", "--single-item", stage], say, keep=lock)
+    stream(["dvc", "repro", "--single-item", "--", stage], say, keep=lock)
 
 
 @task(task_run_name="dvc push", retry_condition_fn=helps, persist_result=False)

@@ -15,17 +15,19 @@ from prefect.states import Completed
 from infocl.errors import UserError, in_words
 from infocl.files import read_json
 from infocl.layout import EXPORT
+from infocl.params_file import PARAMS_FILE, read_yaml
 from infocl.results import ABOUT_FILE
 from infocl.workspace_lock import workspace
 from pipelines import leftovers, notices, reports, service, unfinished
 from pipelines.changes import find_changes
 from pipelines.interrupts import keep_listening
 from pipelines.logs import plain_failures
-from pipelines.promotion import decide, publish_in_service
-from pipelines.repository import OURS, commit_results, require_repository
+from pipelines.promotion import decide, publish_in_service, say_what_cannot_pass
+from pipelines.remote import if_it_answers, require_merged, require_names, take_tags
+from pipelines.repository import OURS, branch, commit_results, require_repository
 from pipelines.reproduce import RETRY_SECONDS, patient, reproduce
 from pipelines.sources import record_data, update
-from pipelines.standing import Outcome, nothing_to_do, rules_in_force
+from pipelines.standing import Outcome, nothing_to_do, require_unchanged, rules_in_force
 
 TITLES = {"promoted": "Promoted", "refused": "Refused", "unchanged": "Nothing changed"}
 
@@ -56,24 +58,27 @@ def retrain(
     log = get_run_logger()
     keep_listening()
     plain_failures()
+    before = service.serving()
     try:
         require_repository()
+        require_names(track, git_remote)
+        branch()
         with workspace(
             f"flow run {flow_run.get_name()}",
             60 * wait_minutes,
             lambda holder: log.info(f"Waiting for {holder}."),
         ) as lock:
             retries = list(RETRY_SECONDS) if retry_seconds is None else retry_seconds
-            with unfinished.marked(str(flow_run.get_id())) as before:
-                if before is not None:
-                    notices.show_ended(before)
+            with unfinished.marked(str(flow_run.get_id())) as killed:
+                if killed is not None:
+                    notices.show_ended(killed)
                 outcome = _run(track, gate, force, retries, git_remote, lock)
             if report_url and outcome.kind != "unchanged":
                 notices.show_report(reports.keep(report_url, str(flow_run.get_name())))
     except Exception as error:
         said = in_words(error) if isinstance(error, OSError) else None
         notices.notify(
-            notify, "InfoCL: retraining failed", f"{said or error} The encoder in service was not touched."
+            notify, "InfoCL: retraining failed", f"{said or error}. {service.compared_with(before)}"
         )
         if said:
             raise UserError(said) from None
@@ -96,21 +101,31 @@ def _run(
     leftovers.clear(log.info)
     service.reconcile(log.info)
     patient(update, retries)(track)
+    if git_remote is not None:
+        if_it_answers(git_remote, take_tags, log.warning)
+    if track is not None or git_remote is not None:
+        service.reconcile(log.info)  # to what others put in service
+    params = read_yaml(PARAMS_FILE)
     plan = find_changes()
     rules = rules_in_force(gate)
     if (done := nothing_to_do(plan, rules, forced=force)) is not None:
         if git_remote is not None:
             patient(publish_in_service, retries)(git_remote)
         return done
+    if git_remote is not None:
+        if_it_answers(git_remote, require_merged, log.warning)
     lines = plan.lines() or ["the last result was not judged yet"]
     notices.show_plan(lines)
     headline = lines[0] if plan.empty else plan.headline()
     _rename(headline)
     for line in lines:
         log.info(line)
+    say_what_cannot_pass(rules, log.warning)
     tracked = record_data(plan.data)
     for stage in plan.stages:
+        require_unchanged(params)
         patient(reproduce, retries, stage)(stage, plan.why(stage), lock)
+    require_unchanged(params)
     commit = commit_results(f"{OURS}{headline}", tracked)
     if commit:
         log.info(f"Results are commit {commit[:7]}.")

@@ -10,8 +10,18 @@ from infocl.errors import UserError
 from infocl.workspace_lock import workspace
 from pipelines import service
 from pipelines.logs import plain_failures
-from pipelines.registry import ROLLED_BACK, Registry, Version, assign, export_md5, read_registry
-from pipelines.repository import publish, require_repository
+from pipelines.registry import (
+    ROLLED_BACK,
+    Registry,
+    Version,
+    adopt,
+    draft,
+    export_md5,
+    read_registry,
+    tags_of,
+)
+from pipelines.remote import publish, require_names, tags_there, take_tags
+from pipelines.repository import require_repository
 
 
 @flow(name="rollback", persist_result=False)
@@ -39,20 +49,28 @@ def roll_back(
         wait_seconds: how long to wait for a workspace that is in use.
 
     Raises:
-        UserError: there is no such version.
-        CommandError: its files are neither here nor on the DVC remote; the one in service stays.
+        UserError: there is no such version, or the git remote's name is not valid.
+        CommandError: its files are neither here nor on the DVC remote, or the git remote refuses or does not
+            answer; the one in service stays.
     """
     require_repository()
+    require_names(None, git_remote)
     with workspace("a rollback", wait_seconds, lambda holder: say(f"Waiting for {holder}.")):
+        service.tidy(read_registry())
+        if git_remote is not None:
+            take_tags(git_remote)
         registry = read_registry()
         version = _wanted(registry, to)
         now = registry.in_service
-        service.place(version, say)
-        tag = assign(version, f"{ROLLED_BACK}{now.name if now else 'none'}")
-        service.reconcile(say)
+        tags = draft(version, f"{ROLLED_BACK}{now.name if now else 'none'}")
+        with service.placing(version, say):
+            if git_remote is not None:
+                # The branch may have moved on there, and is needed only where the version is not known yet.
+                known = version.tag in tags_there(git_remote)
+                publish(git_remote, tags_of(version) | tags, with_branch=not known)
+            adopt(tags)
         service.record("rolled back", export_md5(version.commit) or "", {}, version=version.name)
-        if git_remote is not None:
-            publish(git_remote, [version.tag, tag])
+        service.reconcile(say)
     say(f"{version.name} is in service{f' instead of {now.name}' if now else ''}.")
     return version
 

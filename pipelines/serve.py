@@ -20,7 +20,8 @@ from prefect.types.entrypoint import EntrypointType
 from infocl.errors import UserError, guarded, one_line
 from pipelines import reports
 from pipelines.command_line import GitRemote, Notify, Track
-from pipelines.repository import newest, require_repository
+from pipelines.remote import require_names
+from pipelines.repository import branch, newest, require_repository
 from pipelines.retrain import retrain
 from pipelines.rollback import rollback
 from pipelines.standing import idle
@@ -71,6 +72,8 @@ def _serve(
     limit: int,
 ) -> None:
     require_repository()
+    require_names(parameters["track"], parameters["git_remote"])
+    branch()
     if PREFECT_API_URL.value() is None:
         raise UserError(
             "PREFECT_API_URL is not set; start `prefect server start` and set it to "

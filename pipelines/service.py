@@ -11,10 +11,11 @@ import json
 import os
 import shutil
 import sys
-import tempfile
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
+from tempfile import TemporaryDirectory, mkdtemp
 from typing import Any
 
 from infocl.deploy.sums import check_sums
@@ -37,13 +38,13 @@ def reconcile(say: Say, registry: Registry | None = None) -> Version | None:
     """
     registry = registry or read_registry()
     version = registry.in_service
-    _tidy()
-    if version is None or (_serving() == version.name and _whole(SERVICE / version.name)):
+    tidy(registry)
+    if version is None or (serving() == version.name and _whole(SERVICE / version.name)):
         return version
     place(version, say)
     if CURRENT.is_dir() and not CURRENT.is_symlink():
         shutil.rmtree(CURRENT)  # a copy without links brought it here; only a link can be switched as one
-    link = Path(tempfile.mkdtemp(dir=SERVICE, prefix=".link.")) / "current"
+    link = Path(mkdtemp(dir=SERVICE, prefix=".link.")) / "current"
     link.symlink_to(version.name)
     link.replace(CURRENT)
     link.parent.rmdir()
@@ -58,20 +59,31 @@ def place(version: Version, say: Say) -> Path:
     Raises:
         CommandError: neither this machine's cache nor the DVC remote has it, or it is not sound.
     """
+    with placing(version, say):
+        return SERVICE / version.name
+
+
+@contextmanager
+def placing(version: Version, say: Say) -> Iterator[None]:
+    """Hold a version's files ready while the block makes it known; they are in place once it has succeeded.
+
+    So no folder bears the name of a version that was not published, which others may give to another encoder.
+
+    Raises:
+        CommandError: neither this machine's cache nor the DVC remote has it, or it is not sound.
+    """
     folder = SERVICE / version.name
     if _whole(folder):
-        return folder
+        yield
+        return
     SERVICE.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(dir=SERVICE, prefix=f".{version.name}."))
-    try:
-        copy = temporary / "encoder"
-        stream(["dvc", "get", ".", EXPORT.as_posix(), "--rev", version.tag, "-o", str(copy)], say)
+    with TemporaryDirectory(dir=SERVICE, prefix=f".{version.name}.") as temporary:
+        copy = Path(temporary, "encoder")
+        stream(["dvc", "get", ".", EXPORT.as_posix(), "--rev", version.commit, "-o", str(copy)], say)
         verify(copy, say)
+        yield
         shutil.rmtree(folder, ignore_errors=True)
         copy.replace(folder)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-    return folder
 
 
 def verify(folder: Path, say: Say) -> None:
@@ -133,14 +145,27 @@ def digest(rules: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(rules, sort_keys=True).encode()).hexdigest()[:12]
 
 
-def _serving() -> str | None:
+def serving() -> str | None:
+    """The version that `current` is; None where there is none."""
     return CURRENT.readlink().name if CURRENT.is_symlink() else None
 
 
-def _tidy() -> None:
-    """Remove what a run that was killed left half done; whoever calls this holds the workspace."""
-    for leftover in SERVICE.glob(".*"):
-        if leftover.is_dir():
+def compared_with(before: str | None) -> str:
+    """What is in service, in a sentence for the message of a failure; `before` was at the start."""
+    now = serving()
+    if now == before:
+        return f"In service as before: {now or 'none'}."
+    return f"In service now: {now}; before: {before or 'none'}."
+
+
+def tidy(registry: Registry) -> None:
+    """Remove what a killed run left half done, and versions whose tags a person removed.
+
+    Whoever calls this holds the workspace.
+    """
+    kept = {serving(), *(version.name for version in registry.versions)}
+    for leftover in (*SERVICE.glob(".*"), *SERVICE.glob("v*")):
+        if leftover.is_dir() and leftover.name not in kept:
             shutil.rmtree(leftover, ignore_errors=True)
 
 

@@ -26,9 +26,9 @@ def update(track: str | None) -> None:
     if track is not None and bring_in(track):
         log.info(f"New commits of {track} are merged.")
         if files := data_files():
-            stream(["dvc", "pull", *files], log.info)
+            stream(["dvc", "pull", "--", *files], log.info)
     for file in outdated_imports():
-        stream(["dvc", "update", file], log.info)
+        stream(["dvc", "update", "--", file], log.info)
 
 
 def data_files() -> list[str]:
@@ -61,5 +61,5 @@ def record_data(files: Sequence[str]) -> list[str]:
     """
     log = get_run_logger()
     for file in files:
-        stream(["dvc", "commit", "--force", file], log.info)
+        stream(["dvc", "commit", "--force", "--", file], log.info)
     return [*files, *data_files()]

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from infocl.config import GateParams
-from infocl.errors import InfoCLError
+from infocl.errors import InfoCLError, UserError
 from infocl.params_file import PARAMS_FILE, load_params, parse_params, read_yaml
 from infocl.workspace_lock import BusyError
 from pipelines import service
-from pipelines.changes import Plan, find_changes
+from pipelines.changes import Plan, changed_values, find_changes
 from pipelines.registry import Registry, Version, export_md5, read_registry
 
 
@@ -35,6 +35,19 @@ def rules_in_force(overrides: Mapping[str, Any] | None) -> GateParams:
     raw = read_yaml(PARAMS_FILE)
     raw["gate"] = {**raw.get("gate", {}), **overrides}
     return parse_params(raw, "the flow's parameters").gate
+
+
+def require_unchanged(before: Mapping[str, Any]) -> None:
+    """Refuse to go on when params.yaml says something else than when the run began.
+
+    Raises:
+        UserError: so it does; the message names what changed.
+    """
+    if edited := list(changed_values(before, read_yaml(PARAMS_FILE))):
+        raise UserError(
+            f"{PARAMS_FILE} was edited while this run was at work ({'; '.join(edited)}), so that nothing was "
+            "committed or put in service; run again to train with the new values"
+        )
 
 
 def nothing_to_do(plan: Plan, rules: GateParams, *, forced: bool) -> Outcome | None:

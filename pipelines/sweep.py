@@ -21,6 +21,7 @@ from infocl.table.experiments import Run, read_experiments
 from pipelines.commands import output_of, stream
 from pipelines.interrupts import keep_listening
 from pipelines.logs import plain_failures
+from pipelines.reports import plain_name
 from pipelines.repository import require_repository
 from pipelines.reproduce import RETRY_SECONDS, helps, patient
 
@@ -43,7 +44,8 @@ def sweep(overrides: list[str], until: str = "report") -> State[Any]:
     grid = expand(overrides)
     log.info(f"{len(grid)} experiments.")
     failed: dict[str, str] = {}
-    names = [f"{flow_run.get_name()}-{number:03}" for number in range(1, len(grid) + 1)]
+    run = plain_name(str(flow_run.get_name()))
+    names = [f"{run}-{number:03}" for number in range(1, len(grid) + 1)]
     for name, settings in zip(names, grid, strict=True):
         try:
             patient(experiment, RETRY_SECONDS)(name, settings, until)

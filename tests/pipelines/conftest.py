@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
 
@@ -12,7 +11,7 @@ import pytest
 from tests.pipelines import faults
 from tests.pipelines.once import records
 from tests.pipelines.quick import QuickProject
-from tests.pipelines.toy import Toy
+from tests.pipelines.toy import Toy, copied
 from tests.workspace import ROOT
 
 
@@ -69,9 +68,7 @@ def made(tmp_path_factory):
 @pytest.fixture
 def toy(made, tmp_path, monkeypatch):
     """A copy of it, the current folder."""
-    copy = Toy.__new__(Toy)
-    copy.folder = shutil.copytree(made.folder, tmp_path / "a toy", symlinks=True)
-    copy.commits = made.commits
+    copy = copied(made, tmp_path / "a toy")
     monkeypatch.chdir(copy.folder)
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     return copy

@@ -74,20 +74,6 @@ def test_an_unreachable_remote_is_tried_again_and_the_next_run_promotes_without_
     assert project.in_service() == "v1.1.0"
 
 
-def test_tags_that_the_git_remote_did_not_take_are_pushed_by_the_next_run(project, tmp_path):
-    origin = tmp_path / "origin.git"
-    project.project.git("remote", "add", "origin", str(origin))
-    said = project.retrain(1, "--git-remote", "origin").splitlines()[-1]
-    assert said.startswith("infocl: ")
-    assert "origin.git" in said
-    assert project.in_service() == "v1.1.0"
-    project.run("git", "init", "--quiet", "--bare", str(origin))
-    assert "Nothing changed; v1.1.0 is in service." in project.retrain(0, "--git-remote", "origin")
-    listed = project.run("git", "ls-remote", "--tags", "origin")
-    assert "refs/tags/encoder@v1.1.0" in listed
-    assert "refs/tags/encoder#production#2" in listed
-
-
 def test_without_its_server_a_run_says_so_and_two_at_once_make_one_promotion(project):
     """Each brings a server of its own, and both keep their records in one folder."""
     project.offer("encoder@v1.0.0")

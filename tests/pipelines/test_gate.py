@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import math
 from pathlib import Path
@@ -13,12 +14,12 @@ from scipy.optimize import brentq
 from infocl.config import GateParams
 from infocl.errors import UserError
 from infocl.params_file import load_params
-from pipelines.gate import Encoder, _mean, difference, judge, read_encoder
+from pipelines.gate import Encoder, _mean, difference, judge, read_encoder, unreachable
 from tests.pipelines.exports import about, task, write_export
 from tests.workspace import ROOT
 
 Z = 1.959963984540054
-WIDE = {"max_mean_drop": 1.0, "max_task_drop": 1.0, "floors": {}, "max_size_ratio": 1.5}
+WIDE = {"min_lead": -1.0, "max_mean_drop": 1.0, "max_task_drop": 1.0, "floors": {}, "max_size_ratio": 1.5}
 
 
 def rules(**changes):
@@ -27,6 +28,9 @@ def rules(**changes):
 
 def encoder(size=1000, seconds=None, error=1e-6, **targets):
     return Encoder(about(error=error, **targets), size, seconds)
+
+
+row_of = functools.cache(task)
 
 
 def row(right, images):
@@ -121,8 +125,8 @@ def test_the_results_in_this_repository_pass_the_shipped_rules_against_themselve
     same = Encoder(said, 1000, 0.01)
     verdict = judge(same, same, load_params(ROOT / "params.yaml").gate)
     assert verdict.passed, verdict.reason
-    assert len(verdict.checks) == 1 + len(rows) + 1 + 2
-    assert verdict.reason == f"all {len(rows) + 4} checks passed"
+    assert len(verdict.checks) == 2 + 1 + len(rows) + 1 + 2
+    assert verdict.reason == f"all {len(rows) + 6} checks passed"
     mean = next(check for check in verdict.checks if check.what == f"mean of {len(rows)} targets")
     assert mean.new == f"{100 * results['mean_accuracy']:.1f} %"
 
@@ -161,7 +165,7 @@ def test_only_targets_that_both_have_are_compared():
     )
     verdict = judge(new, now, rules(max_mean_drop=0.05, max_task_drop=0.05))
     assert verdict.passed
-    assert [check.what for check in verdict.checks] == [
+    assert [check.what for check in verdict.checks if not check.what.endswith(", lead")] == [
         "mean of 1 targets",
         "hue",
         "agreement with torch",
@@ -194,8 +198,87 @@ def test_a_floor_of_a_target_that_was_not_measured_is_not_met():
 
 def test_without_an_encoder_in_service_only_floors_and_agreement_count():
     verdict = judge(encoder(digits=(1, 1000)), None, rules(max_mean_drop=0.0, max_task_drop=0.0))
-    assert [check.what for check in verdict.checks] == ["agreement with torch"]
+    assert [check.what for check in verdict.checks] == [
+        "mean of 1 target, lead",
+        "source, lead",
+        "agreement with torch",
+    ]
     assert verdict.passed
+
+
+@pytest.mark.parametrize(
+    ("right", "source", "refused"),
+    [
+        (400, 30, []),
+        (80, 30, ["mean of 1 target, lead"]),  # a low end of 14.4 % against 10 %
+        (86, 30, []),  # 15.7 %
+        (400, 7, ["source, lead"]),
+        (400, None, []),  # without labels
+    ],
+)
+def test_a_first_encoder_must_beat_naming_the_most_frequent_class(right, source, refused):
+    """By the shipped rules, which name no floor."""
+    new = encoder(digits=(right, 449))
+    new.about["metrics"]["source"] = task(source, 60) if source else None
+    verdict = judge(new, None, load_params(ROOT / "params.yaml").gate)
+    assert failed(verdict) == refused
+    if refused == ["source, lead"]:
+        assert verdict.reason == (
+            "source, lead: 11.7 %, the low end 5.8 % is -4.2 points from naming the most frequent class, "
+            "must be at least +5.0"
+        )
+
+
+def test_a_margin_that_too_few_test_images_cannot_show_is_named_with_what_it_needs():
+    narrow = rules(max_mean_drop=0.06, max_task_drop=0.05)
+    assert list(unreachable(encoder(digits=(1400, 1500), hue=(1400, 1500)), narrow)) == []
+    (line,) = unreachable(encoder(digits=(1400, 1500), hue=(54, 60)), narrow)
+    assert line == (
+        "gate.max_task_drop 0.05 is out of reach for hue: with 60 test images even an encoder of the same "
+        "accuracy (90.0 %) needs 0.115; raise it, or test on about 316 images"
+    )
+    enough = encoder(hue=(288, 320))
+    assert judge(enough, enough, rules(max_task_drop=0.05)).passed
+    (line,) = unreachable(enough, rules(max_mean_drop=0.0))
+    assert line.endswith("needs 0.048; raise it")
+
+
+SPREAD = {  # standard deviation between seeds, pooled over the 64 rows of benchmarks/results/matrix.md
+    "hue": 8.8,
+    "position": 3.3,
+    "scale": 2.4,
+    "tilt": 2.6,
+    "scenery": 3.1,
+    "digits": 4.5,
+    "photos": 4.7,
+}
+
+
+@pytest.mark.parametrize(
+    ("loss", "least", "most"),
+    [({}, 0.0, 0.05), (dict.fromkeys(SPREAD, 8.0), 0.85, 1.0), ({"position": 25.0}, 0.9, 1.0)],
+)
+def test_the_shipped_margins_refuse_at_most_one_in_twenty_equal_retrainings(loss, least, most):
+    """Both encoders scatter about the shipped accuracies as seeds do; the new one has lost so many points."""
+    generator = np.random.default_rng(0)
+    results = json.loads((ROOT / "metrics/transfer.json").read_text())
+    shipped = load_params(ROOT / "params.yaml").gate
+
+    def drawn(name, lost):
+        images = results[name]["test_images"]
+        points = 100 * results[name]["accuracy"] - lost + generator.normal(0, SPREAD[name])
+        return row_of(int(np.clip(round(points * images / 100), 0, images)), images)
+
+    draws = 400
+    refused = 0
+    for _ in range(draws):
+        new, now = encoder(digits=(1, 2)), encoder(digits=(1, 2))
+        new.about["metrics"]["transfer"] = {name: drawn(name, loss.get(name, 0.0)) for name in SPREAD}
+        now.about["metrics"]["transfer"] = {name: drawn(name, 0.0) for name in SPREAD}
+        drops = [check for check in judge(new, now, shipped).checks if "low end must be" in check.rule]
+        assert len(drops) == 8
+        refused += not all(check.passed for check in drops)
+    assert least <= refused / draws <= most
 
 
 def test_agreement_with_torch_is_required_at_the_tolerance_of_the_export():

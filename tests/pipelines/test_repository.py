@@ -9,7 +9,8 @@ import pytest
 
 from infocl.errors import UserError
 from pipelines.commands import CommandError
-from pipelines.repository import bring_in, commit_results, head, newest, publish, require_repository
+from pipelines.remote import require_names
+from pipelines.repository import bring_in, commit_results, head, newest, require_repository
 
 
 def git(folder, *arguments):
@@ -214,21 +215,28 @@ def test_a_branch_or_remote_that_is_not_there_is_one_line_and_only_the_latter_ma
     assert caught.value.passing
 
 
-def test_publishing_pushes_this_branch_and_the_named_tags_only(clones):
-    here, other = clones
-    for tag in ("encoder@v1.0.0", "encoder@v1.1.0"):
-        git(here, "tag", tag)
-    ours = commit(here, "ours", code="ours\n")
-    publish("origin", ["encoder@v1.0.0"])
-    assert git(here, "ls-remote", "origin", "main").split()[0] == ours
-    assert git(here, "ls-remote", "--tags", "origin").split()[1::2] == ["refs/tags/encoder@v1.0.0"]
-    commit(other, "theirs", code="theirs\n")
-    git(other, "push", "--quiet", "--force")
-    commit(here, "ours again", code="ours again\n")
-    with pytest.raises(CommandError) as caught:
-        publish("origin", [])
-    assert "\n" not in str(caught.value)
-    assert not caught.value.passing
+@pytest.mark.parametrize(
+    "remote",
+    ["origin", "https://example.org/x.git", "ssh://me@example.org/x", "me@host:x", "/srv/a b.git", "../x"],
+)
+def test_names_and_urls_of_remotes_pass(clones, remote):
+    require_names("origin/main", remote)
+    require_names("feature/colour", None)
+
+
+@pytest.mark.parametrize(
+    "remote", ["", "nowhere", "-x", "/x\n", "ssh://-oProxyCommand=x/y", "fd::3", "/x::y"]
+)
+def test_what_is_neither_is_refused(clones, remote):
+    expected = r"^git_remote is .* must be a git remote of this clone \(origin\) or a URL"
+    with pytest.raises(UserError, match=expected):
+        require_names(None, remote)
+
+
+@pytest.mark.parametrize("track", ["", "-b", "a b", "x..y", "main\0"])
+def test_what_cannot_be_a_branch_is_refused(clones, track):
+    with pytest.raises(UserError, match=r"^track is .* but must be a branch such as main"):
+        require_names(track, None)
 
 
 def test_a_folder_that_is_no_clone_of_a_project_is_refused_with_the_mend(tmp_path, monkeypatch):

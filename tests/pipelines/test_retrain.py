@@ -78,7 +78,7 @@ def decisions(project):
 def test_the_first_run_makes_everything_and_puts_it_in_service(project):
     (project.folder / "notes.txt").write_text("a person's own file, not committed\n")
     said = project.run("infocl", "retrain")
-    assert "v1.0.0 is in service: all 1 checks passed." in said
+    assert "v1.0.0 is in service: all 3 checks passed." in said
     run = newest_run()
     assert (run.state.name, run.state.type.value) == ("Promoted", "COMPLETED")
     assert run.name.startswith("prepare: ")
@@ -143,7 +143,7 @@ def test_other_rules_judge_the_same_result_again(project):
 
     state = retrain(gate={"floors": {"digits": 0.99}, "max_size_ratio": 1.2}, return_state=True)
     assert state.name == "Refused"
-    assert "digits, floor: 66.8 % against , at least 99.0 %" in state.message
+    assert "digits, floor: 66.8 %, at least 99.0 %" in state.message
     state = retrain(gate={"max_main_drop": 1.0}, return_state=True)
     assert state.is_failed()
     assert "gate.max_main_drop is not a known parameter; did you mean gate.max_mean_drop?" in state.message
@@ -176,7 +176,7 @@ def test_a_failed_stage_is_one_line_of_its_own_everywhere_and_nothing_in_service
     assert in_service(project) == "v1.1.0"
     assert listener[1][-1] == {
         "subject": "InfoCL: retraining failed",
-        "body": "the weight is not to my taste The encoder in service was not touched.",
+        "body": "the weight is not to my taste. In service as before: v1.1.0.",
     }
 
 
@@ -202,6 +202,21 @@ def test_a_rollback_goes_back_and_a_retraining_without_changes_leaves_it_so(proj
         "Nothing changed; v1.0.0 is in service; v1.2.0 was rolled back and stays out, unless"
     )
     assert in_service(project) == "v1.0.0"
+
+
+def test_params_edited_while_a_run_is_at_work_are_not_committed_as_those_that_made_its_results(project):
+    before = project.git("rev-parse", "HEAD"), project.git("tag"), decisions(project)
+    project.change("export.parity_images", 100)
+    project.fault("report", "sleep 3")
+    process = project.start("infocl", "retrain")
+    while "asleep" not in process.stdout.readline():
+        assert process.poll() is None
+    project.change("seed", 7)
+    said, _ = process.communicate(timeout=120)
+    assert process.returncode == 2
+    assert re.search(r"^infocl: params\.yaml .*\bseed\b.*\b0\b.*\b7\b", said.splitlines()[-1]), said
+    assert (project.git("rev-parse", "HEAD"), project.git("tag"), decisions(project)) == before
+    assert "\nseed: 7" in "\n" + (project.folder / "params.yaml").read_text()
 
 
 def test_a_sweep_runs_an_experiment_for_each_combination_and_shows_their_table(project):

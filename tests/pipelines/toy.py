@@ -7,11 +7,14 @@ import shutil
 import subprocess
 from pathlib import Path
 
+from ruamel.yaml import YAML
+
 from pipelines import service
-from pipelines.registry import Version, assign, register
+from pipelines.registry import Version, adopt, draft
 from tests.pipelines.exports import write_export
+from tests.pipelines.quick import RULES
 from tests.project import environment
-from tests.workspace import ROOT
+from tests.workspace import ROOT, raw_params
 
 DVC_YAML = """\
 stages:
@@ -36,7 +39,8 @@ class Toy:
         (folder / "exports").mkdir()
         (folder / "dvc.yaml").write_text(DVC_YAML)
         (folder / ".gitignore").write_text("/exports/\n")
-        shutil.copy2(ROOT / "params.yaml", folder / "params.yaml")
+        with (folder / "params.yaml").open("w") as stream:
+            YAML().dump(raw_params(**RULES), stream)
         self.git("init", "--quiet", "--initial-branch", "main")
         self.git("config", "user.name", "A Tester")
         self.git("config", "user.email", "tester@example.org")
@@ -77,14 +81,21 @@ class Toy:
         return self.commit(f"encoder of weights {weights}")
 
 
+def copied(toy, folder):
+    """A copy of a toy that a test may change."""
+    copy = Toy.__new__(Toy)
+    copy.folder = shutil.copytree(toy.folder, folder, symlinks=True)
+    copy.commits = toy.commits
+    return copy
+
+
 def nothing(_line):
     """Not of interest."""
 
 
 def promoted(toy, index, name):
     version = Version(name, toy.commits[index])
-    register(version.name, version.commit, "made")
-    assign(version, "put in service")
+    adopt(draft(version, "put in service"))
     service.reconcile(nothing)
     return version
 
