@@ -167,7 +167,7 @@ def _uncommitted_set_aside(base: str, target: str) -> Iterator[None]:
     if not dirty:
         yield
         return
-    git(*_author(), "stash", "push", "--quiet", "--include-untracked", "--", *dirty)
+    git(*author(), "stash", "push", "--quiet", "--include-untracked", "--", *dirty)
     try:
         yield
     except BaseException:
