@@ -69,8 +69,11 @@ def test_an_intolerable_error_of_float32_touches_nothing(project):
 
 def test_a_wrong_resize_in_the_graph_is_not_exported(project, monkeypatch):
     """The proof holds images of other sizes than the trained one, where this graph is still right."""
-    wrong = preprocessing.FROM_SQUARE.replace("exclude_outside = 1", "exclude_outside = 0")
-    monkeypatch.setattr(preprocessing, "FROM_SQUARE", wrong)
+    antialiased = "Max ({axis}_length, side)"
+    assert antialiased in preprocessing.WEIGHTS
+    monkeypatch.setattr(
+        preprocessing, "WEIGHTS", preprocessing.WEIGHTS.replace(antialiased, "Identity (side)")
+    )
     refused(tiny_params(), r"export\.max_relative_error\.float32 1e-05; nothing was exported")
 
 
@@ -115,6 +118,7 @@ def test_neighbours_tell_what_a_relative_error_hides(project):
         ({"max_relative_error": math.nan}, "more than export.max_relative_error.int8 0.2"),
         ({"max_cosine_distance": 0.021}, "more than export.max_cosine_distance.int8 0.02"),
         ({"max_cosine_distance": math.nan}, "more than export.max_cosine_distance.int8 0.02"),
+        ({"resized_error": math.nan}, "images of other sizes than the trained one are not finite"),
         ({"neighbour_agreement": 0.69}, "less than export.min_neighbour_agreement.int8 0.7"),
         (
             {"probe_accuracy": 0.79 - 1e-6},
