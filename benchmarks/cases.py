@@ -13,13 +13,13 @@ from PIL import Image
 
 from benchmarks.measure import device, in_fresh_process, peak_memory_mib, timed
 from infocl.config import Params
-from infocl.encoders import Encoder
+from infocl.encoder.network import Encoder
+from infocl.encoder.views import Views
 from infocl.evaluate.features import extract
 from infocl.evaluate.protocol import evaluate_task
-from infocl.learner import Learner
-from infocl.optim import build_optimizer
-from infocl.regularizers.lbe import mi_lower_bound
-from infocl.views import Views
+from infocl.pretrain.learner import Learner
+from infocl.pretrain.optim import build_optimizer
+from infocl.pretrain.regularizers.lbe import mi_lower_bound
 
 MEAN, STD = [0.5, 0.5, 0.5], [0.25, 0.25, 0.25]
 

@@ -15,14 +15,14 @@ import torch
 
 from benchmarks.measure import interleaved
 from benchmarks.run import RESULTS, processor
-from infocl.encoders import load_encoder
+from infocl.encoder.network import load_encoder
 from infocl.evaluate.features import extract
 from infocl.export.session import THREADS, embed, few_threads, open_session
-from infocl.files import read_json, write_text
-from infocl.layout import EXPORT, PRETRAIN, rerun
-from infocl.pretrain import git_revision
-from infocl.results import ABOUT_FILE
-from infocl.wording import counted
+from infocl.pretrain.run import git_revision
+from infocl.results.reading import ABOUT_FILE
+from infocl.runtime.files import read_json, write_text
+from infocl.runtime.paths import EXPORT, PRETRAIN, rerun
+from infocl.runtime.text import counted
 
 BATCHES = (64, 1)
 TORCH = "torch eager"

@@ -9,11 +9,11 @@ import torch
 
 from benchmarks.measure import device, timed
 from infocl.config import EncoderParams, Params
-from infocl.data.order import Order
-from infocl.data.resident import ResidentImages
-from infocl.learner import Learner
-from infocl.optim import build_optimizer
-from infocl.views import Views
+from infocl.encoder.views import Views
+from infocl.pretrain.learner import Learner
+from infocl.pretrain.loading.resident import ResidentImages
+from infocl.pretrain.loading.sampler import Order
+from infocl.pretrain.optim import build_optimizer
 
 FULL_SIZE = EncoderParams(arch="resnet18", stem="cifar", width=1.0)
 

@@ -20,7 +20,7 @@ from pathlib import Path
 import psutil
 
 from benchmarks.run import RESULTS, processor
-from infocl.files import write_text
+from infocl.runtime.files import write_text
 from tests.pipelines import faults
 from tests.project import Project
 

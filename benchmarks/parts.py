@@ -10,9 +10,9 @@ import torch
 
 from benchmarks.measure import device, in_fresh_process, interleaved, peak_memory_mib
 from infocl.config import EncoderParams, Params
-from infocl.learner import Learner
-from infocl.objectives import OBJECTIVES
-from infocl.regularizers import REGULARIZERS
+from infocl.pretrain.learner import Learner
+from infocl.pretrain.objectives import OBJECTIVES
+from infocl.pretrain.regularizers import REGULARIZERS
 
 CLASSES = 10
 PLAIN = "plain encoder"

@@ -29,9 +29,9 @@ from torchvision.transforms import CenterCrop, Compose, Lambda, Resize
 
 from benchmarks.measure import peak_memory_mib
 from benchmarks.run import RESULTS, processor
+from infocl.config.file import parse_params, read_yaml
 from infocl.data.prepare import prepare_source
-from infocl.files import sha256_array, write_text
-from infocl.params_file import parse_params, read_yaml
+from infocl.runtime.files import sha256_array, write_text
 
 SIDE, SIZE, CLASSES = 24, 16, 10  # px of the files, px of the arrays
 MOST_OF_ALTERNATIVE = 10_000  # images, because it holds all in memory and takes its time

@@ -16,8 +16,8 @@ from matplotlib.figure import Figure
 from ruamel.yaml import YAML
 
 from benchmarks.measure import device
-from infocl.files import read_json, replacing, write_text
-from infocl.params_file import read_yaml
+from infocl.config.file import read_yaml
+from infocl.runtime.files import read_json, replacing, write_text
 
 RESULTS = Path("benchmarks/results")
 SHRUNK = {  # eight steps per epoch, so that each step is a row of history

@@ -15,10 +15,10 @@ from benchmarks import cases
 from benchmarks.loop import loop_rows
 from benchmarks.measure import device
 from benchmarks.parts import part_rows, part_table, shipped_and_large
-from infocl.device import describe_device
-from infocl.files import write_text
-from infocl.params_file import load_params
-from infocl.pretrain import git_revision
+from infocl.config.file import load_params
+from infocl.pretrain.run import git_revision
+from infocl.runtime.device import describe_device
+from infocl.runtime.files import write_text
 
 RESULTS = Path("benchmarks/results")
 

@@ -19,10 +19,10 @@ from typing import Any
 from benchmarks import try_export
 from benchmarks.run import RESULTS, processor
 from infocl.export.about import TRIED_RUNTIMES
-from infocl.files import read_json, write_text
-from infocl.layout import EXPORT, rerun
-from infocl.pretrain import git_revision
-from infocl.results import ABOUT_FILE
+from infocl.pretrain.run import git_revision
+from infocl.results.reading import ABOUT_FILE
+from infocl.runtime.files import read_json, write_text
+from infocl.runtime.paths import EXPORT, rerun
 
 NUMPY_2 = (1, 19)  # the first onnxruntime that was built for it
 

@@ -28,17 +28,17 @@ from torch.utils.data import DataLoader, Dataset
 from benchmarks.measure import device, memory_kib, synchronize
 from benchmarks.run import RESULTS, about_run
 from infocl.config import Params
-from infocl.data.order import Order
-from infocl.data.prepared import FORMAT, load_prepared
-from infocl.data.shards import write_shards
-from infocl.data.tiers import open_images
-from infocl.files import sha256_array, write_array, write_json, write_text
-from infocl.layout import PREPARED
-from infocl.learner import Learner
-from infocl.optim import build_optimizer
-from infocl.parallel.world import ALONE
-from infocl.params_file import parse_params, read_yaml
-from infocl.views import Views
+from infocl.config.file import parse_params, read_yaml
+from infocl.encoder.views import Views
+from infocl.prepared.reader import FORMAT, load_prepared
+from infocl.pretrain.learner import Learner
+from infocl.pretrain.loading.sampler import Order
+from infocl.pretrain.loading.shards import write_shards
+from infocl.pretrain.loading.storage import open_images
+from infocl.pretrain.optim import build_optimizer
+from infocl.pretrain.parallel.world import ALONE
+from infocl.runtime.files import sha256_array, write_array, write_json, write_text
+from infocl.runtime.paths import PREPARED
 
 SIZE, BATCH = 32, 256  # px, images
 WORKERS = 2  # of the DataLoader, one per core of the machine that was measured

@@ -18,8 +18,8 @@ from PIL import Image
 from benchmarks.run import RESULTS, processor
 from benchmarks.served import Deployment
 from benchmarks.week_rows import NOTHING, Row, Week, report
-from infocl.files import write_text
-from infocl.pretrain import git_revision
+from infocl.pretrain.run import git_revision
+from infocl.runtime.files import write_text
 from tests.pipelines import faults
 from tests.workspace import digit_images
 

@@ -1,6 +1,6 @@
 """`python -m infocl` is `infocl`."""
 
-from infocl.cli import main
+from infocl.cli.main import main
 
 if __name__ == "__main__":
     main()

@@ -2,7 +2,7 @@
 
 import sys
 
-from infocl.errors import guarded
+from infocl.runtime.errors import guarded
 
 
 def _main() -> None:

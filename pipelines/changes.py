@@ -14,10 +14,10 @@ from dvc.lock import LockError
 from dvc.repo import Repo
 from dvc.stage import PipelineStage, Stage
 
-from infocl.errors import UserError, one_line
-from infocl.mappings import flat
-from infocl.params_file import PARAMS_FILE, load_params, read_yaml
-from infocl.workspace_lock import BusyError
+from infocl.config.file import PARAMS_FILE, load_params, read_yaml
+from infocl.runtime.errors import UserError, one_line
+from infocl.runtime.lock import BusyError
+from infocl.runtime.mappings import flat
 
 ABSENT = "absent"
 CHECK = "check"  # the stage whose output never changes, so that it is a reason for nothing

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from infocl.errors import guarded
-from infocl.workspace_lock import BusyError
+from infocl.runtime.errors import guarded
+from infocl.runtime.lock import BusyError
 from pipelines.changes import find_changes
 from pipelines.interrupts import listen
 from pipelines.remote import require_names

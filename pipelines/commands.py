@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from infocl.errors import InfoCLError, PassingError, in_words
+from infocl.runtime.errors import InfoCLError, PassingError, in_words
 
 INTERRUPTED = 130
 TAIL = 60  # lines of output kept for the message of a failure

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from infocl.config import GateParams
-from infocl.errors import UserError
-from infocl.files import read_json
-from infocl.results import ABOUT_FILE, ONNX_FILE
-from infocl.wording import counted, file_size, percent
+from infocl.results.reading import ABOUT_FILE, ONNX_FILE
+from infocl.runtime.errors import UserError
+from infocl.runtime.files import read_json
+from infocl.runtime.text import counted, file_size, percent
 
 MEAN = "mean"
 

@@ -12,8 +12,8 @@ from dvc.lock import make_lock
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
-from infocl.files import parse_json
-from infocl.workspace_lock import is_dvc
+from infocl.runtime.files import parse_json
+from infocl.runtime.lock import is_dvc
 from pipelines.commands import Say
 from pipelines.repository import git
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 
-from infocl.errors import InfoCLError
+from infocl.runtime.errors import InfoCLError
 
 
 def plain_failures() -> None:

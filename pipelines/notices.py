@@ -17,7 +17,7 @@ from prefect.client.schemas.objects import State
 from prefect.exceptions import ObjectNotFound
 from prefect.states import Crashed
 
-from infocl.errors import one_line
+from infocl.runtime.errors import one_line
 from pipelines.gate import Verdict
 
 

@@ -8,8 +8,8 @@ from pathlib import Path
 from prefect import get_run_logger, task
 
 from infocl.config import GateParams
-from infocl.errors import InfoCLError, one_line
-from infocl.layout import EXPORT
+from infocl.runtime.errors import InfoCLError, one_line
+from infocl.runtime.paths import EXPORT
 from pipelines import notices, service
 from pipelines.commands import CommandError, Say, output_of
 from pipelines.gate import Encoder, Verdict, judge, read_encoder, unreachable

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 
-from infocl.errors import UserError
+from infocl.runtime.errors import UserError
 from pipelines.commands import CommandError
 from pipelines.registry import NAME, tags_here
 from pipelines.repository import branch, git

@@ -9,8 +9,8 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
 
-from infocl.files import replacing
-from infocl.layout import REPORT
+from infocl.runtime.files import replacing
+from infocl.runtime.paths import REPORT
 
 REPORTS = Path("exports/reports")
 KEPT = 50  # pages

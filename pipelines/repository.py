@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from infocl.errors import UserError
+from infocl.runtime.errors import UserError
 from pipelines.commands import CommandError, output_of
 
 MADE = ("dvc.lock", "metrics")  # what a reproduction makes

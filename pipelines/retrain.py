@@ -12,12 +12,12 @@ from prefect.client.schemas.objects import State
 from prefect.runtime import flow_run
 from prefect.states import Completed
 
-from infocl.errors import UserError, in_words
-from infocl.files import read_json
-from infocl.layout import EXPORT
-from infocl.params_file import PARAMS_FILE, read_yaml
-from infocl.results import ABOUT_FILE
-from infocl.workspace_lock import workspace
+from infocl.config.file import PARAMS_FILE, read_yaml
+from infocl.results.reading import ABOUT_FILE
+from infocl.runtime.errors import UserError, in_words
+from infocl.runtime.files import read_json
+from infocl.runtime.lock import workspace
+from infocl.runtime.paths import EXPORT
 from pipelines import leftovers, notices, reports, service, unfinished
 from pipelines.changes import find_changes
 from pipelines.interrupts import keep_listening

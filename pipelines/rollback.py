@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 from prefect import flow, get_run_logger
 
-from infocl.errors import UserError
-from infocl.workspace_lock import workspace
+from infocl.runtime.errors import UserError
+from infocl.runtime.lock import workspace
 from pipelines import service
 from pipelines.logs import plain_failures
 from pipelines.registry import (

@@ -17,7 +17,7 @@ from prefect.schedules import Cron
 from prefect.settings import PREFECT_API_URL
 from prefect.types.entrypoint import EntrypointType
 
-from infocl.errors import UserError, guarded, one_line
+from infocl.runtime.errors import UserError, guarded, one_line
 from pipelines import reports
 from pipelines.command_line import GitRemote, Notify, Track
 from pipelines.remote import require_names

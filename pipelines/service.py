@@ -19,9 +19,9 @@ from tempfile import TemporaryDirectory, mkdtemp
 from typing import Any
 
 from infocl.deploy.sums import check_sums
-from infocl.errors import UserError
-from infocl.files import parse_json
-from infocl.layout import EXPORT
+from infocl.runtime.errors import UserError
+from infocl.runtime.files import parse_json
+from infocl.runtime.paths import EXPORT
 from pipelines.commands import Say, stream
 from pipelines.registry import Registry, Version, read_registry
 

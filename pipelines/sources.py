@@ -9,7 +9,7 @@ from dvc.exceptions import DvcException
 from dvc.repo import Repo
 from prefect import get_run_logger, task
 
-from infocl.errors import UserError, one_line
+from infocl.runtime.errors import UserError, one_line
 from pipelines.commands import stream
 from pipelines.repository import bring_in, git
 from pipelines.reproduce import helps

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from infocl.config import GateParams
-from infocl.errors import InfoCLError, UserError
-from infocl.params_file import PARAMS_FILE, load_params, parse_params, read_yaml
-from infocl.workspace_lock import BusyError
+from infocl.config.file import PARAMS_FILE, load_params, parse_params, read_yaml
+from infocl.runtime.errors import InfoCLError, UserError
+from infocl.runtime.lock import BusyError
 from pipelines import service
 from pipelines.changes import Plan, changed_values, find_changes
 from pipelines.registry import Registry, Version, export_md5, read_registry

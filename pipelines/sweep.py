@@ -14,10 +14,10 @@ from prefect.client.schemas.objects import State
 from prefect.runtime import flow_run
 from prefect.states import Completed
 
-from infocl.errors import InfoCLError, UserError, one_line
-from infocl.mappings import merged
-from infocl.params_file import PARAMS_FILE, parse_params, read_yaml
-from infocl.table.experiments import Run, read_experiments
+from infocl.config.file import PARAMS_FILE, parse_params, read_yaml
+from infocl.experiments.table.experiments import Run, read_experiments
+from infocl.runtime.errors import InfoCLError, UserError, one_line
+from infocl.runtime.mappings import merged
 from pipelines.commands import output_of, stream
 from pipelines.interrupts import keep_listening
 from pipelines.logs import plain_failures

@@ -21,7 +21,7 @@ from prefect.settings import (
     temporary_settings,
 )
 
-from infocl.errors import InfoCLError
+from infocl.runtime.errors import InfoCLError
 from pipelines.commands import start_guarded
 
 if TYPE_CHECKING:

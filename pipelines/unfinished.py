@@ -8,9 +8,9 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from infocl.errors import UserError
-from infocl.files import read_json, write_json
-from infocl.workspace_lock import started
+from infocl.runtime.errors import UserError
+from infocl.runtime.files import read_json, write_json
+from infocl.runtime.lock import started
 from pipelines.service import SERVICE
 
 MARK = SERVICE / "unfinished.json"

@@ -13,11 +13,11 @@ from pathlib import Path
 from threading import Event
 from typing import TypeVar
 
-from infocl.errors import InfoCLError, UserError, one_line
-from infocl.files import read_json, write_json
-from infocl.layout import raw_folder
-from infocl.params_file import PARAMS_FILE, load_params
-from infocl.workspace_lock import BusyError, holder
+from infocl.config.file import PARAMS_FILE, load_params
+from infocl.runtime.errors import InfoCLError, UserError, one_line
+from infocl.runtime.files import read_json, write_json
+from infocl.runtime.lock import BusyError, holder
+from infocl.runtime.paths import raw_folder
 from pipelines.repository import OURS, fetch, git, newest
 from pipelines.service import SERVICE
 from pipelines.sources import outdated_imports

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from infocl.config import Params
-from infocl.files import write_json
-from infocl.layout import CHECKED
-from infocl.stage import run_stage
+from infocl.runtime.files import write_json
+from infocl.runtime.paths import CHECKED
+from stages.run import run_stage
 
 
 def check(params: Params) -> None:

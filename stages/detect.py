@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from functools import partial
 
+from infocl.config.watch import require_unchanged
 from infocl.detection.run import detect
-from infocl.params_watch import require_unchanged
-from infocl.stage import run_stage
+from stages.run import run_stage
 
 if __name__ == "__main__":
     run_stage("detection", lambda params: detect(params, partial(require_unchanged, params)))

@@ -2,9 +2,9 @@
 
 from functools import partial
 
-from infocl.params_watch import require_unchanged
-from infocl.pretrain import pretrain
-from infocl.stage import run_stage
+from infocl.config.watch import require_unchanged
+from infocl.pretrain.run import pretrain
+from stages.run import run_stage
 
 if __name__ == "__main__":
     run_stage("pretrain", lambda params: pretrain(params, partial(require_unchanged, params)))

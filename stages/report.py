@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from infocl.report.build import build_report
-from infocl.stage import run_stage
+from stages.run import run_stage
 
 if __name__ == "__main__":
     run_stage("report", build_report)

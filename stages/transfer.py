@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from infocl.evaluate.run import run_transfer
-from infocl.stage import run_stage
+from stages.run import run_stage
 
 if __name__ == "__main__":
     run_stage("transfer", run_transfer)

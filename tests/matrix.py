@@ -6,10 +6,10 @@ import functools
 
 import torch
 
-from infocl.learner import Learner
-from infocl.objectives import OBJECTIVES
-from infocl.optim import build_optimizer
-from infocl.regularizers import REGULARIZERS
+from infocl.pretrain.learner import Learner
+from infocl.pretrain.objectives import OBJECTIVES
+from infocl.pretrain.optim import build_optimizer
+from infocl.pretrain.regularizers import REGULARIZERS
 from tests.workspace import digit_images, tiny_params
 
 PAIRS = [(objective, reg) for objective in OBJECTIVES for reg in REGULARIZERS]

@@ -7,8 +7,8 @@ import pytest
 from benchmarks import cases
 from benchmarks.measure import interleaved
 from benchmarks.parts import PLAIN, PartRow, Setting, _step, part_table, parts
-from infocl.objectives import OBJECTIVES
-from infocl.regularizers import REGULARIZERS
+from infocl.pretrain.objectives import OBJECTIVES
+from infocl.pretrain.regularizers import REGULARIZERS
 from tests.workspace import tiny_params
 
 

@@ -12,12 +12,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from infocl.config import DataName, Params, TargetName
-from infocl.data.catalog import CATALOG
-from infocl.data.sizes import OWN_SIZE
-from infocl.errors import UserError
-from infocl.geometry import decoder_start
-from infocl.mappings import merged
-from infocl.params_file import load_params, parse_params, read_yaml
+from infocl.config.file import load_params, parse_params, read_yaml
+from infocl.data.registry import CATALOG
+from infocl.encoder.sizes import decoder_start
+from infocl.prepared.sizes import OWN_SIZE
+from infocl.runtime.errors import UserError
+from infocl.runtime.mappings import merged
 
 ROOT = Path(__file__).parent.parent
 SHIPPED = read_yaml(ROOT / "params.yaml")

@@ -11,9 +11,9 @@ from contextlib import contextmanager
 import pytest
 import torch
 
-from infocl import crowding, loop
-from infocl import pretrain as stage
-from infocl.layout import PREPARED
+from infocl.pretrain import crowding, loop
+from infocl.pretrain import run as stage
+from infocl.runtime.paths import PREPARED
 from tests.workspace import tiny_params, write_prepared
 
 PATIENCE = 120.0  # seconds

@@ -9,8 +9,8 @@ import torch
 import torchvision
 
 from infocl.config import EncoderParams
-from infocl.encoders import Encoder, load_encoder, save_encoder
-from infocl.errors import UserError
+from infocl.encoder.network import Encoder, load_encoder, save_encoder
+from infocl.runtime.errors import UserError
 
 MEAN, STD = [0.4, 0.5, 0.6], [0.2, 0.25, 0.3]
 
@@ -97,7 +97,7 @@ def _swap_config(folder):
 def _pickle(folder):
     torch.save(build().state_dict(), folder / "encoder.safetensors")
     config = json.loads((folder / "config.json").read_text())
-    from infocl.files import sha256_file
+    from infocl.runtime.files import sha256_file
 
     config["weights_sha256"] = sha256_file(folder / "encoder.safetensors")
     (folder / "config.json").write_text(json.dumps(config))

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
-from infocl import health
-from infocl.errors import InfoCLError
-from infocl.learner import feature_spread
+from infocl.pretrain import health
+from infocl.pretrain.learner import feature_spread
+from infocl.runtime.errors import InfoCLError
 from tests.golden import curves
 from tests.workspace import tiny_params
 

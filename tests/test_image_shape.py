@@ -11,13 +11,13 @@ import pytest
 from PIL import Image
 
 from infocl.data.prepare import prepare_source, prepare_targets
-from infocl.errors import UserError
 from infocl.evaluate.run import run_probe, run_transfer
 from infocl.evaluate.stored import load_features
 from infocl.export.run import export_encoder
-from infocl.files import write_json
-from infocl.layout import DETAILS, EXPORT, FEATURES, PREPARED, PRETRAIN, TARGETS
-from infocl.pretrain import pretrain
+from infocl.pretrain.run import pretrain
+from infocl.runtime.errors import UserError
+from infocl.runtime.files import write_json
+from infocl.runtime.paths import DETAILS, EXPORT, FEATURES, PREPARED, PRETRAIN, TARGETS
 from tests.data.layouts import write
 from tests.workspace import digit_images, tiny_params
 

@@ -15,7 +15,7 @@ HEAVY = {"torch", "torchvision", "sklearn", "kornia", "prefect", "onnxruntime"}
 @pytest.mark.parametrize(
     ("module", "allowed"),
     [
-        ("infocl.cli", set()),
+        ("infocl.cli.main", set()),
         ("stages.check", set()),
         ("stages.prepare", set()),
         ("stages.targets", set()),

@@ -11,15 +11,15 @@ import torch
 import torch._dynamo.utils
 from pydantic import BaseModel
 
-from infocl import loop
-from infocl import pretrain as stage
 from infocl.config import Params
 from infocl.config.train import NEUTRAL, READ_BY
-from infocl.data.prepared import load_prepared
-from infocl.errors import UserError
-from infocl.history import History
-from infocl.layout import PREPARED
-from infocl.parallel.world import ALONE
+from infocl.prepared.reader import load_prepared
+from infocl.pretrain import loop
+from infocl.pretrain import run as stage
+from infocl.pretrain.parallel.world import ALONE
+from infocl.runtime.errors import UserError
+from infocl.runtime.history import History
+from infocl.runtime.paths import PREPARED
 from tests import oracles
 from tests import oracles_objectives as loops
 from tests.matrix import build, loss_of, train

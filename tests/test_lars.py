@@ -8,8 +8,8 @@ import random
 import pytest
 import torch
 
-from infocl.device import choose_device
-from infocl.lars import LARS
+from infocl.pretrain.lars import LARS
+from infocl.runtime.device import choose_device
 
 DEVICE = choose_device("auto")
 SHAPES = [(3, 2, 2, 2), (4, 3), (5,), (), (2, 1), (1, 4)]

@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 import torch
 
-from infocl import loop
-from infocl import pretrain as stage
-from infocl.batch import Term
-from infocl.layout import CHECKPOINTS, PREPARED
-from infocl.learner import Learner
+from infocl.pretrain import loop
+from infocl.pretrain import run as stage
+from infocl.pretrain.batch import Term
+from infocl.pretrain.learner import Learner
+from infocl.runtime.paths import CHECKPOINTS, PREPARED
 from tests.workspace import tiny_params, write_prepared
 
 

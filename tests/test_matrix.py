@@ -9,10 +9,10 @@ import onnxruntime
 import pytest
 import torch
 
-from infocl.checkpoint import Checkpoints, Progress
 from infocl.export.graph import to_onnx
-from infocl.objectives import OBJECTIVES
-from infocl.regularizers import REGULARIZERS
+from infocl.pretrain.objectives import OBJECTIVES
+from infocl.pretrain.regularizers import REGULARIZERS
+from infocl.runtime.checkpoint import Checkpoints, Progress
 from tests.golden import curves
 from tests.matrix import PAIRS, build, loss_of, train
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import pytest
 import torch
 
-from infocl import loop
-from infocl import pretrain as stage
-from infocl.data.prepared import load_prepared
-from infocl.layout import PREPARED
-from infocl.objectives import OBJECTIVES
-from infocl.parallel.world import ALONE
-from infocl.regularizers import REGULARIZERS
+from infocl.prepared.reader import load_prepared
+from infocl.pretrain import loop
+from infocl.pretrain import run as stage
+from infocl.pretrain.objectives import OBJECTIVES
+from infocl.pretrain.parallel.world import ALONE
+from infocl.pretrain.regularizers import REGULARIZERS
+from infocl.runtime.paths import PREPARED
 from tests.pretended_cuda import pretended_cuda
 from tests.workspace import tiny_params, write_prepared
 

@@ -8,9 +8,9 @@ from typing import get_args
 import pytest
 import torch
 
-from infocl.checkpoint import Checkpoints, Progress
 from infocl.config import OptimizerParams, ScheduleParams
-from infocl.optim import build_optimizer, learning_rate, set_learning_rate
+from infocl.pretrain.optim import build_optimizer, learning_rate, set_learning_rate
+from infocl.runtime.checkpoint import Checkpoints, Progress
 from tests.matrix import build, train
 
 RATE, DECAY, MOMENTUM, TRUST = 0.1, 0.2, 0.8, 0.05

@@ -13,7 +13,7 @@ import time
 import pytest
 from ruamel.yaml import YAML
 
-from infocl.mappings import flat
+from infocl.runtime.mappings import flat
 from tests.project import ALL, DOWNSTREAM, Project
 
 COMPARED = {

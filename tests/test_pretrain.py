@@ -10,12 +10,12 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from infocl import loop
-from infocl import pretrain as stage
-from infocl.checkpoint import CODE, Checkpoints, Progress, fingerprint
-from infocl.errors import UserError, guarded
-from infocl.history import History
-from infocl.layout import CHECKPOINTS, PREPARED, PRETRAIN
+from infocl.pretrain import loop
+from infocl.pretrain import run as stage
+from infocl.runtime.checkpoint import CODE, Checkpoints, Progress, fingerprint
+from infocl.runtime.errors import UserError, guarded
+from infocl.runtime.history import History
+from infocl.runtime.paths import CHECKPOINTS, PREPARED, PRETRAIN
 from tests.workspace import tiny_params, write_prepared
 
 REGULARIZERS = ["none", "rc", "lbe"]
@@ -221,7 +221,7 @@ def test_a_checkpoint_that_does_not_fit_the_model_is_set_aside(tmp_path, capsys)
 def test_the_code_is_part_of_the_fingerprint(monkeypatch):
     base = fingerprint(tiny_params(), {})
     assert fingerprint(tiny_params(), {}) == base
-    monkeypatch.setattr("infocl.checkpoint.CODE", CODE[:-1])
+    monkeypatch.setattr("infocl.runtime.checkpoint.CODE", CODE[:-1])
     assert fingerprint(tiny_params(), {}) != base
 
 

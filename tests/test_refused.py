@@ -33,7 +33,7 @@ def test_a_refused_value_clears_no_folder(project):
     for file in ("data/raw/mine.png", "models/checkpoints/0123/checkpoint.safetensors"):
         (project.folder / file).parent.mkdir(parents=True, exist_ok=True)
         (project.folder / file).write_bytes(b"of the user")
-    source = project.folder / "infocl/views.py"
+    source = project.folder / "infocl/encoder/views.py"
     source.write_text(source.read_text() + "# not committed\n")
     before = contents(project)
     params = (project.folder / "params.yaml").read_text()

@@ -44,9 +44,14 @@ def test_a_comment_runs_nothing(project):
 @pytest.mark.parametrize(
     ("file", "old", "new", "marked"),
     [
-        ("infocl/data/sizes.py", '"gtsrb", "folder"), 32', '"gtsrb", "folder"), 48', {"prepare", "targets"}),
-        ("infocl/geometry.py", '"stl": 2', '"stl": 4', {"pretrain"}),
-        ("infocl/geometry.py", "(4, 7)", "(7, 4)", {"pretrain"}),
+        (
+            "infocl/prepared/sizes.py",
+            '"gtsrb", "folder"), 32',
+            '"gtsrb", "folder"), 48',
+            {"prepare", "targets"},
+        ),
+        ("infocl/encoder/sizes.py", '"stl": 2', '"stl": 4', {"pretrain"}),
+        ("infocl/encoder/sizes.py", "(4, 7)", "(7, 4)", {"pretrain"}),
         ("infocl/data/README.md", "# Images", "# Pictures", set()),
     ],
 )

@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from infocl.rows import evenly_spread
+from infocl.prepared.rows import evenly_spread
 
 
 @given(count=st.integers(1, 3000), most=st.integers(1, 3000))

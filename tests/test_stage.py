@@ -16,10 +16,10 @@ import pytest
 import torch
 from PIL import Image
 
-from infocl.checkpoint import Checkpoints, Progress
-from infocl.encoders import Encoder, save_encoder
-from infocl.errors import InfoCLError, UserError, guarded
-from infocl.files import replacing, replacing_folder, write_array, write_json, write_text
+from infocl.encoder.network import Encoder, save_encoder
+from infocl.runtime.checkpoint import Checkpoints, Progress
+from infocl.runtime.errors import InfoCLError, UserError, guarded
+from infocl.runtime.files import replacing, replacing_folder, write_array, write_json, write_text
 from tests.workspace import ROOT, digit_images, raw_params, tiny_params, write_prepared
 
 
@@ -105,7 +105,7 @@ def test_a_stage_without_space_keeps_the_old_result(tmp_path):
 def test_a_stage_collects_garbage_and_leaves_with_its_output_whole(tmp_path):
     code = (
         "import atexit, gc, stages\n"
-        "from infocl.stage import run_stage\n"
+        "from stages.run import run_stage\n"
         "atexit.register(print, 'left')\n"
         "run_stage('probe', lambda params: print('collects', gc.isenabled()))"
     )
@@ -137,7 +137,7 @@ def run_in(folder, command, **changes):
 @pytest.mark.parametrize(("closed", "code"), [("| head -0", 128 + signal.SIGPIPE), (">&-", 0)])
 def test_a_stage_whose_output_nobody_reads_ends_without_a_traceback(tmp_path, closed, code):
     code_of_stage = (
-        "import time, stages; from infocl.stage import run_stage; "
+        "import time, stages; from stages.run import run_stage; "
         "run_stage('probe', lambda params: [time.sleep(1), print('done', flush=True), None][2])"
     )
     done = run_in(tmp_path, f'"$PYTHON" -c "{code_of_stage}" {closed}')

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from infocl import pretrain as stage
-from infocl.data import order
-from infocl.data.prepared import load_prepared
-from infocl.data.shards import write_shards
-from infocl.layout import PREPARED, PRETRAIN
+from infocl.prepared.reader import load_prepared
+from infocl.pretrain import run as stage
+from infocl.pretrain.loading import sampler as order
+from infocl.pretrain.loading.shards import write_shards
+from infocl.runtime.paths import PREPARED, PRETRAIN
 from tests.test_pretrain import same, train_and_kill, weights
 from tests.workspace import tiny_params, write_prepared
 

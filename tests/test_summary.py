@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from infocl.errors import UserError
-from infocl.files import read_json, write_json, write_text
-from infocl.summary import print_summary, summary_lines
+from infocl.cli.summary import print_summary, summary_lines
+from infocl.runtime.errors import UserError
+from infocl.runtime.files import read_json, write_json, write_text
 from tests.test_cli import into_a_closed_pipe
 from tests.tiny_run import task, write_metrics
 

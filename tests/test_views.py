@@ -11,7 +11,7 @@ from sklearn.datasets import load_sample_images
 from torchvision.transforms.v2 import functional as TF
 
 from infocl.config import ViewParams
-from infocl.views import Views, to_unit_range
+from infocl.encoder.views import Views, to_unit_range
 
 PLAIN = {
     "crop_scale": [1.0, 1.0],

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from infocl.regularizers import REGULARIZERS
-from infocl.wording import TITLES, counted, file_size, interval, limits, method, percent
+from infocl.pretrain.regularizers import REGULARIZERS
+from infocl.runtime.text import TITLES, counted, file_size, interval, limits, method, percent
 
 
 @pytest.mark.parametrize(

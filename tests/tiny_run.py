@@ -12,9 +12,9 @@ from PIL import Image
 from sklearn.datasets import load_digits
 
 from infocl.config import Params
-from infocl.encoders import Encoder, save_encoder
-from infocl.files import read_json, sha256_array, write_array, write_json, write_text
-from infocl.params_file import parse_params
+from infocl.config.file import parse_params
+from infocl.encoder.network import Encoder, save_encoder
+from infocl.runtime.files import read_json, sha256_array, write_array, write_json, write_text
 from tests.workspace import SHIPPED, write_set
 
 SIZE = 16

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 from sklearn.datasets import load_digits
 
-from infocl.data.prepared import FORMAT
-from infocl.files import sha256_array, write_array, write_json
-from infocl.params_file import parse_params, read_yaml
+from infocl.config.file import parse_params, read_yaml
+from infocl.prepared.reader import FORMAT
+from infocl.runtime.files import sha256_array, write_array, write_json
 
 ROOT = Path(__file__).parent.parent
 SHIPPED = read_yaml(ROOT / "params.yaml")

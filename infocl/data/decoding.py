@@ -16,7 +16,7 @@ import PIL
 from PIL import Image, ImageOps
 
 from infocl.config import Bits, Crop
-from infocl.errors import UserError
+from infocl.runtime.errors import UserError
 
 Images = npt.NDArray[np.uint8]
 

@@ -8,14 +8,14 @@ from typing import Any
 
 from infocl.config import Params
 from infocl.data.card import CARD_FILE, render_data_card
-from infocl.data.catalog import CATALOG
 from infocl.data.decoding import ImageFiles
-from infocl.data.prepared import FORMAT, META_FILE
 from infocl.data.raw import LISTED, ImageSource, RawSet, Request
+from infocl.data.registry import CATALOG
 from infocl.data.reuse import FILES, borrow_prepared, keep_decoded, kept_folder
 from infocl.data.store import PixelStore, StoredFiles
 from infocl.data.stream import ChannelStatistics, stream_images
-from infocl.files import (
+from infocl.prepared.reader import FORMAT, META_FILE
+from infocl.runtime.files import (
     replacing_folder,
     sha256_array,
     sha256_file,
@@ -24,7 +24,7 @@ from infocl.files import (
     write_json,
     write_text,
 )
-from infocl.layout import DECODING, PREPARED, TARGETS, raw_folder
+from infocl.runtime.paths import DECODING, PREPARED, TARGETS, raw_folder
 
 
 def prepare_source(params: Params) -> dict[str, Any]:

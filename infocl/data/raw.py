@@ -12,8 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from infocl.config import DataParams
-from infocl.errors import UserError
-from infocl.files import sha256_file
+from infocl.runtime.errors import UserError
+from infocl.runtime.files import sha256_file
 
 if TYPE_CHECKING:
     from infocl.data.store import PixelStore

@@ -9,11 +9,11 @@ from collections.abc import Iterator
 from hashlib import sha256
 from pathlib import Path
 
-from infocl.data.prepared import META_FILE
 from infocl.data.store import Fact, PixelStore
-from infocl.errors import UserError
-from infocl.files import read_json, replacing_folder, sha256_file, sha256_npy
-from infocl.layout import DECODED
+from infocl.prepared.reader import META_FILE
+from infocl.runtime.errors import UserError
+from infocl.runtime.files import read_json, replacing_folder, sha256_file, sha256_npy
+from infocl.runtime.paths import DECODED
 
 FILES = "files.csv"  # of a split: the file that each row of images.npy was made from
 

@@ -20,8 +20,8 @@ import numpy as np
 from infocl.config import Bits, Crop
 from infocl.data.decoding import DECODER, Decoded, ImageFiles, UnreadableError, decode_image, decoding_threads
 from infocl.data.raw import Images
-from infocl.errors import UserError
-from infocl.files import sha256_file
+from infocl.runtime.errors import UserError
+from infocl.runtime.files import sha256_file
 
 FACTS = (
     "CREATE TABLE facts (digest BLOB PRIMARY KEY, place INTEGER, row INTEGER, "

@@ -11,8 +11,8 @@ from typing import IO
 import numpy as np
 
 from infocl.data.raw import Images, ImageSource
-from infocl.files import replacing
-from infocl.progress import StepProgress
+from infocl.runtime.files import replacing
+from infocl.runtime.progress import StepProgress
 
 CHUNK_BYTES = 16 << 20  # of pixels held at a time
 CHUNK_IMAGES = 4096  # at most

@@ -9,7 +9,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from pydantic_core import from_json
 
 from infocl.deploy.plain import LARGEST_TEXT, read_plain
-from infocl.errors import UserError
+from infocl.runtime.errors import UserError
 
 ABOUT_FILE = "encoder.json"
 FORMAT = 2

@@ -19,10 +19,10 @@ from PIL import Image
 from infocl.data.decoding import Images, decode
 from infocl.deploy.session import Encoder
 from infocl.deploy.trust import open_trusted
-from infocl.errors import UserError
-from infocl.files import replacing
-from infocl.progress import StepProgress
-from infocl.wording import counted
+from infocl.runtime.errors import UserError
+from infocl.runtime.files import replacing
+from infocl.runtime.progress import StepProgress
+from infocl.runtime.text import counted
 
 BATCH, BATCH_BYTES = 64, 32 << 20  # images of one size that the encoder takes at once, and their pixels
 CHUNK, CHUNK_BYTES = 1024, 128 << 20  # images decoded before the encoder runs, and their pixels

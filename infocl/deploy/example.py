@@ -14,8 +14,8 @@ import numpy.typing as npt
 from infocl.deploy.about import MEND, Export
 from infocl.deploy.plain import COPY_AGAIN, read_plain
 from infocl.deploy.session import Encoder
-from infocl.errors import UserError, one_line
-from infocl.wording import file_size
+from infocl.runtime.errors import UserError, one_line
+from infocl.runtime.text import file_size
 
 LARGEST = 256 << 20  # bytes, unpacked
 MOST_ARRAYS = 64

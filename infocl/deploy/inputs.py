@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from infocl.data.decoding import SUFFIXES
-from infocl.errors import UserError
+from infocl.runtime.errors import UserError
 
 LIST_SUFFIX = ".txt"
 

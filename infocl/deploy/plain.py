@@ -7,8 +7,8 @@ import stat
 from io import BufferedReader
 from pathlib import Path
 
-from infocl.errors import UserError
-from infocl.wording import file_size
+from infocl.runtime.errors import UserError
+from infocl.runtime.text import file_size
 
 COPY_AGAIN = "copy the folder again as a whole"
 LARGEST_TEXT = 16 << 20

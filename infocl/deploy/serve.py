@@ -14,7 +14,7 @@ import numpy.typing as npt
 from infocl.deploy.about import Tensor
 from infocl.deploy.session import Encoder
 from infocl.deploy.trust import open_trusted
-from infocl.errors import UserError, one_line
+from infocl.runtime.errors import UserError, one_line
 
 NAME = "encoder"
 DATATYPES = {"uint8": "UINT8", "float32": "FP32"}

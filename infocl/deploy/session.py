@@ -13,7 +13,7 @@ import onnxruntime
 
 from infocl.deploy.about import MEND, Export, ModelFile
 from infocl.deploy.plain import LARGEST_FILE, read_plain
-from infocl.errors import UserError, one_line
+from infocl.runtime.errors import UserError, one_line
 
 FATAL_ONLY = 4  # of onnxruntime's levels; its errors are raised as well, and its remarks are not for users
 REPEATING = ("Loop", "Scan")  # run as often as their model says, maybe without end

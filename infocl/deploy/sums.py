@@ -11,9 +11,9 @@ from pathlib import Path
 
 from infocl.deploy.about import MEND, plain_name
 from infocl.deploy.plain import COPY_AGAIN, LARGEST_FILE, LARGEST_TEXT, open_plain, read_plain
-from infocl.errors import UserError
 from infocl.export.signing import NAMESPACE, SUFFIX
-from infocl.wording import file_size
+from infocl.runtime.errors import UserError
+from infocl.runtime.text import file_size
 
 SUMS_FILE = "SHA256SUMS"
 SIGNATURE_FILE = SUMS_FILE + SUFFIX

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from infocl.deploy.session import Encoder
 from infocl.deploy.trust import open_trusted
-from infocl.errors import UserError
-from infocl.files import replacing_folder, write_text
+from infocl.runtime.errors import UserError
+from infocl.runtime.files import replacing_folder, write_text
 
 NAME = "encoder"
 # Requests for images of one size are put together; the first dimension is left out, as Triton wants it.

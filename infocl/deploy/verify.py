@@ -13,8 +13,8 @@ from infocl.deploy.example import read_example, repeat_example
 from infocl.deploy.plain import COPY_AGAIN
 from infocl.deploy.session import Encoder
 from infocl.deploy.sums import check_signature, check_sums
-from infocl.errors import UserError
-from infocl.wording import counted
+from infocl.runtime.errors import UserError
+from infocl.runtime.text import counted
 
 
 def verify_folder(folder: Path, signers: Path | None) -> None:

@@ -13,7 +13,7 @@ from PIL import Image
 from pycocotools import mask as rle
 from torch import Tensor
 
-from infocl.errors import UserError
+from infocl.runtime.errors import UserError
 
 FORMATS = ("JPEG", "PNG")
 # What torchvision's detectors learn from: N objects of one image as `boxes` float32 (N, 4), `labels` int64

@@ -14,8 +14,8 @@ import numpy as np
 from pycocotools import mask as rle
 
 from infocl.detection.annotated import AnnotatedImage, AnnotatedSet, RunLengths, clip_boxes, require_file
-from infocl.errors import UserError
-from infocl.files import read_json
+from infocl.runtime.errors import UserError
+from infocl.runtime.files import read_json
 
 MEND = "bring COCO's files there (detection.root), or choose other splits"
 

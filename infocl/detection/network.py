@@ -14,8 +14,8 @@ from torchvision.models.detection.mask_rcnn import MaskRCNNHeads, MaskRCNNPredic
 from torchvision.ops import FrozenBatchNorm2d
 
 from infocl.config.detection import DetectionParams
-from infocl.encoders import Encoder
-from infocl.geometry import STEM_STRIDE
+from infocl.encoder.network import Encoder
+from infocl.encoder.sizes import STEM_STRIDE
 
 LEVELS = ("level1", "level2", "level3", "level4")
 POOLED = 7  # side of the grid that a region is pooled to for the box head (Lin et al. 2017)

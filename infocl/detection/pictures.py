@@ -17,7 +17,7 @@ from torchvision.utils import draw_bounding_boxes, draw_segmentation_masks, make
 
 from infocl.detection.annotated import AnnotatedImage, AnnotatedSet, RunLengths
 from infocl.detection.evaluate import Found
-from infocl.files import replacing
+from infocl.runtime.files import replacing
 
 TILE = 320  # px, side of a tile
 LEAST_SCORE = 0.5  # of the detections that are drawn

@@ -10,7 +10,6 @@ import torch
 from safetensors.torch import save
 from torch import nn
 
-from infocl.checkpoint import Checkpoints
 from infocl.config import Params
 from infocl.config.detection import DetectionParams
 from infocl.detection.annotated import AnnotatedSet
@@ -20,12 +19,13 @@ from infocl.detection.network import build_detector
 from infocl.detection.pictures import write_examples
 from infocl.detection.train import WEIGHTS, fingerprint, train_detector
 from infocl.detection.voc import read_voc
-from infocl.device import choose_device, describe_device
-from infocl.encoders import load_encoder
-from infocl.errors import PassingError
-from infocl.files import replacing, replacing_folder, sha256_file, write_json
-from infocl.layout import CHECKPOINTS, DETECTION, PRETRAIN, raw_folder
-from infocl.numerics import derive_seed
+from infocl.encoder.network import load_encoder
+from infocl.encoder.numerics import derive_seed
+from infocl.runtime.checkpoint import Checkpoints
+from infocl.runtime.device import choose_device, describe_device
+from infocl.runtime.errors import PassingError
+from infocl.runtime.files import replacing, replacing_folder, sha256_file, write_json
+from infocl.runtime.paths import CHECKPOINTS, DETECTION, PRETRAIN, raw_folder
 
 READERS = {"voc": read_voc, "coco": read_coco}
 WEIGHTS_FILE = "detector.safetensors"

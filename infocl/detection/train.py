@@ -14,14 +14,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from infocl.checkpoint import Checkpoints, Progress, code_sha256
 from infocl.config import Params
 from infocl.config.detection import DetectionParams
 from infocl.detection.annotated import AnnotatedImage, AnnotatedSet, Target
-from infocl.errors import InfoCLError
-from infocl.history import History
-from infocl.numerics import derive_seed
-from infocl.progress import StepProgress
+from infocl.encoder.numerics import derive_seed
+from infocl.runtime.checkpoint import Checkpoints, Progress, code_sha256
+from infocl.runtime.errors import InfoCLError
+from infocl.runtime.history import History
+from infocl.runtime.progress import StepProgress
 
 WEIGHTS, ORDER, STEP = 0, 1, 2  # purposes of derived seeds
 WINDOWS = 200  # rows of history, at most

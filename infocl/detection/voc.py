@@ -22,7 +22,7 @@ from PIL import Image
 from pycocotools import mask as rle
 
 from infocl.detection.annotated import AnnotatedImage, AnnotatedSet, RunLengths, clip_boxes, require_file
-from infocl.errors import UserError
+from infocl.runtime.errors import UserError
 
 VOID = 255
 MEND = "bring the files of VOCdevkit there (detection.root), or choose other splits"

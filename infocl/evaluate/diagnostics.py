@@ -11,11 +11,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from infocl.config import ViewParams
-from infocl.encoders import Encoder
+from infocl.encoder.network import Encoder
+from infocl.encoder.numerics import derive_seed
+from infocl.encoder.views import Views
 from infocl.evaluate.features import encode
 from infocl.evaluate.scaling import Scaling, rounding_noise
-from infocl.numerics import derive_seed
-from infocl.views import Views
 
 RANKME_EPSILON = 1e-7
 RANKME_IMAGES = 25_600

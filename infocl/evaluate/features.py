@@ -7,10 +7,10 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from infocl.encoders import Encoder
-from infocl.errors import InfoCLError
+from infocl.encoder.network import Encoder
+from infocl.encoder.views import to_unit_range
 from infocl.evaluate.stored import Features
-from infocl.views import to_unit_range
+from infocl.runtime.errors import InfoCLError
 
 
 @torch.inference_mode()

@@ -13,11 +13,11 @@ from scipy.stats import binomtest
 from torch import Tensor
 
 from infocl.config import ProbeParams
-from infocl.evaluate.feasible import check_labels, check_test_labels
 from infocl.evaluate.features import require_finite
 from infocl.evaluate.knn import knn_predict
 from infocl.evaluate.linear import LinearProbe, fit_probe
 from infocl.evaluate.stored import Features
+from infocl.prepared.tasks import check_labels, check_test_labels
 
 Labels = npt.NDArray[np.int64]
 

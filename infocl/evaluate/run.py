@@ -9,10 +9,7 @@ import numpy as np
 import torch
 
 from infocl.config import Crop, Params
-from infocl.data.prepared import Prepared, Split, load_prepared, load_source
-from infocl.device import choose_device
-from infocl.encoders import Encoder, load_encoder
-from infocl.errors import UserError
+from infocl.encoder.network import Encoder, load_encoder
 from infocl.evaluate.diagnostics import (
     VIEW_IMAGES,
     choose_images,
@@ -20,7 +17,6 @@ from infocl.evaluate.diagnostics import (
     describe_views,
     encode_views,
 )
-from infocl.evaluate.feasible import check_source
 from infocl.evaluate.features import extract
 from infocl.evaluate.protocol import evaluate_task, mean_accuracy
 from infocl.evaluate.scaling import fit_scaling
@@ -32,7 +28,11 @@ from infocl.evaluate.stored import (
     load_features,
     save_features,
 )
-from infocl.layout import FEATURES, PRETRAIN, TARGETS
+from infocl.prepared.reader import Prepared, Split, load_prepared, load_source
+from infocl.prepared.tasks import check_source
+from infocl.runtime.device import choose_device
+from infocl.runtime.errors import UserError
+from infocl.runtime.paths import FEATURES, PRETRAIN, TARGETS
 
 ROUNDING = 1e-6  # of means and deviations in float32
 

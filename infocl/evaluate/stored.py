@@ -9,9 +9,16 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from infocl.errors import UserError
-from infocl.files import read_array, read_json, replacing_folder, sha256_array, write_array, write_json
-from infocl.layout import FEATURES, rerun
+from infocl.runtime.errors import UserError
+from infocl.runtime.files import (
+    read_array,
+    read_json,
+    replacing_folder,
+    sha256_array,
+    write_array,
+    write_json,
+)
+from infocl.runtime.paths import FEATURES, rerun
 
 Features = npt.NDArray[np.float32]
 

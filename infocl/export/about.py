@@ -11,14 +11,14 @@ import onnxruntime
 import torch
 
 from infocl.config import ExportParams
-from infocl.data.prepared import Prepared
-from infocl.encoders import Encoder
+from infocl.encoder.network import Encoder
 from infocl.export.graph import OUTPUT
 from infocl.export.lineage import lineage
 from infocl.export.preprocessing import INPUT, describe_preprocessing
 from infocl.export.proof import Figures, Yardstick
 from infocl.export.signing import NAMESPACE, SUFFIX
-from infocl.results import read_probe, read_transfer
+from infocl.prepared.reader import Prepared
+from infocl.results.reading import read_probe, read_transfer
 
 FORMAT = 2
 SUMS_FILE = "SHA256SUMS"

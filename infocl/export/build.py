@@ -13,18 +13,18 @@ import onnx
 import torch
 
 from infocl.config import ExportParams
-from infocl.data.prepared import Prepared
-from infocl.encoders import Encoder
-from infocl.errors import InfoCLError
+from infocl.encoder.network import Encoder
+from infocl.encoder.views import to_unit_range
 from infocl.export.about import describe_float_input, describe_variant
 from infocl.export.graph import network_graph, with_preprocessing, write_graph
 from infocl.export.proof import Figures, Images, Yardstick, prove, shortfall, worst
 from infocl.export.session import embed, open_session
 from infocl.export.variants import eight_bits, half_precision
-from infocl.files import sha256_file
-from infocl.results import ONNX_FILE
-from infocl.rows import evenly_spread
-from infocl.views import to_unit_range
+from infocl.prepared.reader import Prepared
+from infocl.prepared.rows import evenly_spread
+from infocl.results.reading import ONNX_FILE
+from infocl.runtime.errors import InfoCLError
+from infocl.runtime.files import sha256_file
 
 EXAMPLE_FILE, FLOAT_FILE = "example.npz", "encoder.float.onnx"
 FILES = {"float32": ONNX_FILE, "float16": "encoder.fp16.onnx", "int8": "encoder.int8.onnx"}

@@ -13,9 +13,9 @@ from torch import Tensor, nn
 
 from infocl import __version__
 from infocl.config import Crop
-from infocl.encoders import Encoder
-from infocl.errors import InfoCLError
+from infocl.encoder.network import Encoder
 from infocl.export.preprocessing import PIXELS, preprocessing_graph
+from infocl.runtime.errors import InfoCLError
 
 OUTPUT = "embedding"
 NOT_SHIPPED = ("metadata_props", "doc_string")  # where exporters leave stack traces and class paths

@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from infocl.data.prepared import Prepared
-from infocl.errors import UserError
-from infocl.layout import DETAILS
-from infocl.params_file import read_yaml
+from infocl.config.file import read_yaml
+from infocl.prepared.reader import Prepared
+from infocl.runtime.errors import UserError
+from infocl.runtime.paths import DETAILS
 
 DVC_LOCK = Path("dvc.lock")
 EARLIER = ("prepare", "targets", "pretrain", "probe", "transfer")

@@ -13,11 +13,8 @@ import numpy.typing as npt
 import torch
 
 from infocl.config import ExportParams, Params, ProbeParams
-from infocl.data.prepared import Prepared, Split
-from infocl.encoders import Encoder
-from infocl.errors import InfoCLError, UserError
+from infocl.encoder.network import Encoder
 from infocl.evaluate.diagnostics import dead_units
-from infocl.evaluate.feasible import check_labels
 from infocl.evaluate.features import encode, extract
 from infocl.evaluate.protocol import evaluate_task
 from infocl.evaluate.stored import Features
@@ -25,8 +22,11 @@ from infocl.export.compare import compare, neighbour_agreement
 from infocl.export.halves import with_half_rounding
 from infocl.export.preprocessing import square_unit_range
 from infocl.export.session import BATCH, embed, few_threads, open_session
-from infocl.layout import PRETRAIN
-from infocl.rows import evenly_spread
+from infocl.prepared.reader import Prepared, Split
+from infocl.prepared.rows import evenly_spread
+from infocl.prepared.tasks import check_labels
+from infocl.runtime.errors import InfoCLError, UserError
+from infocl.runtime.paths import PRETRAIN
 
 Images = npt.NDArray[np.uint8]
 Labels = npt.NDArray[np.int64]

@@ -7,18 +7,18 @@ from pathlib import Path
 from typing import Any
 
 from infocl.config import Crop, Params
-from infocl.data.prepared import Prepared, load_source
-from infocl.encoders import load_encoder
-from infocl.errors import UserError
+from infocl.encoder.network import load_encoder
 from infocl.evaluate.run import check_source_data
 from infocl.export.about import SUMS_FILE, describe, describe_parity, describe_signature
 from infocl.export.build import Bench, Outcome, build_files
+from infocl.export.model_card import render_card
 from infocl.export.proof import Yardstick, measure_torch
 from infocl.export.signing import fingerprint, sign
-from infocl.files import replacing_folder, sha256_file, write_json, write_text
-from infocl.layout import EXPORT, PRETRAIN
-from infocl.model_card import render_card
-from infocl.results import ABOUT_FILE
+from infocl.prepared.reader import Prepared, load_source
+from infocl.results.reading import ABOUT_FILE
+from infocl.runtime.errors import UserError
+from infocl.runtime.files import replacing_folder, sha256_file, write_json, write_text
+from infocl.runtime.paths import EXPORT, PRETRAIN
 
 CARD_FILE = "README.md"
 

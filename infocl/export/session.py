@@ -11,9 +11,9 @@ import numpy.typing as npt
 import onnxruntime
 import torch
 
-from infocl.errors import InfoCLError
 from infocl.export.graph import OUTPUT
 from infocl.export.preprocessing import INPUT
+from infocl.runtime.errors import InfoCLError
 
 THREADS = 2  # of either engine, so that figures are alike on machines with more cores
 BATCH = 64

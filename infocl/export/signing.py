@@ -6,7 +6,7 @@ import os
 import subprocess
 from pathlib import Path
 
-from infocl.errors import UserError
+from infocl.runtime.errors import UserError
 
 NAMESPACE = "infocl-encoder"  # keeps a signature from being passed off as one of something else
 SUFFIX = ".sig"

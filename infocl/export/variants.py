@@ -22,11 +22,11 @@ from onnxruntime.quantization.onnx_model import ONNXModel
 from onnxruntime.quantization.shape_inference import quant_pre_process
 from onnxruntime.transformers.float16 import convert_float_to_float16
 
-from infocl.encoders import Encoder
-from infocl.errors import UserError
+from infocl.encoder.network import Encoder
+from infocl.encoder.views import to_unit_range
 from infocl.export.preprocessing import PIXELS
-from infocl.views import to_unit_range
-from infocl.wording import file_size
+from infocl.runtime.errors import UserError
+from infocl.runtime.text import file_size
 
 BATCH = 32  # images whose activations are in memory at once
 COPIES = 8  # of the network, that quantisation keeps on the disk at once, with room to spare

@@ -13,14 +13,14 @@ from markupsafe import Markup
 from ruamel.yaml import YAML
 
 from infocl.config import Params
-from infocl.files import write_text
-from infocl.layout import REPORT
-from infocl.model_card import usage_example
+from infocl.export.model_card import usage_example
 from infocl.report.inputs import Inputs, Picture, read_inputs
 from infocl.report.plots import class_colour, draw_map, draw_panel, embed_in_plane, training_panels
 from infocl.report.tasks import duration, group_tasks, headline, verdict
-from infocl.results import ProbeResult
-from infocl.wording import file_size, interval, limits, method, percent
+from infocl.results.reading import ProbeResult
+from infocl.runtime.files import write_text
+from infocl.runtime.paths import REPORT
+from infocl.runtime.text import file_size, interval, limits, method, percent
 
 NAMED_CLASSES = 20
 

@@ -13,12 +13,9 @@ import numpy.typing as npt
 from PIL import Image, UnidentifiedImageError
 
 from infocl.config import Params
-from infocl.data.prepared import Prepared, load_source
-from infocl.errors import UserError
 from infocl.evaluate.stored import Features, load_features
-from infocl.files import read_json
-from infocl.layout import CONFIG_FILE, EXPORT, FEATURES, PRETRAIN, rerun
-from infocl.results import (
+from infocl.prepared.reader import Prepared, load_source
+from infocl.results.reading import (
     ABOUT_FILE,
     ExportResult,
     ProbeResult,
@@ -29,6 +26,9 @@ from infocl.results import (
     read_probe,
     read_transfer,
 )
+from infocl.runtime.errors import UserError
+from infocl.runtime.files import read_json
+from infocl.runtime.paths import CONFIG_FILE, EXPORT, FEATURES, PRETRAIN, rerun
 
 STAGES = ("prepare", "targets", "pretrain", "probe", "transfer", "export")
 CONFIG_KEYS: dict[str, type | tuple[type, ...]] = {

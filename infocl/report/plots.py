@@ -19,8 +19,8 @@ from sklearn.manifold import TSNE, trustworthiness
 from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_limits
 
+from infocl.prepared.rows import evenly_spread
 from infocl.report.inputs import History
-from infocl.rows import evenly_spread
 
 # Stand-ins for the page's colours: matplotlib wants a colour, the page knows it only when it is shown.
 COLOURS = {"ink": "#010101", "soft": "#020202", "line": "#030303", "first": "#040404", "second": "#050505"}

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from infocl.report.inputs import Inputs
-from infocl.results import TaskResult
-from infocl.wording import counted, interval, method, percent
+from infocl.results.reading import TaskResult
+from infocl.runtime.text import counted, interval, method, percent
 
 DESTROYED = ("hue", "position", "scale", "tilt")
 SOURCES = {"scenes": "which digit a scene shows"}

@@ -12,8 +12,8 @@ import numpy as np
 from PIL import Image
 from scipy.io import savemat
 
-from infocl.data.named import cub, gtsrb, torchvision_sets
-from infocl.data.named.torchvision_sets import Flowers102
+from infocl.data.sets import cub, gtsrb, torchvision_sets
+from infocl.data.sets.torchvision_sets import Flowers102
 
 NOWHERE = "http://127.0.0.1:9/"  # the discard port of this machine: refused at once
 STEP = 32  # between colours, so that JPEG does not mix them up

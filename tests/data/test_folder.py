@@ -14,11 +14,11 @@ import pytest
 from PIL import Image
 
 from infocl.data.decoding import VERSION, read_image
-from infocl.data.folder import load_folder
+from infocl.data.folder.reader import load_folder
 from infocl.data.raw import RawSplit, Request
 from infocl.data.store import PixelStore
-from infocl.errors import UserError
-from infocl.layout import RAW, REJECTED
+from infocl.runtime.errors import UserError
+from infocl.runtime.paths import RAW, REJECTED
 from tests.workspace import digit_images, tiny_params
 
 

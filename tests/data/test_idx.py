@@ -8,10 +8,10 @@ import hashlib
 import numpy as np
 import pytest
 
-from infocl.data.named import idx
-from infocl.data.named.idx import load_idx, read_idx
 from infocl.data.raw import Request
-from infocl.errors import UserError
+from infocl.data.sets import idx
+from infocl.data.sets.idx import load_idx, read_idx
+from infocl.runtime.errors import UserError
 from tests.data.layouts import NOWHERE
 from tests.workspace import tiny_params
 

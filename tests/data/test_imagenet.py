@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 from scipy.io import savemat
 
-from infocl.data.catalog import CATALOG
-from infocl.data.named import imagenet
 from infocl.data.raw import Request
+from infocl.data.registry import CATALOG
+from infocl.data.sets import imagenet
 from infocl.data.store import PixelStore
-from infocl.errors import UserError, guarded
+from infocl.runtime.errors import UserError, guarded
 from tests.data.layouts import Painter, md5_of, numbers_of
 from tests.workspace import tiny_params
 

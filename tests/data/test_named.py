@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 from scipy.io import savemat
 
-from infocl.data.catalog import CATALOG
-from infocl.data.named import arrays, fetch, idx
-from infocl.data.named.arrays import load_cifar, load_stl10, load_svhn
 from infocl.data.raw import Request
-from infocl.errors import UserError
+from infocl.data.registry import CATALOG
+from infocl.data.sets import arrays, fetch, idx
+from infocl.data.sets.arrays import load_cifar, load_stl10, load_svhn
+from infocl.runtime.errors import UserError
 from tests.data.layouts import NOWHERE
 from tests.workspace import tiny_params
 

@@ -15,9 +15,9 @@ from PIL import Image
 
 from infocl.data.decoding import read_image
 from infocl.data.prepare import prepare_source
-from infocl.data.prepared import load_prepared
-from infocl.errors import UserError
-from infocl.layout import PREPARED, REJECTED
+from infocl.prepared.reader import load_prepared
+from infocl.runtime.errors import UserError
+from infocl.runtime.paths import PREPARED, REJECTED
 from tests.data.odd_folder import BAD, CLASSES, GOOD, fill_odd_folder, picture, write_table
 from tests.project import environment
 from tests.workspace import ROOT, tiny_params
@@ -228,7 +228,7 @@ def test_more_bits_than_were_given_are_named(tmp_path):
 
 
 def test_the_doctor_warns_of_imbalance(tmp_path, capsys):
-    from infocl.images_doctor import print_images_diagnosis
+    from infocl.cli.images import print_images_diagnosis
 
     for number in range(44):
         path = tmp_path / "images" / ("many" if number < 40 else "few") / f"{number}.png"

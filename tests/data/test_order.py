@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
-from infocl.data import order
-from infocl.data.order import ORDER, Order, shard_count
-from infocl.numerics import derive_seed
+from infocl.encoder.numerics import derive_seed
+from infocl.pretrain.loading import sampler as order
+from infocl.pretrain.loading.sampler import ORDER, Order, shard_count
 
 COUNT, BATCH, SHARDS = 103, 5, 11
 

@@ -7,12 +7,12 @@ import json
 import numpy as np
 import pytest
 
-from infocl.data.catalog import CATALOG
 from infocl.data.prepare import prepare_targets
 from infocl.data.raw import Request
+from infocl.data.registry import CATALOG
 from infocl.data.store import PixelStore
-from infocl.errors import UserError, guarded
-from infocl.layout import TARGETS
+from infocl.runtime.errors import UserError, guarded
+from infocl.runtime.paths import TARGETS
 from tests.data.layouts import SETS, numbers_of, pack, published, republish, take_offline, write
 from tests.workspace import tiny_params
 

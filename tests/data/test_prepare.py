@@ -9,17 +9,17 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from infocl.data.catalog import CATALOG
-from infocl.data.embedded import load_plain_digits
-from infocl.data.order import Order
+from infocl.data.embedded.digits import load_plain_digits
 from infocl.data.prepare import prepare_source, prepare_targets
-from infocl.data.prepared import load_prepared, load_source
 from infocl.data.raw import RawSplit
-from infocl.data.resident import ResidentImages
+from infocl.data.registry import CATALOG
 from infocl.data.stream import ChannelStatistics
-from infocl.errors import UserError
-from infocl.files import sha256_array, write_array
-from infocl.layout import PREPARED, TARGETS
+from infocl.prepared.reader import load_prepared, load_source
+from infocl.pretrain.loading.resident import ResidentImages
+from infocl.pretrain.loading.sampler import Order
+from infocl.runtime.errors import UserError
+from infocl.runtime.files import sha256_array, write_array
+from infocl.runtime.paths import PREPARED, TARGETS
 from tests.workspace import tiny_params
 
 

@@ -22,9 +22,9 @@ from infocl.data.prepare import prepare_source, write_set
 from infocl.data.raw import RawSet, RawSplit
 from infocl.data.store import PixelStore
 from infocl.data.stream import chunk_images, stream_images
-from infocl.errors import UserError
-from infocl.files import sha256_array, sha256_npy
-from infocl.layout import DECODING, PREPARED
+from infocl.runtime.errors import UserError
+from infocl.runtime.files import sha256_array, sha256_npy
+from infocl.runtime.paths import DECODING, PREPARED
 from tests.project import environment
 from tests.workspace import ROOT, raw_params, tiny_params
 

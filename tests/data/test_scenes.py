@@ -8,9 +8,8 @@ from matplotlib.colors import rgb_to_hsv
 from sklearn.feature_selection import mutual_info_classif
 
 from infocl.config import ScenesParams
-from infocl.data.embedded import load_photo_pieces, load_plain_digits
-from infocl.data.raw import Request
-from infocl.data.scenes import (
+from infocl.data.embedded.digits import load_photo_pieces, load_plain_digits
+from infocl.data.embedded.scenes import (
     ATTRIBUTES,
     HUE_STEP,
     compose_split,
@@ -19,7 +18,8 @@ from infocl.data.scenes import (
     load_scenes,
     split_digits,
 )
-from infocl.layout import RAW
+from infocl.data.raw import Request
+from infocl.runtime.paths import RAW
 from tests.workspace import tiny_params
 
 SMALL = ScenesParams(train_images=720, test_images=360, seed=0)

@@ -13,15 +13,16 @@ import pytest
 import torch
 from ruamel.yaml import YAML
 
-from infocl import pretrain as stage
-from infocl.data import order, places, shards
-from infocl.data.prepared import load_prepared
-from infocl.data.shards import MANIFEST, write_shards
-from infocl.data.tiers import open_images
-from infocl.errors import UserError
-from infocl.files import read_json, write_json
-from infocl.layout import PREPARED, SHARDS
-from infocl.parallel.world import ALONE
+from infocl.prepared.reader import load_prepared
+from infocl.pretrain import run as stage
+from infocl.pretrain.loading import places, shards
+from infocl.pretrain.loading import sampler as order
+from infocl.pretrain.loading.shards import MANIFEST, write_shards
+from infocl.pretrain.loading.storage import open_images
+from infocl.pretrain.parallel.world import ALONE
+from infocl.runtime.errors import UserError
+from infocl.runtime.files import read_json, write_json
+from infocl.runtime.paths import PREPARED, SHARDS
 from tests.workspace import ROOT, raw_params, tiny_params, write_prepared
 
 URL = "s3://infocl/set"

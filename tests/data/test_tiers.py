@@ -8,14 +8,16 @@ import numpy as np
 import pytest
 import torch
 
-from infocl.data import order, prefetch, sharded, tiers
-from infocl.data.order import shard_count
-from infocl.data.prepared import load_prepared
-from infocl.data.shards import read_manifest, write_shards
-from infocl.data.tiers import choose_storage, open_images, storage_for
-from infocl.errors import UserError
-from infocl.layout import PREPARED, SHARDS
-from infocl.parallel.world import ALONE, World
+from infocl.prepared.reader import load_prepared
+from infocl.pretrain.loading import prefetch, sharded
+from infocl.pretrain.loading import sampler as order
+from infocl.pretrain.loading import storage as tiers
+from infocl.pretrain.loading.sampler import shard_count
+from infocl.pretrain.loading.shards import read_manifest, write_shards
+from infocl.pretrain.loading.storage import choose_storage, open_images, storage_for
+from infocl.pretrain.parallel.world import ALONE, World
+from infocl.runtime.errors import UserError
+from infocl.runtime.paths import PREPARED, SHARDS
 from tests.workspace import tiny_params, write_prepared
 
 CPU = torch.device("cpu")

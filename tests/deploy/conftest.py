@@ -7,7 +7,7 @@ import shutil
 import pytest
 from typer.testing import CliRunner
 
-from infocl.cli import app
+from infocl.cli.main import app
 from tests.export.conftest import exported  # noqa: F401 - the fixture
 
 

@@ -127,7 +127,7 @@ print(found.read_text("licenses/LICENSE"), end="")
     assert said == "Apache-2.0 infocl-0.1.0.dist-info/licenses/LICENSE infocl/py.typed", done.stderr
     assert text == (ROOT / "LICENSE").read_text()
     assert hashlib.sha256(text.encode()).hexdigest() == APACHE_2_0
-    (tmp_path / "user.py").write_text("from infocl.wording import percent\n\npercent(share=None)\n")
+    (tmp_path / "user.py").write_text("from infocl.runtime.text import percent\n\npercent(share=None)\n")
     check = ["-m", "mypy", "--python-executable", embed_only.bin / "python", "user.py"]
     typed = subprocess.run(
         [sys.executable, *check], cwd=tmp_path, capture_output=True, text=True, check=False

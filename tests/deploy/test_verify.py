@@ -12,7 +12,7 @@ import onnx
 import pytest
 from PIL import Image
 
-from infocl.files import sha256_file
+from infocl.runtime.files import sha256_file
 
 SUMS, MODEL, ABOUT, EXAMPLE = "SHA256SUMS", "encoder.onnx", "encoder.json", "example.npz"
 

@@ -10,7 +10,7 @@ import sys
 import pytest
 from ruamel.yaml import YAML
 
-from infocl.files import sha256_file
+from infocl.runtime.files import sha256_file
 from tests.deploy.test_verify import sum_again
 from tests.export.conftest import exported  # noqa: F401 - the fixture
 from tests.workspace import ROOT

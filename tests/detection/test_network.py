@@ -12,7 +12,7 @@ from torchvision.ops import FrozenBatchNorm2d
 
 from infocl.config import EncoderParams
 from infocl.detection.network import Pyramid, build_detector, level_maps
-from infocl.encoders import Encoder
+from infocl.encoder.network import Encoder
 from tests.workspace import tiny_params
 
 MEAN, STD = [0.3, 0.4, 0.5], [0.2, 0.25, 0.3]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from infocl.errors import UserError
+from infocl.runtime.errors import UserError
 from tests.workspace import tiny_params
 
 

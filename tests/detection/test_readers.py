@@ -11,7 +11,7 @@ from PIL import Image
 
 from infocl.detection.coco import read_coco
 from infocl.detection.voc import read_voc
-from infocl.errors import UserError
+from infocl.runtime.errors import UserError
 from tests.detection.sets import CLASSES, DIGITS, decoded, scenes, write_coco, write_voc
 
 PICTURES = scenes(6)

@@ -10,9 +10,9 @@ from safetensors.torch import load_file
 from infocl.detection import run as stage
 from infocl.detection import train
 from infocl.detection.voc import read_voc
-from infocl.encoders import Encoder, load_encoder, save_encoder
-from infocl.errors import InfoCLError, UserError
-from infocl.layout import CHECKPOINTS, DETECTION, PRETRAIN
+from infocl.encoder.network import Encoder, load_encoder, save_encoder
+from infocl.runtime.errors import InfoCLError, UserError
+from infocl.runtime.paths import CHECKPOINTS, DETECTION, PRETRAIN
 from tests.detection.sets import scenes, write_coco, write_voc
 from tests.workspace import tiny_params
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from infocl.encoders import Encoder
+from infocl.encoder.network import Encoder
 from infocl.evaluate import diagnostics
 from infocl.evaluate.diagnostics import (
     alignment,

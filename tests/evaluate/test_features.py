@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 import torch
 
-from infocl.encoders import Encoder
-from infocl.errors import InfoCLError, UserError
+from infocl.encoder.network import Encoder
 from infocl.evaluate.features import extract
 from infocl.evaluate.stored import SplitFeatures, StoredFeatures, load_features, save_features
-from infocl.files import sha256_array
+from infocl.runtime.errors import InfoCLError, UserError
+from infocl.runtime.files import sha256_array
 from tests.workspace import digit_images, tiny_params
 
 CPU = torch.device("cpu")

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import torch
 
-from infocl.errors import InfoCLError, UserError
-from infocl.evaluate.feasible import check_source
 from infocl.evaluate.protocol import evaluate_task, mean_accuracy, wilson95
+from infocl.prepared.tasks import check_source
+from infocl.runtime.errors import InfoCLError, UserError
 from tests.evaluate.planted import blobs, probe_params, two_gaussians
 
 CPU = torch.device("cpu")

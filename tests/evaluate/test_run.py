@@ -12,15 +12,15 @@ import numpy as np
 import pytest
 import torch
 
-from infocl.data.prepared import load_prepared
-from infocl.encoders import Encoder, load_encoder, save_encoder
-from infocl.errors import UserError
+from infocl.encoder.network import Encoder, load_encoder, save_encoder
 from infocl.evaluate import run
 from infocl.evaluate.diagnostics import describe_features, describe_views, encode_views
 from infocl.evaluate.scaling import fit_scaling
 from infocl.evaluate.stored import SplitFeatures, StoredFeatures, load_features, save_features
-from infocl.files import read_json, write_array, write_json
-from infocl.layout import FEATURES, PREPARED, PRETRAIN, TARGETS
+from infocl.prepared.reader import load_prepared
+from infocl.runtime.errors import UserError
+from infocl.runtime.files import read_json, write_array, write_json
+from infocl.runtime.paths import FEATURES, PREPARED, PRETRAIN, TARGETS
 from tests.workspace import ROOT, raw_params, tiny_params, write_prepared
 
 CPU = torch.device("cpu")

@@ -15,12 +15,12 @@ import pytest
 import torch
 from PIL import Image
 
-from infocl.encoders import load_encoder
-from infocl.errors import UserError
+from infocl.encoder.network import load_encoder
 from infocl.export.compare import compare
 from infocl.export.graph import to_onnx
 from infocl.export.preprocessing import square_unit_range
 from infocl.export.run import export_encoder
+from infocl.runtime.errors import UserError
 from tests.tiny_run import (
     CLASSES,
     SIZE,

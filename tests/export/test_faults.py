@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from infocl.errors import UserError
 from infocl.export.variants import require_room
+from infocl.runtime.errors import UserError
 from tests.tiny_run import tiny_params
 from tests.workspace import ROOT
 

@@ -11,11 +11,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from infocl.errors import InfoCLError, UserError
 from infocl.export import preprocessing
 from infocl.export.compare import compare, neighbour_agreement
 from infocl.export.proof import Figures, Task, Yardstick, shortfall, training_rows, worst
 from infocl.export.run import export_encoder
+from infocl.runtime.errors import InfoCLError, UserError
 from tests.export.encoders import collapse, offset, outlier, overflow, respoil
 from tests.tiny_run import tiny_params
 from tests.workspace import SHIPPED

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from infocl.errors import UserError
 from infocl.export.lineage import dvc_hashes
+from infocl.runtime.errors import UserError
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from ruamel.yaml import YAML
 
-from infocl.model_card import plain, render_card
+from infocl.export.model_card import plain, render_card
 
 EXPORT = Path("exports/encoder")
 

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from infocl.errors import UserError
 from infocl.export.run import export_encoder
 from infocl.export.signing import NAMESPACE, fingerprint, sign
+from infocl.runtime.errors import UserError
 from tests.tiny_run import tiny_params
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from infocl.objectives import OBJECTIVES
-from infocl.regularizers import REGULARIZERS
+from infocl.pretrain.objectives import OBJECTIVES
+from infocl.pretrain.regularizers import REGULARIZERS
 from tests.matrix import build, train
 
 FILE = Path(__file__).parent / "curves.json"

@@ -8,10 +8,20 @@ from dataclasses import replace
 import pytest
 import torch
 
-from infocl.encoders import Levels
-from infocl.numerics import standardised
-from infocl.objectives import OBJECTIVES, barlow_twins, base, byol, dcl, mocov3, simclr, simsiam, vicreg
-from infocl.regularizers import ip, lbe, mib, mixed, mveb, rc
+from infocl.encoder.network import Levels
+from infocl.encoder.numerics import standardised
+from infocl.pretrain.objectives import (
+    OBJECTIVES,
+    barlow_twins,
+    base,
+    byol,
+    dcl,
+    mocov3,
+    simclr,
+    simsiam,
+    vicreg,
+)
+from infocl.pretrain.regularizers import ip, lbe, mib, mixed, mveb, rc
 from tests.objectives.test_forward import batch, build
 
 EXTREMES = {

@@ -11,9 +11,9 @@ import pytest
 import torch
 from torch import nn
 
-from infocl.batch import Batch, View
-from infocl.encoders import Levels
-from infocl.objectives import OBJECTIVES, build_objective
+from infocl.encoder.network import Levels
+from infocl.pretrain.batch import Batch, View
+from infocl.pretrain.objectives import OBJECTIVES, build_objective
 from tests import oracles
 from tests import oracles_objectives as loops
 from tests.workspace import tiny_params

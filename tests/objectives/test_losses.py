@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from infocl.objectives import barlow_twins, byol, dcl, mocov3, simclr, simsiam, vicreg
+from infocl.pretrain.objectives import barlow_twins, byol, dcl, mocov3, simclr, simsiam, vicreg
 from tests import oracles_objectives as oracles
 
 

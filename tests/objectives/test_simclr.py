@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from infocl.objectives.simclr import nt_xent
+from infocl.pretrain.objectives.simclr import nt_xent
 from tests import oracles
 
 

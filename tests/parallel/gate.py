@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import save_file
 from torch.nn.parallel import DistributedDataParallel
 
-from infocl.parallel.world import ALONE, joined
+from infocl.pretrain.parallel.world import ALONE, joined
 from tests.matrix import PAIRS, build, pictures
 
 CPU = torch.device("cpu")

@@ -14,9 +14,9 @@ import pytest
 from ruamel.yaml import YAML
 from safetensors.torch import load_file
 
-from infocl.data.prepared import load_prepared
-from infocl.data.shards import write_shards
-from infocl.files import read_json
+from infocl.prepared.reader import load_prepared
+from infocl.pretrain.loading.shards import write_shards
+from infocl.runtime.files import read_json
 from tests.parallel.processes import run_in_processes
 from tests.workspace import ROOT, raw_params, write_prepared
 

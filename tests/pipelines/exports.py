@@ -10,7 +10,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 from scipy.stats import binomtest
 
-from infocl.files import sha256_file, write_json
+from infocl.runtime.files import sha256_file, write_json
 
 DIM, SIZE = 4, 8
 

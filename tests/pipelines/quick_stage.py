@@ -8,9 +8,9 @@ import sys
 import time
 from pathlib import Path
 
-from infocl.errors import PassingError, UserError
-from infocl.files import write_json, write_text
-from infocl.stage import run_stage
+from infocl.runtime.errors import PassingError, UserError
+from infocl.runtime.files import write_json, write_text
+from stages.run import run_stage
 
 READS = {
     "pretrain": ["data/prepared"],

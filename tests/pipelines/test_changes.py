@@ -7,7 +7,7 @@ import subprocess
 
 import pytest
 
-from infocl.errors import UserError
+from infocl.runtime.errors import UserError
 from pipelines.changes import Plan, find_changes
 from pipelines.sources import data_files
 from tests.project import environment
@@ -81,10 +81,10 @@ def test_another_objective_shows_the_knobs_that_are_read_now(project):
 
 
 def test_code_is_named_by_file(project):
-    with (project.folder / "infocl/objectives/simclr.py").open("a") as stream:
+    with (project.folder / "infocl/pretrain/objectives/simclr.py").open("a") as stream:
         stream.write("\nX = 1\n")
     plan = find_changes()
-    assert plan.headline().startswith("pretrain: code infocl/objectives")
+    assert plan.headline().startswith("pretrain: code infocl/pretrain/objectives")
     assert plan.stages == ["pretrain", *DOWN]
 
 

@@ -12,8 +12,8 @@ import pytest
 from scipy.optimize import brentq
 
 from infocl.config import GateParams
-from infocl.errors import UserError
-from infocl.params_file import load_params
+from infocl.config.file import load_params
+from infocl.runtime.errors import UserError
 from pipelines.gate import Encoder, _mean, difference, judge, read_encoder, unreachable
 from tests.pipelines.exports import about, task, write_export
 from tests.workspace import ROOT

@@ -9,7 +9,7 @@ import pytest
 from prefect.blocks.notifications import CustomWebhookNotificationBlock
 from prefect.settings import PREFECT_API_URL, PREFECT_HOME, temporary_settings
 
-from infocl.errors import UserError
+from infocl.runtime.errors import UserError
 from pipelines import service
 from pipelines.commands import CommandError
 from pipelines.registry import tags_of

@@ -7,7 +7,7 @@ import subprocess
 
 import pytest
 
-from infocl.errors import UserError
+from infocl.runtime.errors import UserError
 from pipelines.commands import CommandError
 from pipelines.remote import require_names
 from pipelines.repository import bring_in, commit_results, head, newest, require_repository

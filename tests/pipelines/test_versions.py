@@ -8,7 +8,7 @@ import shutil
 
 import pytest
 
-from infocl.errors import UserError
+from infocl.runtime.errors import UserError
 from pipelines import service
 from pipelines.changes import Plan
 from pipelines.commands import CommandError

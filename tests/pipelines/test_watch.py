@@ -8,7 +8,7 @@ import subprocess
 
 import pytest
 
-from infocl.workspace_lock import BusyError, workspace
+from infocl.runtime.lock import BusyError, workspace
 from pipelines import watch as module
 from pipelines.repository import bring_in
 from pipelines.watch import SEEN, Watch, folder_state

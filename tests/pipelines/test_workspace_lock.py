@@ -15,7 +15,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from infocl.workspace_lock import HOLDER, LOCK, BusyError, workspace
+from infocl.runtime.lock import HOLDER, LOCK, BusyError, workspace
 from tests.project import environment
 from tests.workspace import ROOT
 
@@ -195,7 +195,7 @@ def test_a_persons_dvc_is_at_work_between_its_stages_too(tmp_path):
     """Stage one has ended and with it the lock's holder; dvc runs something else of its own."""
     (tmp_path / ".dvc").rmdir()
     subprocess.run(["dvc", "init", "--quiet", "--no-scm"], check=True, env=environment())
-    one = "from infocl.workspace_lock import workspace as w\nwith w('stage one'): open('out', 'w').close()"
+    one = "from infocl.runtime.lock import workspace as w\nwith w('stage one'): open('out', 'w').close()"
     (tmp_path / "one.py").write_text(one)
     stages = {
         "one": {"cmd": f"{shlex.quote(sys.executable)} one.py", "outs": ["out"]},

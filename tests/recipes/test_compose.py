@@ -11,13 +11,13 @@ import pytest
 from dvc.utils.hydra import apply_overrides, get_hydra_sweeps
 
 from infocl.config import OBJECTIVE_NAMES, REGULARIZER_NAMES
-from infocl.errors import UserError
-from infocl.mappings import flat, merged
-from infocl.objectives import OBJECTIVES
-from infocl.params_file import read_yaml
-from infocl.recipes.compose import CONF, checked, find_recipe, near, overrides, recipe_names
-from infocl.recipes.grid import grids
-from infocl.regularizers import REGULARIZERS
+from infocl.config.file import read_yaml
+from infocl.experiments.recipes.compose import CONF, checked, find_recipe, near, overrides, recipe_names
+from infocl.experiments.recipes.grid import grids
+from infocl.pretrain.objectives import OBJECTIVES
+from infocl.pretrain.regularizers import REGULARIZERS
+from infocl.runtime.errors import UserError
+from infocl.runtime.mappings import flat, merged
 from tests.workspace import ROOT, SHIPPED
 
 NAMES = recipe_names()

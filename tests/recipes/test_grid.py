@@ -11,14 +11,14 @@ import sys
 import pytest
 from typer.testing import CliRunner
 
-from infocl.cli import app
-from infocl.dvc_command import run_dvc
-from infocl.errors import InfoCLError, UserError
-from infocl.mappings import merged
-from infocl.recipes import grid
-from infocl.recipes.compose import find_recipe, overrides
-from infocl.recipes.grid import grid_commands, parse_seeds
-from infocl.recipes.listing import print_grid, print_recipes
+from infocl.cli.main import app
+from infocl.experiments.dvc_command import run_dvc
+from infocl.experiments.recipes import grid
+from infocl.experiments.recipes.compose import find_recipe, overrides
+from infocl.experiments.recipes.grid import grid_commands, parse_seeds
+from infocl.experiments.recipes.listing import print_grid, print_recipes
+from infocl.runtime.errors import InfoCLError, UserError
+from infocl.runtime.mappings import merged
 from tests.workspace import ROOT, SHIPPED
 
 SMALL = ["embedded-simclr-none", "cifar10-simclr-lbe"]

@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from infocl.learner import Learner, untracked
-from infocl.regularizers import REGULARIZERS
+from infocl.pretrain.learner import Learner, untracked
+from infocl.pretrain.regularizers import REGULARIZERS
 from tests.workspace import tiny_params
 
 NOISY = [name for name in REGULARIZERS if name in ("noise", "lbe", "mib")]

@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from infocl.regularizers.ip import mean_squared_difference, relative_distance
+from infocl.pretrain.regularizers.ip import mean_squared_difference, relative_distance
 from tests import oracles_regularizers as oracles
 from tests.regularizers.views import batch, build, pair
 

@@ -9,9 +9,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from infocl.batch import Batch
-from infocl.regularizers.base import Shapes
-from infocl.regularizers.lbe import mi_lower_bound
+from infocl.pretrain.batch import Batch
+from infocl.pretrain.regularizers.base import Shapes
+from infocl.pretrain.regularizers.lbe import mi_lower_bound
 from tests import oracles
 from tests.regularizers import views as common
 

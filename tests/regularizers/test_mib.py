@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch.distributions import Independent, Normal, kl_divergence
 
-from infocl.regularizers.ip import mean_squared_difference
-from infocl.regularizers.mib import symmetrised_kl
+from infocl.pretrain.regularizers.ip import mean_squared_difference
+from infocl.pretrain.regularizers.mib import symmetrised_kl
 from tests import oracles_regularizers as oracles
 from tests.regularizers.views import batch, build, pair
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from infocl.encoders import Levels
-from infocl.regularizers.mixed import mixed_correlation_error
+from infocl.encoder.network import Levels
+from infocl.pretrain.regularizers.mixed import mixed_correlation_error
 from tests import oracles_regularizers as oracles
 from tests.regularizers.views import batch, build, pair
 

@@ -10,7 +10,12 @@ import torch
 import torch.nn.functional as F
 from scipy.stats import vonmises_fisher
 
-from infocl.regularizers.mveb import entropy_surrogate, kernel_temperature, log_potential, stein_score
+from infocl.pretrain.regularizers.mveb import (
+    entropy_surrogate,
+    kernel_temperature,
+    log_potential,
+    stein_score,
+)
 from tests import oracles_regularizers as oracles
 from tests.regularizers.views import batch, build, pair
 

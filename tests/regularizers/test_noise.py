@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from infocl.encoders import Levels
+from infocl.encoder.network import Levels
 from tests.regularizers.views import SHAPES, batch, build
 
 NOISY = ["noise", "lbe", "mib"]

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 import torch
 
-from infocl.batch import Batch, View
-from infocl.encoders import Levels
-from infocl.regularizers.base import Shapes
-from infocl.regularizers.rc import Decoder, reconstruction_error
+from infocl.encoder.network import Levels
+from infocl.pretrain.batch import Batch, View
+from infocl.pretrain.regularizers.base import Shapes
+from infocl.pretrain.regularizers.rc import Decoder, reconstruction_error
 from tests import oracles
 from tests.regularizers import views as common
 

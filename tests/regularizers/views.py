@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import torch
 
-from infocl.batch import Batch, View
-from infocl.encoders import Levels
-from infocl.regularizers import build_regularizer
-from infocl.regularizers.base import Shapes
+from infocl.encoder.network import Levels
+from infocl.pretrain.batch import Batch, View
+from infocl.pretrain.regularizers import build_regularizer
+from infocl.pretrain.regularizers.base import Shapes
 from tests.workspace import tiny_params
 
 SHAPES = Shapes((8, 16, 32), 32)

@@ -11,10 +11,10 @@ import pytest
 from PIL import Image
 from ruamel.yaml import YAML
 
-from infocl.errors import UserError
-from infocl.files import read_json, write_json
-from infocl.model_card import usage_example
+from infocl.export.model_card import usage_example
 from infocl.report.build import build_report
+from infocl.runtime.errors import UserError
+from infocl.runtime.files import read_json, write_json
 from tests.tiny_run import CLASSES, TARGETS, task, tiny_params, write_encoder, write_prepared
 
 PAGE = Path("report/index.html")

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from infocl.errors import UserError
 from infocl.report.inputs import read_history, read_inputs, read_picture
+from infocl.runtime.errors import UserError
 from tests.tiny_run import tiny_params
 
 GOOD = "step,epoch,loss,objective,regularizer,lr\n3,0.5,2.5,2,0.5,1e-3\n6,1,2.25,2,0.25,1e-3\n"

@@ -6,7 +6,7 @@ import pytest
 
 from infocl.report.inputs import read_inputs
 from infocl.report.tasks import duration, group_tasks, headline, verdict
-from infocl.results import TransferResult
+from infocl.results.reading import TransferResult
 from tests.tiny_run import task, tiny_params
 
 

@@ -6,8 +6,8 @@ import copy
 import itertools
 import json
 
-from infocl.table.build import build_sections
-from infocl.table.experiments import read_experiments
+from infocl.experiments.table.build import build_sections
+from infocl.experiments.table.experiments import read_experiments
 from tests.workspace import SHIPPED
 
 TARGETS = ["hue", "digits"]

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from infocl.table.published import read_published
-from infocl.table.show import as_markdown
+from infocl.experiments.table.published import read_published
+from infocl.experiments.table.show import as_markdown
 from tests.table.shown import TARGETS, experiment, runs_of, sections
 
 

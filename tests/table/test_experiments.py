@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from infocl.table.experiments import read_experiments
+from infocl.experiments.table.experiments import read_experiments
 from tests.table.shown import HASHES, experiment, shown
 
 

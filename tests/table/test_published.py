@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from infocl.table.published import read_published
+from infocl.experiments.table.published import read_published
 from tests.table.shown import TARGETS, experiment, sections
 
 

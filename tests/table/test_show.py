@@ -10,9 +10,9 @@ import re
 import pytest
 from typer.testing import CliRunner
 
-from infocl.cli import app
-from infocl.errors import UserError
-from infocl.table.show import as_csv, as_markdown, print_table
+from infocl.cli.main import app
+from infocl.experiments.table.show import as_csv, as_markdown, print_table
+from infocl.runtime.errors import UserError
 from tests.table.shown import experiment, runs_of, sections, shown
 
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from infocl.table.stats import estimate, paired_difference
+from infocl.experiments.table.stats import estimate, paired_difference
 
 ACCURACIES = st.lists(st.floats(0, 1), min_size=2, max_size=8)
 

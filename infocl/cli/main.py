@@ -1,0 +1,278 @@
+"""The command line: for those who train, and for users of an export, who have no torch."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from infocl.runtime.console import ending_with_its_pipe, open_streams
+from infocl.runtime.errors import UserError, guarded
+from infocl.runtime.paths import EXPORT
+
+app = typer.Typer(
+    help="Contrastive pretraining that keeps what later tasks may need.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+
+@app.command()
+def check() -> None:
+    """Validate params.yaml and say what it asks for."""
+
+    def work() -> None:
+        from infocl.config.file import load_params
+
+        params = load_params()
+        print(
+            f"params.yaml is valid: {params.encoder.arch} on {params.data.name}, {params.objective.name} + "
+            f"{params.reg.weight:g} x {params.reg.name}, {params.train.epochs} epochs, "
+            f"{len(params.transfer.targets)} transfer targets."
+        )
+
+    _exit(work)
+
+
+@app.command()
+def summary() -> None:
+    """Name what the last `dvc repro` made: accuracies, the ONNX file, the page to open."""
+
+    def work() -> None:
+        from infocl.cli.summary import print_summary
+
+        print_summary()
+
+    _exit(work)
+
+
+@app.command()
+def doctor(
+    images: Annotated[
+        Path | None, typer.Option(help="A folder of images to look at before it is prepared.")
+    ] = None,
+    out: Annotated[Path, typer.Option(help="Where its contact sheet goes.")] = Path("data/doctor"),
+) -> None:
+    """Say what this machine offers, whether params.yaml fits it, and what a folder of images holds."""
+
+    def work() -> None:
+        from infocl.cli.doctor import print_diagnosis
+
+        print_diagnosis(images, out)
+
+    _exit(work)
+
+
+@app.command()
+def shard(
+    target: Annotated[str, typer.Argument(help="A new or empty folder, or s3://bucket/prefix.")],
+    prepared: Annotated[
+        Path | None, typer.Option(help="The prepared data set; by default that of params.yaml.")
+    ] = None,
+) -> None:
+    """Write the prepared images as shards, for machines whose disk does not hold them (train.shards)."""
+
+    def work() -> None:
+        from infocl.config.file import load_params
+        from infocl.prepared.reader import load_prepared, load_source
+        from infocl.pretrain.loading.shards import write_shards
+
+        images = load_prepared(prepared) if prepared else load_source(load_params().data)
+        written = write_shards(images, target)
+        print(f"{target} holds {written.images:,} images in {len(written.shards):,} shards.")
+
+    _exit(work, extra="shards")
+
+
+@app.command()
+def recipe(
+    name: Annotated[str | None, typer.Argument(help="Such as cifar10-simclr-lbe; none: list all.")] = None,
+    notes: Annotated[bool, typer.Option(help="Its source and what deliberately differs instead.")] = False,
+    grid: Annotated[str | None, typer.Option(help="A whole table, such as paper/cifar10.")] = None,
+    seeds: Annotated[str | None, typer.Option(help="Seeds of the grid; 0,1,2 when left out.")] = None,
+    queue: Annotated[bool, typer.Option(help="Queue the grid with DVC, not only print it.")] = False,
+) -> None:
+    """List published settings, print one as overrides for `dvc exp run`, or queue a table of them."""
+
+    def work() -> None:
+        from infocl.experiments.recipes.grid import parse_seeds
+        from infocl.experiments.recipes.listing import print_grid, print_recipe, print_recipes
+
+        if grid is not None and (name is not None or notes):
+            raise UserError("--grid takes neither a recipe nor --notes")
+        if grid is None and (queue or seeds is not None):
+            raise UserError(
+                "--queue and --seeds need --grid; run one recipe: dvc exp run $(infocl recipe NAME)"
+            )
+        if notes and name is None:
+            raise UserError("--notes needs a recipe; infocl recipe lists them")
+        if grid is not None:
+            print_grid(grid, parse_seeds("0,1,2" if seeds is None else seeds), queue=queue)
+        elif name is not None:
+            try:
+                print_recipe(name, notes=notes)
+            except UserError:
+                if not sys.stdout.isatty():
+                    print("--refused-by-infocl-recipe")  # stops `dvc exp run $(infocl recipe ...)` as well
+                raise
+        else:
+            print_recipes()
+
+    _exit(work)
+
+
+@app.command()
+def table(
+    paper: Annotated[
+        str | None, typer.Option(help="Put published figures beside: cifar10, stl10 or imagenet.")
+    ] = None,
+    format: Annotated[str, typer.Option(help="terminal, markdown or csv.")] = "terminal",
+    file: Annotated[
+        Path | None, typer.Option(help="Saved output of `dvc exp show --json` to read instead; - is stdin.")
+    ] = None,
+    all_commits: Annotated[bool, typer.Option(help="Experiments of every commit.")] = False,
+) -> None:
+    """Print finished experiments as a table: accuracies, differences to plain, intervals over seeds."""
+
+    def work() -> None:
+        from infocl.experiments.table.show import print_table
+
+        print_table(paper=paper, style=format, file=file, all_commits=all_commits)
+
+    _exit(work)
+
+
+Signers = Annotated[
+    Path | None,
+    typer.Option(help="File of allowed signers, as ssh-keygen reads it; the folder must be signed by one."),
+]
+
+
+@app.command()
+def embed(
+    images: Annotated[list[str], typer.Argument(help="Images, folders, patterns, or .txt lists of images.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="The Parquet file to write.")],
+    encoder: Annotated[Path, typer.Option(help="The exported folder.")] = EXPORT,
+    variant: Annotated[str, typer.Option(help="float32, float16 or int8, where shipped.")] = "float32",
+    strict: Annotated[bool, typer.Option(help="Refuse files that cannot be read, not skip them.")] = False,
+    signers: Signers = None,
+) -> None:
+    """Write the embeddings of images as a Parquet table; needs no torch."""
+
+    def work() -> None:
+        from infocl.deploy.embed import embed_files
+        from infocl.deploy.inputs import find_images
+
+        files = find_images(images)
+        embed_files(files, output, encoder=encoder, variant=variant, strict=strict, signers=signers)
+
+    _exit(work, extra="embed")
+
+
+@app.command()
+def verify(
+    folder: Annotated[Path, typer.Argument(help="The exported folder.")] = EXPORT,
+    signers: Signers = None,
+) -> None:
+    """Check an exported folder: sums, signature, metadata, and its example; needs no torch."""
+
+    def work() -> None:
+        from infocl.deploy.verify import verify_folder
+
+        verify_folder(folder, signers)
+
+    _exit(work, extra="embed")
+
+
+@app.command()
+def serve(
+    folder: Annotated[Path, typer.Argument(help="The exported folder.")] = EXPORT,
+    variant: Annotated[str, typer.Option(help="float32, float16 or int8, where shipped.")] = "float32",
+    host: Annotated[
+        str, typer.Option(help="Address to listen at; 0.0.0.0 opens the port to every network.")
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Of HTTP.", min=1, max=65535)] = 8080,
+    grpc_port: Annotated[int | None, typer.Option(help="Of gRPC; off without.", min=1, max=65535)] = None,
+    signers: Signers = None,
+) -> None:
+    """Serve an exported encoder by KServe's model server (Open Inference Protocol v2); needs no torch."""
+
+    def work() -> None:
+        from infocl.deploy.serve import serve_folder
+
+        serve_folder(folder, variant, host=host, port=port, grpc_port=grpc_port, signers=signers)
+
+    _exit(work, extra="serve")
+
+
+@app.command()
+def triton(
+    folder: Annotated[Path, typer.Argument(help="The exported folder.")],
+    repository: Annotated[Path, typer.Argument(help="The model repository to write or add to.")],
+    variant: Annotated[str, typer.Option(help="float32, float16 or int8, where shipped.")] = "float32",
+    signers: Signers = None,
+) -> None:
+    """Lay an exported encoder out as a model of a Triton model repository; needs no torch."""
+
+    def work() -> None:
+        from infocl.deploy.triton import write_repository
+
+        write_repository(folder, repository, variant, signers)
+
+    _exit(work, extra="embed")
+
+
+PASSED_ON = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
+
+
+@app.command(context_settings=PASSED_ON)
+def retrain(context: typer.Context) -> None:
+    """Rerun what changed, judge the new encoder, put it in service or keep the old one (--help: options)."""
+    _exit(lambda: _flow("retrain", context.args), extra="retrain")
+
+
+@app.command(context_settings=PASSED_ON)
+def rollback(context: typer.Context) -> None:
+    """Put the previous version of the encoder back in service (--help: options)."""
+    _exit(lambda: _flow("rollback", context.args), extra="retrain")
+
+
+@app.command(context_settings=PASSED_ON)
+def sweep(context: typer.Context) -> None:
+    """Run a DVC experiment for each combination of values, such as -S reg.weight=0,1 (--help: options)."""
+    _exit(lambda: _flow("sweep", context.args), extra="retrain")
+
+
+def _flow(name: str, arguments: list[str]) -> None:
+    """Become `python -m pipelines NAME`: flows belong to a project's folder, not to this package."""
+    if not Path("pipelines", f"{name}.py").is_file():
+        raise UserError(f"infocl {name} works in the project's root folder (no pipelines/ here); go there")
+    sys.stdout.flush()
+    os.execv(sys.executable, [sys.executable, "-m", "pipelines", name, *arguments])
+
+
+def _exit(work: Callable[[], object], extra: str = "train") -> None:
+    """Run a command; `extra` is the optional set of packages that it is made of."""
+
+    def installed() -> None:
+        try:
+            work()
+        except ModuleNotFoundError as error:
+            raise UserError(
+                f"this command needs {error.name}, which is not installed: pip install 'infocl[{extra}]'"
+            ) from None
+
+    code = guarded(lambda: ending_with_its_pipe(installed))
+    ending_with_its_pipe(sys.stdout.flush)
+    sys.exit(code)
+
+
+def main() -> None:
+    """Entry point of the `infocl` command."""
+    open_streams()
+    app()

@@ -1,0 +1,48 @@
+"""What a finished run made, in a few lines for the terminal."""
+
+from __future__ import annotations
+
+from infocl.results.reading import ABOUT_FILE, ONNX_FILE, read_export, read_probe, read_transfer
+from infocl.runtime.errors import UserError
+from infocl.runtime.files import read_json
+from infocl.runtime.paths import EXPORT, REPORT, rerun
+from infocl.runtime.text import counted, file_size, interval, method, percent
+
+
+def summary_lines() -> list[str]:
+    """Accuracy on the source task and on the targets, the ONNX file, and the page to open.
+
+    Raises:
+        UserError: a result is missing or damaged; the message names the file and the stage to run again.
+    """
+    about_file, onnx_file = EXPORT / ABOUT_FILE, EXPORT / ONNX_FILE
+    about = read_json(about_file, rerun("export", EXPORT))
+    try:
+        data, how = about["data"], method(about["objective"], about["regularizer"], about["reg_weight"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise UserError(f"{about_file} is incomplete ({error}); {rerun('export', EXPORT)}") from None
+    source, transfer, export = read_probe().source, read_transfer(), read_export()
+    for path, stage in ((onnx_file, "export"), (REPORT, "report")):
+        if not path.exists():
+            raise UserError(f"{path} is missing; {rerun(stage, path.parent)}")
+    size, distance = file_size(onnx_file.stat().st_size), export.max_relative_error
+    return [
+        f"An encoder was trained on {data} by {how}.",
+        f"On its source task a linear probe is right for {percent(source.accuracy)} of "
+        f"{counted(source.test_images, 'test image')} (95 % interval {interval(source.accuracy_ci95)})."
+        if source
+        else f"It has no accuracy on its source task, because {data} has no labels.",
+        f"Over {counted(len(transfer.targets), 'target')} the mean accuracy is "
+        f"{percent(transfer.mean_accuracy)} (95 % interval {interval(transfer.mean_accuracy_ci95)}).",
+        f"The model is {onnx_file}, {size}; it agrees with torch within a relative error of {distance:.1e}.",
+        f"Open {REPORT} in a browser to see what was learned, what it cost and how to ship it.",
+    ]
+
+
+def print_summary() -> None:
+    """Print the summary.
+
+    Raises:
+        UserError: a result is missing or damaged.
+    """
+    print("\n".join(summary_lines()))

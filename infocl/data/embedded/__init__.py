@@ -1,0 +1,1 @@
+"""Data sets made from what scikit-learn ships."""

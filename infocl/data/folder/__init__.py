@@ -1,0 +1,1 @@
+"""Images of one's own, in a folder."""

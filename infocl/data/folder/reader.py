@@ -1,0 +1,75 @@
+"""Any folder of images: class subfolders, train/ and test/ with class subfolders, flat, or by a CSV."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from infocl.data.folder.layouts import find_entries
+from infocl.data.folder.survey import Rejected, Survey
+from infocl.data.raw import RawSet, Request
+from infocl.runtime.errors import UserError
+from infocl.runtime.files import write_csv
+from infocl.runtime.paths import REJECTED
+
+DEPTHS = (8, 10, 12, 14)  # of cameras that save 16-bit files
+
+
+def load_folder(request: Request) -> RawSet:
+    """The images under `data.root`, labelled by subfolder when there are subfolders, or by `data.folder.csv`.
+
+    Files that are of no use are listed in `data/rejected.csv`, and refused or skipped by
+    `data.folder.on_bad`. Skipping gives what removing them would.
+
+    Raises:
+        UserError: there is no such folder, it holds no images, its layout is unclear, or a file is of no
+            use and to be refused.
+    """
+    if request.store is None:
+        raise ValueError("a folder is read through a store of decoded images")
+    root, params = Path(request.data.root), request.data.folder
+    survey = Survey(root, find_entries(root, params.csv), request.store)
+    survey.look()
+    if params.bits == "auto" and (dark := dark_bits(survey)):
+        raise UserError(dark)
+    survey.judge(params)
+    kinds = survey.kinds()
+    write_rejected(survey, REJECTED)
+    if kinds and params.on_bad == "refuse":
+        raise UserError(_refusal(next(survey.rejected()), root, kinds, survey.files))
+    survey.split(params.test_share, params.split_seed)
+    return RawSet(
+        classes=survey.classes(),
+        source=f"folder {root.name}",
+        licence=params.licence,
+        source_sha256=survey.source_sha256(with_labels=bool(params.csv)),
+        splits=survey.splits(),
+        about={"decoder": request.store.decoder, "rejected": kinds},
+    )
+
+
+def dark_bits(survey: Survey) -> str | None:
+    """What to say of 16-bit files that all use fewer bits and would come out dark; None otherwise."""
+    peak = survey.peak()
+    depth = next((bits for bits in DEPTHS if peak is not None and not peak >> bits), None)
+    if depth is None:
+        return None
+    return (
+        f"the 16-bit images in {survey.root} have no sample above {peak}, so they seem to use {depth} bits; "
+        f"set data.folder.bits to {depth}, or to 16 if they are meant to be so dark"
+    )
+
+
+def write_rejected(survey: Survey, file: Path) -> None:
+    """List every file of no use with what is wrong with it; no file where there is none."""
+    file.unlink(missing_ok=True)
+    if survey.kinds():
+        rows = ((one.name, one.kind, one.reason) for one in survey.rejected())
+        write_csv(file, ("path", "kind", "reason"), rows)
+
+
+def _refusal(first: Rejected, root: Path, kinds: dict[str, int], files: int) -> str:
+    return (
+        f"{root / first.name} {first.reason}; {sum(kinds.values())} of {files} files are of no use "
+        f"({', '.join(f'{count} {kind}' for kind, count in kinds.items())}), all listed in {REJECTED}; "
+        "replace or remove them, or set data.folder.on_bad to skip"
+    )

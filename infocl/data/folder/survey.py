@@ -1,0 +1,279 @@
+"""What is known of each file of a folder: its split, its class, what it holds, and whether it is of use."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from infocl.config import FolderParams
+from infocl.data.folder.layouts import PARTS, Entry
+from infocl.data.raw import Images, Labels, RawSplit
+from infocl.data.store import PixelStore
+from infocl.data.stream import LINES, chunk_images
+from infocl.runtime.errors import UserError
+from infocl.runtime.progress import StepProgress
+
+# Names and classes are bytes, because a file system's names need not be text.
+TABLES = """
+DROP TABLE IF EXISTS found; DROP TABLE IF EXISTS files; DROP TABLE IF EXISTS kept;
+CREATE TABLE found (name BLOB, key BLOB, part INTEGER, label BLOB);
+CREATE TABLE files (position INTEGER PRIMARY KEY, name BLOB, part INTEGER, label BLOB,
+                    digest BLOB, kind TEXT, reason TEXT);
+CREATE TABLE kept (part INTEGER, rank INTEGER, name BLOB, label BLOB, digest BLOB,
+                   PRIMARY KEY (part, rank)) WITHOUT ROWID;
+"""
+IN_ORDER = (
+    "INSERT INTO files (position, name, part, label) "
+    "SELECT row_number() OVER (ORDER BY part, label, key) - 1, name, part, label FROM found"
+)
+TINY = (
+    "UPDATE files SET kind = 'tiny', reason = 'is ' || size || ' px' "
+    "FROM (SELECT digest, width || ' x ' || height AS size FROM facts WHERE min(width, height) < ?) AS small "
+    "WHERE kind IS NULL AND files.digest = small.digest"
+)
+CONSTANT = (
+    "UPDATE files SET kind = 'near-constant', reason = 'varies by ' || contrast || ' grey levels' "
+    "FROM (SELECT digest, contrast FROM facts WHERE contrast < ?) AS flat "
+    "WHERE kind IS NULL AND files.digest = flat.digest"
+)
+SHOWN = "SELECT files.*, pixels FROM files JOIN facts USING (digest) WHERE kind IS NULL"
+# Which class is right is not known, so none of these counts.
+CONFLICTING = (
+    f"WITH shown AS ({SHOWN}), "
+    "firsts AS (SELECT pixels, label, name, min(position) AS position FROM shown GROUP BY pixels, label), "
+    "labels AS (SELECT *, row_number() OVER (PARTITION BY pixels ORDER BY position) AS nth FROM firsts) "
+    "UPDATE files SET kind = 'conflicting labels', reason = 'has the same pixels as ' || "
+    "  CAST(CASE WHEN files.label IS one.label THEN two.name ELSE one.name END AS TEXT) || "
+    "  ', which is in another class' "
+    "FROM shown JOIN labels AS one USING (pixels) JOIN labels AS two USING (pixels) "
+    "WHERE one.nth = 1 AND two.nth = 2 AND files.position = shown.position"
+)
+# Of equal images the first counts; of those in both splits the one in the test split, which is compared with.
+EQUAL = (
+    f"WITH shown AS ({SHOWN}), ranked AS (SELECT *, row_number() OVER "
+    "  (PARTITION BY pixels ORDER BY part DESC, position) AS nth FROM shown) "
+    "UPDATE files SET reason = CASE WHEN files.digest = first.digest THEN 'has the same content as ' "
+    "  ELSE 'has the same pixels as ' END || CAST(first.name AS TEXT), "
+    "  kind = CASE WHEN files.part IS NOT first.part THEN 'in both splits' ELSE 'duplicate' END "
+    "FROM shown JOIN (SELECT * FROM ranked WHERE nth = 1) AS first USING (pixels) "
+    "WHERE files.position = shown.position AND files.position != first.position"
+)
+KEEP = (
+    "INSERT INTO kept SELECT part, row_number() OVER (PARTITION BY part ORDER BY position) - 1, "
+    "name, label, digest FROM files WHERE kind IS NULL"
+)
+
+
+@dataclass(frozen=True)
+class Rejected:
+    """A file that is of no use, and why."""
+
+    name: str
+    kind: str
+    reason: str
+
+
+class Survey:
+    """All files of a folder, in a fixed order, in the store's database: memory does not grow with them.
+
+    Args:
+        root: the folder.
+        entries: its files, in any order.
+        store: where they are decoded.
+    """
+
+    def __init__(self, root: Path, entries: Iterable[Entry], store: PixelStore) -> None:
+        self.root, self.store = root, store
+        self.database = store.database
+        self.database.executescript(TABLES)
+        with store.changes():
+            self.database.executemany("INSERT INTO found VALUES (?, ?, ?, ?)", map(_row, entries))
+            self.database.execute(IN_ORDER)
+            self.database.execute("DROP TABLE found")
+        self.files = self._count("SELECT count(*) FROM files")
+        twice = "SELECT name FROM files GROUP BY name HAVING count(*) > 1 LIMIT 1"
+        if row := self.database.execute(twice).fetchone():
+            raise UserError(f"{root / os.fsdecode(row[0])} is named twice; name each file once")
+
+    def _count(self, query: str) -> int:
+        return int(self.database.execute(query).fetchone()[0])
+
+    def parts(self) -> dict[str | None, int]:
+        """How many files there are by their given split."""
+        query = "SELECT part, count(*) FROM files GROUP BY part ORDER BY part"
+        rows = self.database.execute(query)
+        return {None if part is None else PARTS[part]: count for part, count in rows}
+
+    def look(self) -> None:
+        """Hash every file and decode those that the store does not know, with a progress bar."""
+        step = chunk_images(self.store.size)
+        chunks = -(-self.files // step)
+        with StepProgress("looking at files", chunks, done=0, line_every=max(1, chunks // LINES)) as progress:
+            for start in range(0, self.files, step):
+                self._look_at(start, start + step)
+                progress.advance()
+                progress.figures(
+                    f"{min(start + step, self.files):,} of {self.files:,} files, "
+                    f"{self.store.decoded:,} of them decoded now"
+                )
+
+    def _look_at(self, start: int, stop: int) -> None:
+        query = "SELECT position, name FROM files WHERE position >= ? AND position < ? ORDER BY position"
+        rows = self.database.execute(query, (start, stop)).fetchall()
+        seen = self.store.look_at([self.root / os.fsdecode(name) for _, name in rows])
+        with self.store.changes():
+            self.database.executemany(
+                "UPDATE files SET digest = ?, kind = ?, reason = ? WHERE position = ?",
+                [(*one, position) for one, (position, _) in zip(seen, rows, strict=True)],
+            )
+
+    def judge(self, params: FolderParams) -> None:
+        """Mark what is tiny, near-constant, or shows the same as another file."""
+        with self.store.changes():
+            self.database.execute(TINY, (params.min_side,))
+            self.database.execute(CONSTANT, (params.min_contrast,))
+            self.database.execute(CONFLICTING)
+            self.database.execute(EQUAL)
+
+    def peak(self) -> int | None:
+        """The largest sample of the files of 16 bits that do not say how many they use; None without any."""
+        found = self.database.execute("SELECT max(peak) FROM files JOIN facts USING (digest)").fetchone()[0]
+        return None if found is None else int(found)
+
+    def kinds(self) -> dict[str, int]:
+        """How many files are of no use, by what is wrong with them, the most frequent first."""
+        query = "SELECT kind, count(*) FROM files WHERE kind IS NOT NULL GROUP BY kind ORDER BY 2 DESC, 1"
+        return dict(self.database.execute(query).fetchall())
+
+    def rejected(self) -> Iterator[Rejected]:
+        """The files that are of no use, in order."""
+        query = "SELECT name, kind, reason FROM files WHERE kind IS NOT NULL ORDER BY position"
+        for name, kind, reason in self.database.execute(query):
+            yield Rejected(os.fsdecode(name), kind, reason)
+
+    def split(self, share: float, seed: int) -> None:
+        """Give each file of use its split: the given one, or `share` of each class held out by `seed`.
+
+        Raises:
+            UserError: a class has too few files of use.
+        """
+        with self.store.changes():
+            if self._count("SELECT count(*) FROM files WHERE part IS NULL"):
+                self._hold_out(share, seed)
+            self.database.execute(KEEP)
+        for part in PARTS:
+            for label, count in self.counts(part).items():
+                if not count:
+                    of = f" of class {label}" if label else ""
+                    raise UserError(f"{self.root} has no image{of} that is of use in {part}; add some")
+
+    def _hold_out(self, share: float, seed: int) -> None:
+        """Hold out `share` of each class, at least one image and not all, the same on every run."""
+        classes = self.classes()
+        labels = self._labels("SELECT label FROM files WHERE kind IS NULL ORDER BY position", classes)
+        groups = np.zeros(len(labels), np.int64) if classes is None else labels
+        counts = np.bincount(groups, minlength=len(classes or [""]))
+        if counts.min() < 2:
+            of = f"{self.root / classes[int(counts.argmin())]}" if classes else f"{self.root}"
+            many = "a single image" if counts.min() else "no image of use"
+            raise UserError(f"{of} holds {many}, which cannot be split; add more or remove it")
+        keys = np.random.default_rng(seed).random(len(groups))
+        quota = np.clip(np.rint(share * counts).astype(np.int64), 1, counts - 1)
+        held = np.zeros(len(groups), bool)
+        for group, most in enumerate(quota):
+            rows = np.flatnonzero(groups == group)
+            held[rows[np.argsort(keys[rows], kind="stable")[:most]]] = True
+        self.database.execute("UPDATE files SET part = 0 WHERE kind IS NULL")
+        of_use = self.database.execute("SELECT position FROM files WHERE kind IS NULL ORDER BY position")
+        positions = np.fromiter((position for (position,) in of_use), np.int64)[held]
+        chosen = ((int(position),) for position in positions)
+        self.database.executemany("UPDATE files SET part = 1 WHERE position = ?", chosen)
+
+    def classes(self) -> list[str] | None:
+        """The names of all classes, sorted; None without labels."""
+        query = "SELECT DISTINCT label FROM files WHERE label IS NOT NULL ORDER BY label"
+        return [os.fsdecode(label) for (label,) in self.database.execute(query)] or None
+
+    def counts(self, part: str) -> dict[str, int]:
+        """How many images of use each class has in a split; one class without a name when unlabelled."""
+        query = "SELECT label, count(*) FROM kept WHERE part = ? GROUP BY label"
+        found = dict(self.database.execute(query, (PARTS.index(part),)).fetchall())
+        return {name: found.get(os.fsencode(name) or None, 0) for name in self.classes() or [""]}
+
+    def labels(self, part: str) -> Labels | None:
+        """The classes of a split's images, int64 (N,)."""
+        classes = self.classes()
+        query = f"SELECT label FROM kept WHERE part = {PARTS.index(part)} ORDER BY rank"
+        return None if classes is None else self._labels(query, classes)
+
+    def splits(self) -> dict[str, RawSplit]:
+        """Both splits, whose images are read from the store where they are sliced."""
+        return {
+            part: RawSplit(KeptImages(self, part), self.labels(part), partial(self.listing, part))
+            for part in PARTS
+        }
+
+    def _labels(self, query: str, classes: list[str] | None) -> Labels:
+        index: dict[bytes | None, int] = {os.fsencode(name): i for i, name in enumerate(classes or ())}
+        rows = self.database.execute(query)
+        return np.fromiter((index.get(label, 0) for (label,) in rows), np.int64)
+
+    def sample(self, kind: str | None, label: str | None, most: int) -> list[str]:
+        """At most so many files of a kind that is of no use, or of use and of a class, evenly spread."""
+        query = (
+            "SELECT name, min(nth) FROM (SELECT name, row_number() OVER (ORDER BY position) - 1 AS nth, "
+            "  count(*) OVER () AS total FROM files WHERE kind IS ?1 AND (kind IS NOT NULL OR label IS ?2)) "
+            "GROUP BY nth * ?3 / total ORDER BY 2"
+        )
+        rows = self.database.execute(query, (kind, None if label is None else os.fsencode(label), most))
+        return [os.fsdecode(name) for name, _ in rows]
+
+    def listing(self, part: str) -> Iterator[tuple[Any, ...]]:
+        """The values of `LISTED` for each image of a split."""
+        query = (
+            "SELECT name, hex(digest), width, height, contrast, hex(pixels), peak "
+            "FROM kept JOIN facts USING (digest) WHERE part = ? ORDER BY rank"
+        )
+        for name, digest, *about, pixels, peak in self.database.execute(query, (PARTS.index(part),)):
+            yield (os.fsdecode(name), digest.lower(), *about, pixels.lower(), peak)
+
+    def source_sha256(self, *, with_labels: bool) -> str:
+        """One hash over the names and contents of all images, and their classes where no name holds them."""
+        digest = sha256()
+        query = "SELECT name, lower(hex(digest)), label FROM kept ORDER BY part, rank"
+        for name, content, label in self.database.execute(query):
+            told = b" " + label if with_labels and label else b""
+            digest.update(name + b" " + content.encode() + told + b"\n")
+        return digest.hexdigest()
+
+
+class KeptImages:
+    """The images of one split of a survey, read from its store where they are sliced."""
+
+    def __init__(self, survey: Survey, part: str) -> None:
+        self._survey, self._part = survey, PARTS.index(part)
+        self._count = sum(survey.counts(part).values())
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __getitem__(self, rows: slice) -> Images:
+        """The images of a slice of contiguous rows."""
+        start, stop, _ = rows.indices(self._count)
+        query = "SELECT digest FROM kept WHERE part = ? AND rank >= ? AND rank < ? ORDER BY rank"
+        found = self._survey.database.execute(query, (self._part, start, stop))
+        return self._survey.store.pixels([digest for (digest,) in found])
+
+
+def _row(entry: Entry) -> tuple[bytes, bytes, int | None, bytes | None]:
+    """An entry as the table `found` holds it, with a key that sorts as the parts of a path do."""
+    name = os.fsencode(entry.name)
+    part = None if entry.part is None else PARTS.index(entry.part)
+    return name, name.replace(b"/", b"\0"), part, None if entry.label is None else os.fsencode(entry.label)

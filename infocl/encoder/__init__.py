@@ -1,0 +1,1 @@
+"""What models/pretrain holds: the network, its files, the views, numerics."""

@@ -1,0 +1,1 @@
+"""Recipes, and the table of experiments."""

@@ -1,0 +1,87 @@
+"""The model card: what the exported encoder is, what it is good for, and what nobody knows of it."""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from ruamel.yaml import YAML
+
+from infocl.runtime.text import file_size, interval, limits, method, percent
+
+
+def render_card(about: Mapping[str, Any]) -> str:
+    """README.md of an export, from what its `encoder.json` says."""
+    environment = Environment(
+        loader=PackageLoader("infocl", "."),
+        undefined=StrictUndefined,
+        autoescape=False,  # Markdown: foreign text goes through the filter `plain`
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters |= {
+        "percent": percent,
+        "interval": interval,
+        "plain": plain,
+        "size": file_size,
+        "figure": _figure,
+    }
+    metrics = about["metrics"]
+    return environment.get_template("model_card.md").render(
+        about=about,
+        header=hub_header(about),
+        method=method(about["objective"], about["regularizer"], about["reg_weight"]),
+        tasks=_tasks(about),
+        usage=f"```python\n{usage_example(about)}\n```",
+        limits=limits(about["data"], metrics["transfer"]),
+    )
+
+
+def usage_example(about: Mapping[str, Any]) -> str:
+    """A few lines of Python that embed images with onnxruntime, started beside `encoder.onnx`."""
+    return "\n".join(
+        [
+            "import numpy as np, onnxruntime",
+            "",
+            'session = onnxruntime.InferenceSession("encoder.onnx")',
+            f'example = np.load("{about["example"]["file"]}")',
+            'for name in [name for name in example if name.startswith("images")]:',
+            "    images = example[name]  # yours: images of any size, uint8, N x H x W x 3, RGB",
+            '    (embedding,) = session.run(["embedding"], {"image": images})',
+            '    error = np.abs(embedding - example[name.replace("images", "embeddings")]).max()',
+            f"    print(images.shape, embedding.shape, error)  # (N, {about['dim']}), nearly 0",
+        ]
+    )
+
+
+def hub_header(about: Mapping[str, Any]) -> str:
+    """The YAML that model hubs read; without a licence, which the encoder's publisher chooses."""
+    names = (about["objective"], about["regularizer"], about["encoder"]["arch"], about["data"])
+    header = {
+        "library_name": "onnx",
+        "pipeline_tag": "image-feature-extraction",
+        "tags": ["infocl", "contrastive-learning", "representation-learning", "onnxruntime", *names],
+    }
+    text = io.StringIO()
+    YAML().dump(header, text)
+    return text.getvalue().rstrip()
+
+
+def plain(text: Any) -> str:
+    """Foreign text on one line, without the signs that Markdown or HTML would act on."""
+    return re.sub(r"[|<>`\[\]*\\]", " ", " ".join(str(text).split()))
+
+
+def _tasks(about: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
+    metrics = about["metrics"]
+    source = [(f"{about['data']} (source)", metrics["source"])] if metrics["source"] else []
+    return [*source, *metrics["transfer"].items()]
+
+
+def _figure(value: float | None) -> str:
+    """A small number, or a dash where there is none."""
+    return "-" if value is None else f"{value:.2g}"

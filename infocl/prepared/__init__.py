@@ -1,0 +1,1 @@
+"""What data/prepared and data/targets hold, and its readers."""

@@ -1,0 +1,197 @@
+"""Reading prepared data sets: `meta.json` and memory-mapped arrays, checked against each other."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from infocl.config import Crop, DataParams
+from infocl.runtime.errors import UserError
+from infocl.runtime.files import read_array, read_json, sha256_array, sha256_npy
+from infocl.runtime.paths import PREPARED, TARGETS, rerun
+
+FORMAT = 2
+META_FILE = "meta.json"
+ENTRIES = {"images", "labelled", "images_sha256", "labels_sha256"}  # of a split in meta.json
+
+
+class Split:
+    """Images of one split and their labels.
+
+    Args:
+        file: of the images.
+        mapped: uint8 (N, H, W, 3), memory-mapped.
+        labels: int64 (N,), or None when the split is unlabelled.
+        images_sha256: hash of the images, as written at preparation.
+        hint: for a damaged file.
+    """
+
+    def __init__(
+        self,
+        file: Path,
+        mapped: npt.NDArray[np.uint8],
+        labels: npt.NDArray[np.int64] | None,
+        images_sha256: str,
+        hint: str,
+    ) -> None:
+        self.labels, self.images_sha256 = labels, images_sha256
+        self._file, self._mapped, self._hint = file, mapped, hint
+
+    def __len__(self) -> int:
+        return len(self._mapped)
+
+    @cached_property
+    def images(self) -> npt.NDArray[np.uint8]:
+        """uint8 (N, H, W, 3), memory-mapped. Their first use reads the whole file, to compare its hash.
+
+        Raises:
+            UserError: the file is not the one that was prepared.
+        """
+        if sha256_npy(self._file) != self.images_sha256:
+            raise UserError(f"{self._file} is damaged: {META_FILE} has another SHA-256; {self._hint}")
+        return self._mapped
+
+
+class Prepared:
+    """A prepared data set on disk.
+
+    Args:
+        folder: where `meta.json` lies.
+        meta: its content.
+    """
+
+    def __init__(self, folder: Path, meta: dict[str, Any]) -> None:
+        self.folder = folder
+        self.meta = meta
+        self._hint = _hint(folder)
+        self._read: dict[str, Split] = {}
+        try:
+            self.name: str = meta["name"]
+            self.classes: list[str] | None = meta["classes"]
+            self.image_size: int = meta["image_size"]
+            self.crop: Crop = meta.get("crop", "center")
+            self.mean: list[float] = meta["mean"]
+            self.std: list[float] = meta["std"]
+            self.splits: dict[str, dict[str, Any]] = meta["splits"]
+            images_in: str | None = meta["images_in"]
+            complete = all(set(s) >= ENTRIES for s in self.splits.values())
+            if not complete or len(self.mean) != 3 or len(self.std) != 3:
+                raise KeyError("a complete entry of splits, mean or std")
+        except KeyError as error:
+            raise UserError(f"{folder / META_FILE} lacks {error}; {self._hint}") from None
+        except (TypeError, AttributeError):
+            raise UserError(f"{folder / META_FILE} holds values of wrong types; {self._hint}") from None
+        self._images_folder = folder.parent / images_in if images_in else folder
+
+    def split(self, name: str) -> Split:
+        """Read a split, once; the images stay on disk until they are used.
+
+        Raises:
+            UserError: there is no such split, or its files are missing, corrupt or of other shapes.
+        """
+        if name not in self._read:
+            self._read[name] = self._open(name)
+        return self._read[name]
+
+    def _open(self, name: str) -> Split:
+        about = self._about(name)
+        images_file = self.images_file(name)
+        images = read_array(images_file, self._hint, mmap=True)
+        shape = (about["images"], self.image_size, self.image_size, 3)
+        if images.shape != shape or images.dtype != np.uint8:
+            raise UserError(
+                f"{images_file} holds {images.dtype} {images.shape}, not uint8 {shape}; {self._hint}"
+            )
+        return Split(images_file, images, self.labels(name), about["images_sha256"], self._hint)
+
+    def images_file(self, name: str) -> Path:
+        """Where the images of a split lie."""
+        return self._images_folder / name / "images.npy"
+
+    def labels(self, name: str) -> npt.NDArray[np.int64] | None:
+        """Labels int64 (N,) of a split, None when it is unlabelled; its images need not be there.
+
+        Raises:
+            UserError: there is no such split, or the file is missing, corrupt or of another shape.
+        """
+        if not self._about(name)["labelled"]:
+            return None
+        labels_file = self.folder / name / "labels.npy"
+        labels = read_array(labels_file, self._hint)
+        count = self.splits[name]["images"]
+        if labels.shape != (count,) or labels.dtype != np.int64:
+            raise UserError(
+                f"{labels_file} is {labels.dtype} {labels.shape}, not int64 ({count},); {self._hint}"
+            )
+        classes = len(self.classes or ())
+        if count and not 0 <= labels.min() <= labels.max() < classes:
+            raise UserError(f"{labels_file} holds labels outside 0 to {classes - 1}; {self._hint}")
+        if sha256_array(labels) != self.splits[name]["labels_sha256"]:
+            raise UserError(f"{labels_file} is damaged: {META_FILE} has another SHA-256; {self._hint}")
+        return labels
+
+    def count(self, name: str) -> int:
+        """How many images a split has."""
+        return int(self._about(name)["images"])
+
+    def images_sha256(self, name: str) -> str:
+        """The hash of a split's images, as written at preparation."""
+        return str(self._about(name)["images_sha256"])
+
+    def _about(self, name: str) -> dict[str, Any]:
+        if name not in self.splits:
+            raise UserError(f"{self.folder} has no split {name!r} but {', '.join(self.splits)}; {self._hint}")
+        return self.splits[name]
+
+    @property
+    def pretrain_name(self) -> str:
+        """The split that pretraining sees: `pretrain` where there is one, otherwise `train`."""
+        return "pretrain" if "pretrain" in self.splits else "train"
+
+    @property
+    def pretrain_bytes(self) -> int:
+        """Bytes of the images that pretraining sees."""
+        return self.count(self.pretrain_name) * 3 * self.image_size**2
+
+    @property
+    def pretrain(self) -> Split:
+        """The images that pretraining sees."""
+        return self.split(self.pretrain_name)
+
+
+def load_prepared(folder: Path) -> Prepared:
+    """Open a prepared data set.
+
+    Raises:
+        UserError: `meta.json` is missing, corrupt or of another format.
+    """
+    hint = _hint(folder)
+    meta = read_json(folder / META_FILE, hint)
+    if meta.get("format") != FORMAT:
+        raise UserError(f"{folder / META_FILE} has format {meta.get('format')!r}, not {FORMAT}; {hint}")
+    return Prepared(folder, meta)
+
+
+def load_source(data: DataParams) -> Prepared:
+    """Open the prepared source data set.
+
+    Raises:
+        UserError: it is missing or corrupt, or was prepared with another name, size or crop.
+    """
+    prepared = load_prepared(PREPARED)
+    for key in ("name", "image_size", "crop"):
+        found, wanted = getattr(prepared, key), getattr(data, key)
+        if found != wanted:
+            raise UserError(
+                f"{PREPARED} was prepared with data.{key} {found}, but params.yaml asks for {wanted}; "
+                "run dvc repro prepare"
+            )
+    return prepared
+
+
+def _hint(folder: Path) -> str:
+    return rerun("targets", TARGETS) if folder.parent == TARGETS else rerun("prepare", folder)

@@ -1,0 +1,1 @@
+"""Pretraining: contrastive objective plus regulariser."""

@@ -1,0 +1,67 @@
+"""What flows between the encoder, the objective and the regulariser."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from infocl.encoder.network import Levels
+from infocl.pretrain.parallel.world import ALONE, World
+
+
+@dataclass(frozen=True)
+class View:
+    """One view of a batch, as the encoder saw it.
+
+    Attributes:
+        pixels: normalised images (B, 3, H, W); of several processes, each has only its share of them.
+        clean: pooled features of the encoder's levels, (B, D_l) each; what a probe will see.
+        levels: the same as the objective sees them, possibly with a regulariser's noise.
+        target: the representation (B, D) of these pixels by the momentum target, without gradient; None
+            for an objective that has none.
+    """
+
+    pixels: Tensor
+    clean: Levels
+    levels: Levels
+    target: Tensor | None = None
+
+    @property
+    def features(self) -> Tensor:
+        """What the projector sees, (B, D)."""
+        return self.levels.level4
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Two views of the same images, and what else an objective or a regulariser may use.
+
+    Attributes:
+        view1: one view.
+        view2: the other.
+        labels: classes int64 (B,), where the data have them.
+        embed: the objective's projector, (B, D) to (B, P).
+        encode: clean features of further normalised pixels (B, 3, H, W), each process giving its share of
+            the pixels and getting the features of all.
+        generator: for random draws, on the views' device; seeded by the step, alike in every process.
+        world: the processes that share the batch.
+    """
+
+    view1: View
+    view2: View
+    labels: Tensor | None = None
+    embed: Callable[[Tensor], Tensor] | None = None
+    encode: Callable[[Tensor], Levels] | None = None
+    generator: torch.Generator | None = None
+    world: World = ALONE
+
+
+@dataclass(frozen=True)
+class Term:
+    """A loss or a regulariser's term: a scalar to minimise, and named detached scalars to log."""
+
+    value: Tensor
+    parts: dict[str, Tensor] = field(default_factory=dict)

@@ -1,0 +1,74 @@
+"""Whether a run still learns: finite figures, features that differ, a loss that does not run away."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from infocl.config import Params
+from infocl.runtime.errors import InfoCLError
+
+Row = dict[str, float]
+
+COLLAPSED = 0.005  # feature spread under which an encoder gives the same features for every image
+GRACE_STEPS = 50  # steps before a small spread counts as collapse
+GROWTH = 10.0  # sound runs of every objective beside every regulariser stay below 1, lost ones pass 19
+PATIENCE = 8  # rows, about an epoch, in which the loss may come back from a peak
+TEMPERATURE = 0.1  # the smallest that is published for SimCLR, DCL and MoCo v3
+WEIGHTS = {"mib": 1e-3, "mveb": 1e-2}  # usual largest weights of terms; 1 of the others
+RATES = {"adam": 1e-3, "adamw": 1e-3, "sgd": 0.1, "lars": 1.0}  # usual at batches of some hundred images
+
+
+def check(rows: Sequence[Row], params: Params, *, last: bool) -> bool:
+    """Judge a run by its rows of history so far.
+
+    Args:
+        rows: of the whole run; the first one is of a step or window at the start.
+        params: of the run, from which the hint names the likely cause.
+        last: whether the run is at its end, where a loss cannot come back.
+
+    Returns:
+        Whether the state is worth a checkpoint; False while the loss is far above the first one.
+
+    Raises:
+        InfoCLError: a figure is not finite, the features collapsed, or the loss diverged.
+    """
+    row = rows[-1]
+    hint = f"the last good checkpoint was kept. {_hint(params)}"
+    bad = [name for name, value in row.items() if not math.isfinite(value)]
+    if bad:
+        raise InfoCLError(f"{', '.join(bad)} stopped being finite by step {row['step']:.0f}; {hint}")
+    if row["feature_spread"] < COLLAPSED and row["step"] > GRACE_STEPS:
+        raise InfoCLError(
+            f"the features collapsed by step {row['step']:.0f} (spread {row['feature_spread']:.4f}): the "
+            f"encoder gives the same features for every image; {hint}"
+        )
+    patience = 1 if last else PATIENCE
+    grown = [has_grown(rows[0]["loss"], each["loss"]) for each in rows[-patience:]]
+    if all(grown) and len(grown) == patience:
+        raise InfoCLError(
+            f"the loss diverged from {rows[0]['loss']:.4g} to {row['loss']:.4g} by step {row['step']:.0f}; "
+            f"{hint}"
+        )
+    return not grown[-1]
+
+
+def has_grown(first: float, loss: float) -> bool:
+    """Whether a loss is far above the first one, by a measure for losses of any sign and of any size.
+
+    The 1 is for losses that begin near zero; all are a few nats, or sums that are larger.
+    """
+    return loss - first > GROWTH * (abs(first) + 1)
+
+
+def _hint(params: Params) -> str:
+    """The knob that is furthest beyond its usual values; the learning rate where none is."""
+    optimizer, name = params.train.optimizer, params.objective.name
+    beyond = {f"Lower train.optimizer.lr ({optimizer.lr:g} now)": optimizer.lr / RATES[optimizer.name]}
+    if params.reg.name not in ("none", "noise"):
+        usual = WEIGHTS.get(params.reg.name, 1.0)
+        beyond[f"Lower reg.weight ({params.reg.weight:g} now)"] = params.reg.weight / usual
+    temperature = getattr(getattr(params.objective, name), "temperature", None)
+    if temperature:
+        beyond[f"Raise objective.{name}.temperature ({temperature:g} now)"] = TEMPERATURE / temperature
+    return max(beyond, key=beyond.__getitem__)

@@ -1,0 +1,156 @@
+"""Encoder, objective and regulariser as one module with one loss."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from typing import TypeVar
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.optim.swa_utils import get_ema_multi_avg_fn
+
+from infocl.config import Params
+from infocl.encoder.network import Encoder, Levels
+from infocl.encoder.numerics import at_least_float32
+from infocl.pretrain.batch import Batch, Term, View
+from infocl.pretrain.objectives import build_objective
+from infocl.pretrain.parallel.batchnorm import synchronize
+from infocl.pretrain.parallel.world import ALONE, World
+from infocl.pretrain.regularizers import build_regularizer
+from infocl.pretrain.regularizers.base import Shapes
+
+T = TypeVar("T")
+
+
+class Learner(nn.Module):
+    """loss = objective(batch) + weight * regulariser(batch).
+
+    Both views pass the encoder as one batch, so BatchNorm sees them together. An objective with a
+    momentum target has a second encoder here, which follows the first after each step; its BatchNorm
+    layers normalise by the batch and keep running statistics of their own.
+
+    Args:
+        params: all of params.yaml.
+        mean: per-channel mean of the training images, in [0, 1].
+        std: per-channel standard deviation of the training images.
+        classes: of the labels; 0 for unlabelled data.
+    """
+
+    def __init__(self, params: Params, mean: list[float], std: list[float], classes: int = 0) -> None:
+        super().__init__()
+        self.weight = params.reg.weight
+        self.world = ALONE
+        self.encoder = Encoder(params.encoder, mean, std)
+        self.objective = build_objective(params.objective, self.encoder.dim, classes)
+        shapes = Shapes(self.encoder.level_dims, params.data.image_size)
+        self.regularizer = build_regularizer(params.reg, shapes)
+        self.target: Encoder | None = None
+        if self.objective.momentum(0, 1) is not None:
+            self.target = copy.deepcopy(self.encoder).requires_grad_(False)
+
+    def distribute(self, world: World, device: torch.device) -> None:
+        """From here on, take each batch as one process's share of the batch of `world`.
+
+        The BatchNorm layers that see only a share are synchronised: those of the encoder, of its
+        target and of the regulariser. The objective works on all features in every process.
+        """
+        self.world = world
+        for module in (self.encoder, self.target, self.regularizer):
+            if module is not None:
+                synchronize(module, world, device)
+
+    def forward(
+        self, images1: Tensor, images2: Tensor, generator: torch.Generator, labels: Tensor | None = None
+    ) -> Term:
+        """The loss of two batches of views.
+
+        Args:
+            images1: views 1 in [0, 1], (B, 3, H, W), or this process's share of them.
+            images2: views 2 of the same images.
+            generator: of the regulariser's noise, on the views' device; alike in every process.
+            labels: classes int64 (B,) of the whole batch, where the data have them.
+
+        Returns:
+            The loss, with parts `objective`, `regularizer` (unweighted), `feature_spread`, and each
+            term's own parts behind its name.
+        """
+        pixels = self.encoder.normalize(torch.cat([images1, images2]))
+        clean = Levels(*self.world.gather_views(self._encode(pixels)))
+        levels = self.regularizer.perturb(clean, generator)
+        view1, view2 = _split(pixels, clean, levels, self._by_target(pixels))
+        embed = untracked(self.objective, self.objective.embed)
+        encode = untracked(self.encoder, self._encode_share)
+        batch = Batch(view1, view2, labels, embed, encode, generator, self.world)
+        objective, regularizer = self.objective(batch), self.regularizer(batch)
+        loss = objective.value + self.weight * regularizer.value
+        parts = {"objective": objective.value.detach(), "regularizer": regularizer.value.detach()}
+        parts |= {f"objective_{name}": value for name, value in objective.parts.items()}
+        parts |= {f"regularizer_{name}": value for name, value in regularizer.parts.items()}
+        parts["feature_spread"] = feature_spread(clean.level4.detach())
+        return Term(loss, parts)
+
+    def _encode(self, pixels: Tensor) -> Levels:
+        return Levels(*(at_least_float32(level) for level in self.encoder.forward_levels(pixels)))
+
+    def _encode_share(self, pixels: Tensor) -> Levels:
+        return Levels(*(self.world.gather(level) for level in self._encode(pixels)))
+
+    @torch.no_grad()
+    def _by_target(self, pixels: Tensor) -> Tensor | None:
+        if self.target is None:
+            return None
+        return self.world.gather_views([self.target.forward_levels(pixels).level4])[0]
+
+    @torch.no_grad()
+    def after_step(self, step: int, total_steps: int) -> None:
+        """Let the momentum target, if there is one, follow the weights after the update of `step`."""
+        share = self.objective.momentum(step, total_steps)
+        if share is None or self.target is None:
+            return
+        pairs = [(self.encoder, self.target), *self.objective.target_modules().values()]
+        online: list[Tensor] = [weight for module, _ in pairs for weight in module.parameters()]
+        target: list[Tensor] = [weight for _, module in pairs for weight in module.parameters()]
+        get_ema_multi_avg_fn(share)(target, online, step)  # type: ignore[no-untyped-call]
+
+
+def _split(pixels: Tensor, clean: Levels, levels: Levels, target: Tensor | None) -> tuple[View, View]:
+    seen = [pixels.chunk(2), *(level.chunk(2) for level in (*clean, *levels))]
+    targets = (None, None) if target is None else target.chunk(2)
+    first, second = (
+        View(part[0], Levels(*part[1:4]), Levels(*part[4:]), of_target)
+        for part, of_target in zip(zip(*seen, strict=True), targets, strict=True)
+    )
+    return first, second
+
+
+def untracked(module: nn.Module, function: Callable[[Tensor], T]) -> Callable[[Tensor], T]:
+    """`function`, during which the BatchNorm layers of `module` keep their running statistics.
+
+    They still normalise by the batch. A regulariser's further pass must not change what the exported
+    encoder normalises by.
+    """
+
+    def wrapped(inputs: Tensor) -> T:
+        layers = [layer for layer in module.modules() if isinstance(layer, _BatchNorm)]
+        tracked = [layer.track_running_stats for layer in layers]
+        try:
+            for layer in layers:
+                layer.track_running_stats = False
+            return function(inputs)
+        finally:
+            for layer, before in zip(layers, tracked, strict=True):
+                layer.track_running_stats = before
+
+    return wrapped
+
+
+def feature_spread(features: Tensor) -> Tensor:
+    """How far L2-normalised features (B, D) spread: 0 when all point one way, 1 when uniform.
+
+    The root of the summed variance over dimensions; a collapsed encoder's tends to 0
+    (Chen and He, "Exploring Simple Siamese Representation Learning", CVPR 2021, section 4.1).
+    """
+    unit = nn.functional.normalize(features, dim=1)
+    return unit.var(dim=0, correction=0).sum().sqrt()

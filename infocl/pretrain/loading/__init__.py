@@ -1,0 +1,1 @@
+"""Batches of prepared images, from wherever they are stored."""

@@ -1,0 +1,139 @@
+"""Prepared images as shards: LitData's files, and a manifest that ties them to the images."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+
+from infocl.prepared.reader import Prepared
+from infocl.pretrain.loading.places import BUCKET, Bucket, Place
+from infocl.pretrain.loading.sampler import shard_count
+from infocl.runtime.errors import UserError
+from infocl.runtime.files import read_json, replacing_folder, sha256_file, write_json
+from infocl.runtime.progress import StepProgress
+
+MANIFEST, INDEX = "infocl.json", "index.json"
+FORMAT = 1
+REWRITE = "write the shards again with `infocl shard`"
+LINES = 10  # of progress, where there is no terminal
+Deliver = Callable[[Path], None]
+
+
+@dataclass(frozen=True)
+class Shard:
+    """One file: its name, its size in bytes, the SHA-256 of its content."""
+
+    name: str
+    size: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What the shards hold: image r is number r // len(shards) of shard r mod len(shards)."""
+
+    images: int
+    image_size: int
+    images_sha256: str
+    shards: tuple[Shard, ...]
+
+    @property
+    def size(self) -> int:
+        """Bytes of all shards."""
+        return sum(shard.size for shard in self.shards)
+
+    def pixels(self, number: int) -> int:
+        """Bytes of pixels in a shard, which are the end of its file."""
+        return len(range(number, self.images, len(self.shards))) * 3 * self.image_size**2
+
+
+def read_manifest(place: Place) -> Manifest:
+    """Read what the shards at a place hold.
+
+    Raises:
+        UserError: there are none, the place cannot be reached, or the manifest is damaged.
+    """
+    where = f"{place.url.rstrip('/')}/{MANIFEST}"
+    about = read_json(place.fetch(MANIFEST, anew=True), REWRITE)
+    if about.get("format") != FORMAT:
+        raise UserError(f"{where} has format {about.get('format')!r}, not {FORMAT}; {REWRITE}")
+    try:
+        shards = tuple(Shard(**shard) for shard in about["shards"])
+        manifest = Manifest(about["images"], about["image_size"], about["images_sha256"], shards)
+        fits = len(shards) == shard_count(manifest.images, manifest.image_size) and all(
+            Path(s.name).name == s.name and s.size >= manifest.pixels(number)
+            for number, s in enumerate(shards)
+        )
+    except (KeyError, TypeError, AttributeError):
+        fits = False
+    if not fits:
+        raise UserError(f"{where} is damaged or of another version; {REWRITE}")
+    return manifest
+
+
+def write_shards(prepared: Prepared, url: str) -> Manifest:
+    """Write the images that pretraining sees as shards, to a folder or to `s3://bucket/prefix`.
+
+    The manifest comes last, so that shards which are not complete are none.
+
+    Raises:
+        UserError: the prepared images are missing, the folder holds something else, or the bucket cannot
+            be reached.
+    """
+    images = prepared.pretrain.images
+    count = shard_count(len(images), prepared.image_size)
+    shards = []
+    with _target(url) as (folder, deliver):
+        for file in _written(folder, images, count):
+            shards.append(Shard(file.name, file.stat().st_size, sha256_file(file)))
+            deliver(file)
+        deliver(folder / INDEX)
+        manifest = Manifest(len(images), prepared.image_size, prepared.pretrain.images_sha256, tuple(shards))
+        write_json(folder / MANIFEST, {"format": FORMAT, **asdict(manifest)})
+        deliver(folder / MANIFEST)
+    return manifest
+
+
+def _written(folder: Path, images: np.ndarray, count: int) -> Iterator[Path]:
+    """The files of the shards, each once it is complete; the index is written after the last."""
+    from litdata.streaming.serializers import BytesSerializer
+    from litdata.streaming.writer import BinaryWriter
+
+    # One item of plain bytes per file: no other of the engine's encodings, some of which pickle.
+    writer = BinaryWriter(str(folder), chunk_size=1, serializers={"bytes": BytesSerializer()})
+    with StepProgress("writing shards", count, done=0, line_every=max(1, count // LINES)) as progress:
+        for shard in range(count):
+            writer[shard] = images[shard::count].tobytes()
+            if shard:
+                yield folder / f"chunk-0-{shard - 1}.bin"
+            progress.advance()
+            progress.figures(f"{shard + 1:,} of {count:,} shards")
+    writer.done()
+    yield folder / f"chunk-0-{count - 1}.bin"
+    writer.merge()
+
+
+@contextmanager
+def _target(url: str) -> Iterator[tuple[Path, Deliver]]:
+    """A folder to write to, and what to do with each file that is complete."""
+    if not url.startswith(BUCKET):
+        there = Path(url)
+        if there.exists() and not (there / MANIFEST).is_file() and (there.is_file() or any(there.iterdir())):
+            raise UserError(f"{there} holds something other than shards; name a new or an empty folder")
+        with replacing_folder(there) as folder:
+            yield folder, lambda file: None
+        return
+    bucket = Bucket(url)
+    bucket.remove(MANIFEST)
+    with tempfile.TemporaryDirectory(prefix="infocl-") as temporary:
+
+        def deliver(file: Path) -> None:
+            bucket.put(file, file.name)
+            file.unlink()
+
+        yield Path(temporary), deliver

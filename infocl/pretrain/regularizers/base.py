@@ -1,0 +1,72 @@
+"""What a regulariser is."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from infocl.encoder.network import Levels
+from infocl.pretrain.batch import Batch, Term
+
+
+@dataclass(frozen=True)
+class Shapes:
+    """What a regulariser must know of the encoder: widths of levels 2 to 4 and the image side in px."""
+
+    level_dims: tuple[int, ...]
+    image_size: int
+
+
+class Regularizer(nn.Module, ABC):
+    """Adds a term to any objective; may put noise on the features that the objective sees.
+
+    Attributes:
+        changes_forward: whether the objective sees other features than without a regulariser. Where it
+            is False, a run of weight 0 is the plain objective bit for bit, running statistics included.
+    """
+
+    changes_forward: bool = False
+
+    def perturb(self, levels: Levels, generator: torch.Generator) -> Levels:
+        """The features as the objective shall see them; unchanged unless a subclass adds noise."""
+        return levels
+
+    @abstractmethod
+    def forward(self, batch: Batch) -> Term:
+        """The term of a batch, to be minimised, and its named parts."""
+
+    def reconstruct(self, features: Tensor) -> Tensor | None:
+        """Normalised images (B, 3, H, W) decoded from features (B, D), where there is a decoder."""
+        return None
+
+
+def add_noise(levels: Levels, sigma: float, generator: torch.Generator) -> Levels:
+    """h = mu + sigma * eps with eps ~ N(0, I), at every level.
+
+    All regularisers that add noise draw it here, so that those of one sigma draw the same.
+    """
+    noise = [torch.randn(mu.shape, generator=generator, device=mu.device, dtype=mu.dtype) for mu in levels]
+    return Levels(*(mu + sigma * eps for mu, eps in zip(levels, noise, strict=True)))
+
+
+def embed_views(batch: Batch) -> tuple[Tensor, Tensor]:
+    """The embeddings of both views by the objective's projector, (B, P) each, in float32 at least.
+
+    Raises:
+        ValueError: the batch comes without a projector.
+    """
+    if batch.embed is None:
+        raise ValueError("this regulariser works on embeddings, but the batch has no projector")
+    both = torch.cat([batch.view1.features, batch.view2.features])
+    z1, z2 = batch.embed(both).chunk(2)
+    return z1, z2
+
+
+def mean_norm(batch: Batch) -> Tensor:
+    """Mean L2 norm of the clean representations of both views, for the history."""
+    features = torch.cat([batch.view1.clean.level4, batch.view2.clean.level4]).detach()
+    norm: Tensor = torch.linalg.vector_norm(features, dim=1).mean()
+    return norm

@@ -1,0 +1,18 @@
+"""No regulariser: the plain objective."""
+
+from __future__ import annotations
+
+from infocl.config import RegParams
+from infocl.pretrain.batch import Batch, Term
+from infocl.pretrain.regularizers.base import Regularizer, Shapes
+
+
+class NoRegularizer(Regularizer):
+    """A term that is zero."""
+
+    def __init__(self, params: RegParams, shapes: Shapes) -> None:
+        super().__init__()
+
+    def forward(self, batch: Batch) -> Term:
+        """Zero."""
+        return Term(batch.view1.features.new_zeros(()))

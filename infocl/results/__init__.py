@@ -1,0 +1,1 @@
+"""JSON files between stages and consumers; loads without torch."""

@@ -1,0 +1,135 @@
+"""What the stages probe, transfer and export found out, read back from metrics/details/ and checked."""
+
+from __future__ import annotations
+
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from infocl.runtime.errors import UserError
+from infocl.runtime.files import read_json
+from infocl.runtime.paths import DETAILS, rerun
+
+ONNX_FILE, ABOUT_FILE = "encoder.onnx", "encoder.json"
+
+
+class Metrics(BaseModel):
+    """Numbers of a file of details; other keys of the file are left alone."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True, allow_inf_nan=False)
+
+
+class TaskResult(Metrics):
+    """The protocol on one labelled data set; accuracies are shares in 0..1."""
+
+    accuracy: float
+    accuracy_ci95: tuple[float, float]
+    knn_accuracy: float
+    majority: float
+    classes: int
+    train_images: int
+    test_images: int
+
+
+class ProbeResult(Metrics):
+    """Diagnostics of the features, and the source task where the data set has labels."""
+
+    rankme: float
+    dim: int
+    dead_units: float
+    feature_norm: float
+    alignment: float
+    uniformity: float
+    info_nce_nats: float
+    info_nce_ceiling_nats: float
+    view_images: int
+    source: TaskResult | None = None
+
+
+class TransferResult(Metrics):
+    """One row for each target, and their mean."""
+
+    mean_accuracy: float
+    mean_accuracy_ci95: tuple[float, float]
+    mean_knn_accuracy: float
+    targets: dict[str, TaskResult] = Field(min_length=1)
+
+
+class ExportResult(Metrics):
+    """How the ONNX file compares with torch."""
+
+    bytes: int
+    max_abs_error: float
+    max_relative_error: float
+    cosine_min: float
+    parity_images: int
+    onnxruntime_images_per_second: float
+    torch_images_per_second: float
+    threads: int
+
+
+class StageCost(Metrics):
+    """What a stage took; the last three only where it trains."""
+
+    seconds: float
+    peak_memory_mib: float
+    images_per_second: float | None = None
+    device: str | None = None
+    peak_device_memory_mib: float | None = None
+
+
+Kind = TypeVar("Kind", bound=Metrics)
+
+
+def read_probe() -> ProbeResult:
+    """The result of the stage probe; `source` is None for data without labels.
+
+    Raises:
+        UserError: metrics/details/probe.json is missing, corrupt or incomplete.
+    """
+    raw = _read("probe")
+    return _parse(ProbeResult, raw | {"source": raw if "accuracy" in raw else None}, "probe")
+
+
+def read_transfer() -> TransferResult:
+    """The result of the stage transfer.
+
+    Raises:
+        UserError: metrics/details/transfer.json is missing, corrupt or incomplete.
+    """
+    raw = _read("transfer")
+    targets = {name: row for name, row in raw.items() if isinstance(row, dict)}
+    return _parse(TransferResult, raw | {"targets": targets}, "transfer")
+
+
+def read_export() -> ExportResult:
+    """The result of the stage export.
+
+    Raises:
+        UserError: metrics/details/export.json is missing, corrupt or incomplete.
+    """
+    return _parse(ExportResult, _read("export"), "export")
+
+
+def read_cost(stage: str) -> StageCost:
+    """What a stage took.
+
+    Raises:
+        UserError: its file of details is missing, corrupt or incomplete.
+    """
+    return _parse(StageCost, _read(stage), stage)
+
+
+def _read(stage: str) -> dict[str, Any]:
+    path = DETAILS / f"{stage}.json"
+    return read_json(path, rerun(stage, path))
+
+
+def _parse(kind: type[Kind], raw: dict[str, Any], stage: str) -> Kind:
+    try:
+        return kind.model_validate(raw)
+    except ValidationError as error:
+        problem = error.errors()[0]
+        key = ".".join(str(part) for part in problem["loc"]).removeprefix("source.").removeprefix("targets.")
+        path = DETAILS / f"{stage}.json"
+        raise UserError(f"{path} has no usable {key} ({problem['msg']}); {rerun(stage, path)}") from None

@@ -1,0 +1,1 @@
+"""How stages run, never what they compute: no stage depends on this room."""

@@ -1,0 +1,177 @@
+"""Checkpoints without pickle: weights and optimiser tensors as safetensors, the rest as JSON."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import sys
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor, nn
+
+from infocl.config import Params
+from infocl.config.train import NEUTRAL, optimizer_in_force
+from infocl.runtime.files import replacing, sha256_array
+
+FILE = "checkpoint.safetensors"
+CODE = (
+    *(f"data/{name}.py" for name in ("mapped", "order", "prefetch", "resident", "sharded", "shards")),
+    *("batch.py", "encoders.py", "geometry.py", "history.py", "lars.py", "learner.py", "loop.py"),
+    *("numerics.py", "objectives", "optim.py", "parallel", "pretrain.py", "regularizers", "views.py"),
+)
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a run came: steps done, and the rows of its history so far."""
+
+    step: int
+    rows: list[dict[str, float]]
+
+
+def fingerprint(params: Params, data: Mapping[str, Any]) -> str:
+    """A hash of everything that shapes the weights: the pretraining params in force, the code, the data.
+
+    Knobs of parts that are not chosen, and those that only say where or how often, are left out.
+    """
+    chosen = params.model_dump()
+    train = {key: value for key, value in chosen["train"].items() if key not in NEUTRAL}
+    train["optimizer"] = optimizer_in_force(train["optimizer"])
+    shaping = {
+        "data": dict(data),
+        "code": code_sha256(CODE),
+        "torch": torch.__version__,
+        "seed": chosen["seed"],
+        "views": chosen["views"],
+        "encoder": chosen["encoder"],
+        "objective": _chosen_part(chosen["objective"]),
+        "reg": _chosen_part(chosen["reg"]),
+        "train": train,
+    }
+    return hashlib.sha256(json.dumps(shaping, sort_keys=True).encode()).hexdigest()
+
+
+def code_sha256(names: Iterable[str]) -> str:
+    """One hash over the sources that a training step runs, files and folders of this package."""
+    folder = Path(__file__).parent
+    sources = [folder / name for name in names]
+    files = [file for source in sources for file in (source.glob("*.py") if source.is_dir() else [source])]
+    digest = hashlib.sha256()
+    for file in sorted(files):
+        digest.update(f"{file.relative_to(folder).as_posix()}\n".encode())
+        digest.update(file.read_bytes())
+    return digest.hexdigest()
+
+
+def _chosen_part(block: dict[str, Any]) -> dict[str, Any]:
+    name = block["name"]
+    return {key: value for key, value in block.items() if key in ("name", "weight", name)}
+
+
+class Checkpoints:
+    """The checkpoint of one run, in a folder that carries the run's fingerprint.
+
+    Another run's checkpoint lies elsewhere, so it is neither used nor overwritten.
+    """
+
+    def __init__(self, parent: Path, run: str) -> None:
+        self.folder = parent / run[:16]
+        self.run = run
+
+    def save(self, model: nn.Module, optimizer: torch.optim.Optimizer, progress: Progress) -> None:
+        """Replace the checkpoint atomically."""
+        tensors = {f"model.{name}": value for name, value in model.state_dict().items()}
+        scalars: dict[str, Any] = {}
+        for index, state in optimizer.state_dict()["state"].items():
+            for key, value in state.items():
+                name = f"optimizer.{index}.{key}"
+                if isinstance(value, Tensor):
+                    tensors[name] = value
+                else:
+                    scalars[name] = value
+        metadata = {
+            "run": self.run,
+            "step": str(progress.step),
+            "rows": json.dumps(progress.rows),
+            "scalars": json.dumps(scalars),
+        }
+        contiguous = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
+        metadata["sha256"] = _sha256(contiguous, metadata)
+        with replacing(self.folder / FILE) as temporary:
+            temporary.write_bytes(save(contiguous, metadata))
+
+    def load(self, model: nn.Module, optimizer: torch.optim.Optimizer) -> Progress | None:
+        """Bring model and optimiser to where the run stopped; None when there is no checkpoint.
+
+        A file that is damaged or belongs to another run is said to be so and set aside, since the
+        run can start again without it.
+        """
+        path = self.folder / FILE
+        if not path.exists():
+            return None
+        try:
+            with safe_open(path, framework="pt") as file:
+                metadata = file.metadata() or {}
+                if metadata.get("run") != self.run:
+                    raise ValueError("it belongs to a run with other params or data")
+                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            if metadata.pop("sha256", None) != _sha256(tensors, metadata):
+                raise ValueError("it is damaged: its content does not match its SHA-256")
+            progress = Progress(int(metadata["step"]), json.loads(metadata["rows"]))
+            scalars = json.loads(metadata["scalars"])
+            _require_fit(model, tensors)
+        except (SafetensorError, ValueError, KeyError, OSError) as error:
+            path.replace(path.with_suffix(".unusable"))
+            reason = str(error).splitlines()[0]
+            print(
+                f"The checkpoint {path} cannot be used ({reason}); it was set aside and training starts "
+                "from the beginning.",
+                file=sys.stderr,
+            )
+            return None
+        self._restore(model, optimizer, tensors, scalars)
+        return progress
+
+    @staticmethod
+    def _restore(
+        model: nn.Module,
+        optimizer: torch.optim.Optimizer,
+        tensors: dict[str, Tensor],
+        scalars: dict[str, Any],
+    ) -> None:
+        weights = {
+            name.removeprefix("model."): value for name, value in tensors.items() if name.startswith("model.")
+        }
+        state: dict[int, dict[str, Any]] = {}
+        for name, value in (tensors | scalars).items():
+            if name.startswith("optimizer."):
+                _, index, key = name.split(".")
+                state.setdefault(int(index), {})[key] = value
+        model.load_state_dict(weights)
+        optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+
+    def remove(self) -> None:
+        """Forget the checkpoint of a run that is complete."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def _sha256(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> str:
+    """One hash over all that a checkpoint holds: a flipped bit would continue to other weights."""
+    sums = {name: sha256_array(tensor.numpy()) for name, tensor in tensors.items()}
+    return hashlib.sha256(json.dumps([sums, dict(metadata)], sort_keys=True).encode()).hexdigest()
+
+
+def _require_fit(model: nn.Module, tensors: Mapping[str, Tensor]) -> None:
+    """Refuse weights of other names or shapes before any is loaded."""
+    ours = {f"model.{name}": value.shape for name, value in model.state_dict().items()}
+    stored = {name: value.shape for name, value in tensors.items() if name.startswith("model.")}
+    if ours != stored:
+        unlike = sorted(name for name in ours | stored if ours.get(name) != stored.get(name))
+        raise ValueError(f"{unlike[0].removeprefix('model.')} does not fit the model")
