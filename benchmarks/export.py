@@ -15,7 +15,7 @@ import torch
 
 from benchmarks.measure import interleaved
 from benchmarks.run import RESULTS, processor
-from infocl.encoder.network import load_encoder
+from infocl.encoder.files import load_encoder
 from infocl.evaluate.features import extract
 from infocl.export.session import THREADS, embed, few_threads, open_session
 from infocl.pretrain.run import git_revision

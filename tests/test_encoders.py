@@ -9,7 +9,8 @@ import torch
 import torchvision
 
 from infocl.config import EncoderParams
-from infocl.encoder.network import Encoder, load_encoder, save_encoder
+from infocl.encoder.files import load_encoder, save_encoder
+from infocl.encoder.network import Encoder
 from infocl.runtime.errors import UserError
 
 MEAN, STD = [0.4, 0.5, 0.6], [0.2, 0.25, 0.3]

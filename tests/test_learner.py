@@ -52,7 +52,7 @@ def test_every_step_has_draws_of_its_own_and_the_rate_it_logs(tmp_path, monkeypa
 
     def recording(run, history, number):
         draw, given = run.views, run.learner.forward
-        monkeypatch.setattr(run, "views", lambda i, seed, world: views.append(seed) or draw(i, seed))
+        monkeypatch.setattr(run, "views", lambda i, seed, *part: views.append(seed) or draw(i, seed, *part))
         monkeypatch.setattr(
             run.learner,
             "forward",

@@ -12,7 +12,8 @@ from safetensors.torch import load_file
 
 from infocl.pretrain import loop
 from infocl.pretrain import run as stage
-from infocl.runtime.checkpoint import CODE, Checkpoints, Progress, fingerprint
+from infocl.pretrain.fingerprint import ROOMS, fingerprint
+from infocl.runtime.checkpoint import Checkpoints, Progress
 from infocl.runtime.errors import UserError, guarded
 from infocl.runtime.history import History
 from infocl.runtime.paths import CHECKPOINTS, PREPARED, PRETRAIN
@@ -116,8 +117,8 @@ def test_it_learns(workspace, reg):
     assert metrics["loss"] == pytest.approx(history[-1]["loss"], abs=1e-6)
     assert metrics["steps"] == 36
     assert metrics["images_per_second"] > 0
-    assert (PRETRAIN / "views.png").exists()
-    assert (PRETRAIN / "reconstructions.png").exists() == (reg == "rc")
+    assert (PRETRAIN / "views.npy").exists()
+    assert (PRETRAIN / "reconstructions.npy").exists() == (reg == "rc")
     if reg == "lbe":
         for row in history:
             assert row["regularizer_mi_ceiling_nats"] == pytest.approx(math.log(2 * params.train.batch_size))
@@ -221,7 +222,7 @@ def test_a_checkpoint_that_does_not_fit_the_model_is_set_aside(tmp_path, capsys)
 def test_the_code_is_part_of_the_fingerprint(monkeypatch):
     base = fingerprint(tiny_params(), {})
     assert fingerprint(tiny_params(), {}) == base
-    monkeypatch.setattr("infocl.runtime.checkpoint.CODE", CODE[:-1])
+    monkeypatch.setattr("infocl.pretrain.fingerprint.ROOMS", ROOMS[:-1])
     assert fingerprint(tiny_params(), {}) != base
 
 

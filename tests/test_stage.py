@@ -16,7 +16,8 @@ import pytest
 import torch
 from PIL import Image
 
-from infocl.encoder.network import Encoder, save_encoder
+from infocl.encoder.files import save_encoder
+from infocl.encoder.network import Encoder
 from infocl.runtime.checkpoint import Checkpoints, Progress
 from infocl.runtime.errors import InfoCLError, UserError, guarded
 from infocl.runtime.files import replacing, replacing_folder, write_array, write_json, write_text

@@ -34,12 +34,12 @@ def test_killed_and_continued_it_ends_as_one_that_was_resident_and_not_killed(
     workspace, monkeypatch, capsys, storage, shuffle
 ):
     stage.pretrain(params("resident", shuffle))
-    whole, pictures = weights(), (PRETRAIN / "views.png").read_bytes()
+    whole, pictures = weights(), (PRETRAIN / "views.npy").read_bytes()
     train_and_kill(params(storage, shuffle), monkeypatch, at=7)
     stage.pretrain(params(storage, shuffle))
     assert "Continuing from step 6 of 9" in capsys.readouterr().err
     assert same(weights(), whole)
-    assert (PRETRAIN / "views.png").read_bytes() == pictures
+    assert (PRETRAIN / "views.npy").read_bytes() == pictures
 
 
 def test_a_run_goes_on_from_another_storage(workspace, monkeypatch, capsys):

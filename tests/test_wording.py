@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from infocl.config.titles import TITLES, method
+from infocl.export.limits import limits
 from infocl.pretrain.regularizers import REGULARIZERS
-from infocl.runtime.text import TITLES, counted, file_size, interval, limits, method, percent
+from infocl.runtime.text import counted, file_size, interval, percent
 
 
 @pytest.mark.parametrize(

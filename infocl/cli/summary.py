@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from infocl.config.titles import method
 from infocl.results.reading import ABOUT_FILE, ONNX_FILE, read_export, read_probe, read_transfer
 from infocl.runtime.errors import UserError
 from infocl.runtime.files import read_json
 from infocl.runtime.paths import EXPORT, REPORT, rerun
-from infocl.runtime.text import counted, file_size, interval, method, percent
+from infocl.runtime.text import counted, file_size, interval, percent
 
 
 def summary_lines() -> list[str]:

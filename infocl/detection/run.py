@@ -19,7 +19,7 @@ from infocl.detection.network import build_detector
 from infocl.detection.pictures import write_examples
 from infocl.detection.train import WEIGHTS, fingerprint, train_detector
 from infocl.detection.voc import read_voc
-from infocl.encoder.network import load_encoder
+from infocl.encoder.files import load_encoder
 from infocl.encoder.numerics import derive_seed
 from infocl.runtime.checkpoint import Checkpoints
 from infocl.runtime.device import choose_device, describe_device

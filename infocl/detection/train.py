@@ -18,7 +18,8 @@ from infocl.config import Params
 from infocl.config.detection import DetectionParams
 from infocl.detection.annotated import AnnotatedImage, AnnotatedSet, Target
 from infocl.encoder.numerics import derive_seed
-from infocl.runtime.checkpoint import Checkpoints, Progress, code_sha256
+from infocl.runtime.checkpoint import Checkpoints, Progress
+from infocl.runtime.code import code_sha256
 from infocl.runtime.errors import InfoCLError
 from infocl.runtime.history import History
 from infocl.runtime.progress import StepProgress
@@ -26,7 +27,7 @@ from infocl.runtime.progress import StepProgress
 WEIGHTS, ORDER, STEP = 0, 1, 2  # purposes of derived seeds
 WINDOWS = 200  # rows of history, at most
 JUDGING = {"root", "test", "score_threshold", "max_detections"}  # params that no weight depends on
-CODE = ("detection", "encoders.py", "numerics.py")
+ROOMS = ("encoder", "detection")
 Batch = list[tuple[Tensor, Target]]
 
 
@@ -36,7 +37,7 @@ def fingerprint(params: Params, data: AnnotatedSet, encoder_sha256: str) -> str:
         "detection": params.detection.model_dump(exclude=JUDGING),
         "seed": params.seed,
         "precision": params.train.precision,
-        "code": code_sha256(CODE),
+        "code": code_sha256(ROOMS),
         "torch": torch.__version__,
         "encoder": encoder_sha256,
         "classes": data.classes,

@@ -8,7 +8,6 @@ from kornia.augmentation.container.params import ParamItem
 from torch import Tensor
 
 from infocl.config import ViewParams
-from infocl.pretrain.parallel.world import ALONE, World
 
 PER_CALL = ("order", "forward_input_shape")  # what Kornia draws once for all images
 
@@ -51,15 +50,16 @@ class Views:
         )
 
     @torch.no_grad()
-    def __call__(self, images: Tensor, seed: int, world: World = ALONE) -> tuple[Tensor, Tensor]:
+    def __call__(self, images: Tensor, seed: int, part: int = 0, parts: int = 1) -> tuple[Tensor, Tensor]:
         """Draw both views.
 
         Args:
-            images: uint8 (B, H, W, 3), on any device; of several processes, this one's share of the batch.
+            images: uint8 (B, H, W, 3), on any device.
             seed: of this batch's draws, which are made on the CPU; the same seed gives the same views on
                 every device. The global random state is left as it was.
-            world: the processes that share the batch; each draws for all and uses what is its own, so
-                that an image's views do not depend on how many there are.
+            part: which part of a larger batch these images are, counted from 0.
+            parts: of that batch. Draws are made for all of it, so that an image's views do not depend
+                on how many processes share the batch.
 
         Returns:
             Two float32 tensors (B, 3, S, S) in [0, 1], in channels-last memory.
@@ -67,19 +67,18 @@ class Views:
         batch = to_unit_range(images).repeat(2, 1, 1, 1)
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(seed)
-            drawn = self.augment.forward_parameters(torch.Size((len(batch) * world.size, *batch.shape[1:])))
-            views = self.augment(batch, params=[_own(item, len(images), world) for item in drawn])
+            drawn = self.augment.forward_parameters(torch.Size((len(batch) * parts, *batch.shape[1:])))
+            views = self.augment(batch, params=[_own(item, len(images), part, parts) for item in drawn])
         view1, view2 = views.contiguous(memory_format=torch.channels_last).chunk(2)
         return view1, view2
 
 
-def _own(drawn: ParamItem, count: int, world: World) -> ParamItem:
-    """Of what was drawn for both views of all images, the part of this process's `count` images."""
-    if world.size == 1:
+def _own(drawn: ParamItem, count: int, part: int, parts: int) -> ParamItem:
+    """Of what was drawn for both views of all images, what belongs to the `count` images of one part."""
+    if parts == 1:
         return drawn
-    whole = count * world.size
-    own = torch.arange(whole)[world.share(whole)]
-    rows = torch.cat([own, whole + own])
+    own = torch.arange(part * count, (part + 1) * count)
+    rows = torch.cat([own, parts * count + own])
     if not isinstance(drawn.data, dict):
         raise TypeError(f"{drawn.name} draws no tensors of its own")
     kept = {name: value if name in PER_CALL else value[rows] for name, value in drawn.data.items()}

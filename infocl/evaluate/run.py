@@ -9,7 +9,8 @@ import numpy as np
 import torch
 
 from infocl.config import Crop, Params
-from infocl.encoder.network import Encoder, load_encoder
+from infocl.encoder.files import load_encoder
+from infocl.encoder.network import Encoder
 from infocl.evaluate.diagnostics import (
     VIEW_IMAGES,
     choose_images,

@@ -10,7 +10,9 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from ruamel.yaml import YAML
 
-from infocl.runtime.text import file_size, interval, limits, method, percent
+from infocl.config.titles import method
+from infocl.export.limits import limits
+from infocl.runtime.text import file_size, interval, percent
 
 
 def render_card(about: Mapping[str, Any]) -> str:

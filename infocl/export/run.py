@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from infocl.config import Crop, Params
-from infocl.encoder.network import load_encoder
+from infocl.encoder.files import load_encoder
 from infocl.evaluate.run import check_source_data
 from infocl.export.about import SUMS_FILE, describe, describe_parity, describe_signature
 from infocl.export.build import Bench, Outcome, build_files

@@ -134,7 +134,7 @@ def _loss(run: Run, step: int) -> Term:
     """The loss of a step's batch; every random draw is a function of the seed and the step."""
     seed, device = run.params.seed, run.device
     images, labels = run.images.batch(step)
-    view1, view2 = run.views(images, derive_seed(seed, VIEWS, step), run.world)
+    view1, view2 = run.views(images, derive_seed(seed, VIEWS, step), run.world.rank, run.world.size)
     noise = torch.Generator(device).manual_seed(derive_seed(seed, NOISE, step))
     with torch.autocast(device.type, torch.bfloat16, enabled=run.params.train.precision == "bf16"):
         loss: Term = run.model(view1, view2, noise, labels)

@@ -12,22 +12,23 @@ from torch.nn.parallel import DistributedDataParallel
 
 from infocl import __version__
 from infocl.config import Params
-from infocl.encoder.network import save_encoder
+from infocl.encoder.files import save_encoder
 from infocl.encoder.numerics import derive_seed
 from infocl.encoder.views import Views
 from infocl.prepared.reader import Prepared, load_source
 from infocl.prepared.tasks import check_source
+from infocl.pretrain.fingerprint import fingerprint
 from infocl.pretrain.learner import Learner
 from infocl.pretrain.loading.storage import open_images
 from infocl.pretrain.loop import VIEWS, Run, train
 from infocl.pretrain.objectives import OBJECTIVES
 from infocl.pretrain.optim import build_optimizer
-from infocl.pretrain.parallel.world import World, joined, launched
-from infocl.pretrain.pictures import write_reconstructions, write_view_sheet
-from infocl.runtime.checkpoint import Checkpoints, fingerprint
-from infocl.runtime.device import choose_device, describe_device, own_device
+from infocl.pretrain.parallel.world import World, joined, launched, own_device
+from infocl.pretrain.samples import sample_reconstructions, sample_views
+from infocl.runtime.checkpoint import Checkpoints
+from infocl.runtime.device import choose_device, describe_device
 from infocl.runtime.errors import PassingError, UserError
-from infocl.runtime.files import replacing_folder
+from infocl.runtime.files import replacing_folder, write_array
 from infocl.runtime.history import History
 from infocl.runtime.paths import CHECKPOINTS, PRETRAIN
 
@@ -158,8 +159,9 @@ def _write(run: Run, history: History) -> None:
     with replacing_folder(PRETRAIN) as folder:
         save_encoder(folder, run.learner.encoder, about)
         history.write(folder / "history.csv")
-        write_view_sheet(folder / "views.png", run.views, sample, derive_seed(params.seed, VIEWS))
-        write_reconstructions(folder / "reconstructions.png", run.learner, sample)
+        write_array(folder / "views.npy", sample_views(run.views, sample, derive_seed(params.seed, VIEWS)))
+        if (decoded := sample_reconstructions(run.learner, sample)) is not None:
+            write_array(folder / "reconstructions.npy", decoded)
 
 
 def git_revision() -> str | None:

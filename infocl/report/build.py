@@ -13,14 +13,17 @@ from markupsafe import Markup
 from ruamel.yaml import YAML
 
 from infocl.config import Params
+from infocl.config.titles import method
+from infocl.export.limits import limits
 from infocl.export.model_card import usage_example
-from infocl.report.inputs import Inputs, Picture, read_inputs
+from infocl.report.inputs import Inputs, read_inputs
+from infocl.report.pictures import Picture, draw_sheet
 from infocl.report.plots import class_colour, draw_map, draw_panel, embed_in_plane, training_panels
 from infocl.report.tasks import duration, group_tasks, headline, verdict
 from infocl.results.reading import ProbeResult
-from infocl.runtime.files import write_text
+from infocl.runtime.files import write_bytes, write_text
 from infocl.runtime.paths import REPORT
-from infocl.runtime.text import file_size, interval, limits, method, percent
+from infocl.runtime.text import file_size, interval, percent
 
 NAMED_CLASSES = 20
 
@@ -37,7 +40,7 @@ class Diagnostic:
 
 
 def build_report(params: Params) -> dict[str, Any]:
-    """Write `report/index.html`.
+    """Write `report/index.html`, and the sheet of views once more as `report/views.png` for `dvc plots`.
 
     Returns:
         `bytes` of the page and the number of its `figures`.
@@ -46,7 +49,9 @@ def build_report(params: Params) -> dict[str, Any]:
         UserError: a file of the run is missing, damaged, or of another run.
     """
     inputs = read_inputs(params)
-    page = _environment().get_template("page.html").render(_context(inputs))
+    context = _context(inputs)
+    page = _environment().get_template("page.html").render(context)
+    write_bytes(REPORT.with_name("views.png"), context["views"].png)
     write_text(REPORT, page)
     return {"bytes": len(page.encode()), "figures": page.count("<figure")}
 
@@ -81,6 +86,8 @@ def _context(inputs: Inputs) -> dict[str, Any]:
         "headline": headline(inputs),
         "verdict": verdict(inputs),
         "limits": limits(inputs.data.name, inputs.transfer.targets),
+        "views": draw_sheet(inputs.views),
+        "reconstructions": None if inputs.reconstructions is None else draw_sheet(inputs.reconstructions),
         "groups": group_tasks(inputs),
         "panels": [(panel, draw_panel(panel, inputs.history["epoch"])) for panel in panels],
         "plane": plane,

@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, UnidentifiedImageError
 
 from infocl.config import Params
 from infocl.evaluate.stored import Features, load_features
@@ -27,7 +26,7 @@ from infocl.results.reading import (
     read_transfer,
 )
 from infocl.runtime.errors import UserError
-from infocl.runtime.files import read_json
+from infocl.runtime.files import read_array, read_json
 from infocl.runtime.paths import CONFIG_FILE, EXPORT, FEATURES, PRETRAIN, rerun
 
 STAGES = ("prepare", "targets", "pretrain", "probe", "transfer", "export")
@@ -45,15 +44,7 @@ ABOUT_KEYS: dict[str, type | tuple[type, ...]] = {
 NEEDED_COLUMNS = ("step", "epoch", "loss", "objective", "regularizer")
 
 History = dict[str, npt.NDArray[np.float64]]
-
-
-@dataclass(frozen=True)
-class Picture:
-    """A PNG file's bytes and its size in px."""
-
-    png: bytes
-    width: int
-    height: int
+Sheet = npt.NDArray[np.uint8]  # (rows, columns, S, S, 3)
 
 
 @dataclass(frozen=True)
@@ -64,8 +55,8 @@ class Inputs:
     config: Mapping[str, Any]
     data: Prepared
     history: History
-    views: Picture
-    reconstructions: Picture | None
+    views: Sheet
+    reconstructions: Sheet | None
     features: Features
     labels: npt.NDArray[np.int64] | None
     probe: ProbeResult
@@ -90,14 +81,14 @@ def read_inputs(params: Params) -> Inputs:
             f"{EXPORT / ABOUT_FILE} describes another encoder than {PRETRAIN}; {rerun('export', EXPORT)}"
         )
     features, labels = _test_features(config, data)
-    decoded = PRETRAIN / "reconstructions.png"
+    decoded = PRETRAIN / "reconstructions.npy"
     return Inputs(
         params=params,
         config=config,
         data=data,
         history=read_history(PRETRAIN / "history.csv"),
-        views=read_picture(PRETRAIN / "views.png"),
-        reconstructions=read_picture(decoded) if config.get("regularizer") == "rc" else None,
+        views=read_sheet(PRETRAIN / "views.npy"),
+        reconstructions=read_sheet(decoded) if config.get("regularizer") == "rc" else None,
         features=features,
         labels=labels,
         probe=read_probe(),
@@ -145,20 +136,17 @@ def read_history(path: Path) -> History:
     return dict(zip(names, table.T, strict=True))
 
 
-def read_picture(path: Path) -> Picture:
-    """A PNG file, for embedding.
+def read_sheet(path: Path) -> Sheet:
+    """Rows of images, uint8 (rows, columns, S, S, 3).
 
     Raises:
-        UserError: the file is missing or not a PNG.
+        UserError: the file is missing, damaged, or holds something else.
     """
-    try:
-        with Image.open(path, formats=["PNG"]) as image:
-            image.load()
-            return Picture(path.read_bytes(), image.width, image.height)
-    except FileNotFoundError:
-        raise UserError(f"{path} is missing; {rerun('pretrain', PRETRAIN)}") from None
-    except (UnidentifiedImageError, OSError, ValueError, SyntaxError):
-        raise UserError(f"{path} is not a whole PNG file; {rerun('pretrain', PRETRAIN)}") from None
+    hint = rerun("pretrain", PRETRAIN)
+    sheet = read_array(path, hint)
+    if sheet.dtype != np.uint8 or sheet.ndim != 5 or sheet.shape[4] != 3 or not sheet.size:
+        raise UserError(f"{path} holds {sheet.dtype} {sheet.shape}, no rows of images; {hint}")
+    return sheet
 
 
 def _read_complete(path: Path, keys: Mapping[str, type | tuple[type, ...]], mend: str) -> dict[str, Any]:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from infocl.config.titles import method
 from infocl.report.inputs import Inputs
 from infocl.results.reading import TaskResult
-from infocl.runtime.text import counted, interval, method, percent
+from infocl.runtime.text import counted, interval, percent
 
 DESTROYED = ("hue", "position", "scale", "tilt")
 SOURCES = {"scenes": "which digit a scene shows"}

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import shutil
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,16 +15,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from infocl.config import Params
-from infocl.config.train import NEUTRAL, optimizer_in_force
 from infocl.runtime.files import replacing, sha256_array
 
 FILE = "checkpoint.safetensors"
-CODE = (
-    *(f"data/{name}.py" for name in ("mapped", "order", "prefetch", "resident", "sharded", "shards")),
-    *("batch.py", "encoders.py", "geometry.py", "history.py", "lars.py", "learner.py", "loop.py"),
-    *("numerics.py", "objectives", "optim.py", "parallel", "pretrain.py", "regularizers", "views.py"),
-)
 
 
 @dataclass(frozen=True)
@@ -34,45 +26,6 @@ class Progress:
 
     step: int
     rows: list[dict[str, float]]
-
-
-def fingerprint(params: Params, data: Mapping[str, Any]) -> str:
-    """A hash of everything that shapes the weights: the pretraining params in force, the code, the data.
-
-    Knobs of parts that are not chosen, and those that only say where or how often, are left out.
-    """
-    chosen = params.model_dump()
-    train = {key: value for key, value in chosen["train"].items() if key not in NEUTRAL}
-    train["optimizer"] = optimizer_in_force(train["optimizer"])
-    shaping = {
-        "data": dict(data),
-        "code": code_sha256(CODE),
-        "torch": torch.__version__,
-        "seed": chosen["seed"],
-        "views": chosen["views"],
-        "encoder": chosen["encoder"],
-        "objective": _chosen_part(chosen["objective"]),
-        "reg": _chosen_part(chosen["reg"]),
-        "train": train,
-    }
-    return hashlib.sha256(json.dumps(shaping, sort_keys=True).encode()).hexdigest()
-
-
-def code_sha256(names: Iterable[str]) -> str:
-    """One hash over the sources that a training step runs, files and folders of this package."""
-    folder = Path(__file__).parent
-    sources = [folder / name for name in names]
-    files = [file for source in sources for file in (source.glob("*.py") if source.is_dir() else [source])]
-    digest = hashlib.sha256()
-    for file in sorted(files):
-        digest.update(f"{file.relative_to(folder).as_posix()}\n".encode())
-        digest.update(file.read_bytes())
-    return digest.hexdigest()
-
-
-def _chosen_part(block: dict[str, Any]) -> dict[str, Any]:
-    name = block["name"]
-    return {key: value for key, value in block.items() if key in ("name", "weight", name)}
 
 
 class Checkpoints:

@@ -7,7 +7,6 @@ from pathlib import Path
 import psutil
 import torch
 
-from infocl.pretrain.parallel.world import launched, local_rank
 from infocl.runtime.errors import UserError
 
 
@@ -32,14 +31,6 @@ def choose_device(name: str, count: int = 1) -> torch.device:
             "train.devices to fewer"
         )
     return device
-
-
-def own_device(name: str) -> torch.device:
-    """The same for one of several processes: of CUDA devices, each takes the one of its number."""
-    if not launched():
-        return choose_device(name)
-    device = choose_device(name, local_rank() + 1)
-    return torch.device("cuda", local_rank()) if device.type == "cuda" else device
 
 
 def describe_device(device: torch.device) -> str:

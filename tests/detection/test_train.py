@@ -10,7 +10,8 @@ from safetensors.torch import load_file
 from infocl.detection import run as stage
 from infocl.detection import train
 from infocl.detection.voc import read_voc
-from infocl.encoder.network import Encoder, load_encoder, save_encoder
+from infocl.encoder.files import load_encoder, save_encoder
+from infocl.encoder.network import Encoder
 from infocl.runtime.errors import InfoCLError, UserError
 from infocl.runtime.paths import CHECKPOINTS, DETECTION, PRETRAIN
 from tests.detection.sets import scenes, write_coco, write_voc
@@ -217,7 +218,7 @@ def test_what_judges_alone_does_not_train_again(monkeypatch):
     )
     assert mark() != train.fingerprint(small(), Data, "cd")
     before = mark()
-    monkeypatch.setattr(train, "CODE", train.CODE[:-1])
+    monkeypatch.setattr(train, "ROOMS", train.ROOMS[:-1])
     assert mark() != before
 
 

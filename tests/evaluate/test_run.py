@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 import torch
 
-from infocl.encoder.network import Encoder, load_encoder, save_encoder
+from infocl.encoder.files import load_encoder, save_encoder
+from infocl.encoder.network import Encoder
 from infocl.evaluate import run
 from infocl.evaluate.diagnostics import describe_features, describe_views, encode_views
 from infocl.evaluate.scaling import fit_scaling

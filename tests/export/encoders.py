@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from infocl.encoder.network import load_encoder, save_encoder
+from infocl.encoder.files import load_encoder, save_encoder
 
 PRETRAIN = Path("models/pretrain")
 OUTLIER = 3000.0

@@ -15,7 +15,7 @@ import pytest
 import torch
 from PIL import Image
 
-from infocl.encoder.network import load_encoder
+from infocl.encoder.files import load_encoder
 from infocl.export.compare import compare
 from infocl.export.graph import to_onnx
 from infocl.export.preprocessing import square_unit_range

@@ -7,14 +7,14 @@ import re
 from html.parser import HTMLParser
 from pathlib import Path
 
+import numpy as np
 import pytest
-from PIL import Image
 from ruamel.yaml import YAML
 
 from infocl.export.model_card import usage_example
 from infocl.report.build import build_report
 from infocl.runtime.errors import UserError
-from infocl.runtime.files import read_json, write_json
+from infocl.runtime.files import read_json, write_array, write_json
 from tests.tiny_run import CLASSES, TARGETS, task, tiny_params, write_encoder, write_prepared
 
 PAGE = Path("report/index.html")
@@ -239,18 +239,21 @@ def test_many_classes_have_no_legend(project):
 
 def test_reconstructions_are_shown_for_rc_alone(project):
     change("models/pretrain/config.json", regularizer="rc")
-    with pytest.raises(UserError, match=r"reconstructions\.png is missing.*repro pretrain"):
+    with pytest.raises(UserError, match=r"reconstructions\.npy is missing.*repro pretrain"):
         build()
-    Image.new("RGB", (30, 10), "blue").save("models/pretrain/reconstructions.png")
+    write_array(Path("models/pretrain/reconstructions.npy"), np.zeros((2, 2, 16, 16, 3), np.uint8))
     page, metrics = build()
     assert metrics["figures"] == 9
-    assert [(image["width"], image["height"]) for image in page.all("img")] == [("40", "20"), ("30", "10")]
+    assert [(image["width"], image["height"]) for image in page.all("img")] == [
+        ("224", "152"),
+        ("152", "152"),
+    ]
 
 
 NEEDED = {
     "models/pretrain/config.json": "pretrain",
     "models/pretrain/history.csv": "pretrain",
-    "models/pretrain/views.png": "pretrain",
+    "models/pretrain/views.npy": "pretrain",
     "models/features/meta.json": "probe",
     "models/features/test.npy": "probe",
     "data/prepared/meta.json": "prepare",

@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from infocl.report.inputs import read_history, read_inputs, read_picture
+from infocl.report.inputs import read_history, read_inputs, read_sheet
 from infocl.runtime.errors import UserError
+from infocl.runtime.files import write_array
 from tests.tiny_run import tiny_params
 
 GOOD = "step,epoch,loss,objective,regularizer,lr\n3,0.5,2.5,2,0.5,1e-3\n6,1,2.25,2,0.25,1e-3\n"
@@ -55,12 +56,15 @@ def test_any_damage_is_read_or_named_in_one_line(tmp_path_factory, position, ins
         assert len({len(column) for column in history.values()}) == 1
 
 
-@pytest.mark.parametrize("content", [b"", b"GIF89a", b"\x89PNG\r\n\x1a\n", b"<svg/>"])
-def test_what_is_no_png_is_refused(tmp_path, content):
-    path = tmp_path / "views.png"
-    path.write_bytes(content)
-    with pytest.raises(UserError, match=r"views\.png is not a whole PNG file.*dvc repro pretrain"):
-        read_picture(path)
+@pytest.mark.parametrize(
+    "sheet",
+    [np.zeros((2, 3, 8, 8), np.uint8), np.zeros((2, 3, 8, 8, 3)), np.zeros((0, 3, 8, 8, 3), np.uint8)],
+)
+def test_an_array_that_is_no_sheet_of_images_is_refused(tmp_path, sheet):
+    path = tmp_path / "views.npy"
+    write_array(path, np.zeros(shape, dtype))
+    with pytest.raises(UserError, match=r"views\.npy holds .* no rows of images; .*dvc repro pretrain"):
+        read_sheet(path)
 
 
 @pytest.mark.parametrize(

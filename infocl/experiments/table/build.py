@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any, NamedTuple, get_args
 
 from infocl.config import OBJECTIVE_NAMES, REGULARIZER_NAMES, TargetName
+from infocl.config.titles import TITLES
 from infocl.experiments.table.experiments import Run
 from infocl.experiments.table.published import Published, PublishedRow
 from infocl.experiments.table.settings import differences, method_of, setting_of
 from infocl.experiments.table.stats import Estimate, estimate, paired_difference
-from infocl.runtime.text import TITLES
 
 WEIGHTLESS = ("none", "noise")  # reg.weight has no effect
 TARGETS = get_args(TargetName)

@@ -14,6 +14,7 @@ import torch.distributed as dist
 from torch import Tensor
 from torch.autograd import Function
 
+from infocl.runtime.device import choose_device
 from infocl.runtime.errors import InfoCLError
 
 PATIENCE = 5.0  # seconds in which the process that ended can be the one that says why
@@ -127,6 +128,14 @@ def launched() -> bool:
 def local_rank() -> int:
     """This process's number among those of its machine, which is also that of its GPU."""
     return int(os.environ.get("LOCAL_RANK", "0"))
+
+
+def own_device(name: str) -> torch.device:
+    """The same for one of several processes: of CUDA devices, each takes the one of its number."""
+    if not launched():
+        return choose_device(name)
+    device = choose_device(name, local_rank() + 1)
+    return torch.device("cuda", local_rank()) if device.type == "cuda" else device
 
 
 @contextmanager
