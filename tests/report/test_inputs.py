@@ -62,7 +62,7 @@ def test_any_damage_is_read_or_named_in_one_line(tmp_path_factory, position, ins
 )
 def test_an_array_that_is_no_sheet_of_images_is_refused(tmp_path, sheet):
     path = tmp_path / "views.npy"
-    write_array(path, np.zeros(shape, dtype))
+    write_array(path, sheet)
     with pytest.raises(UserError, match=r"views\.npy holds .* no rows of images; .*dvc repro pretrain"):
         read_sheet(path)
 
