@@ -232,13 +232,14 @@ def test_data_that_no_probe_can_judge_are_refused_before_training(workspace):
         stage.pretrain(tiny_params())
 
 
-def test_a_checkpoint_of_other_params_is_neither_used_nor_lost(workspace, monkeypatch):
+def test_a_checkpoint_of_other_params_is_neither_used_nor_lost(workspace, monkeypatch, capsys):
     with monkeypatch.context() as patch:
         patch.setattr(stage, "_write", lambda *_: (_ for _ in ()).throw(KilledError))
         with pytest.raises(KilledError):
             stage.pretrain(tiny_params())
     (kept,) = CHECKPOINTS.glob("*/checkpoint.safetensors")
     stage.pretrain(tiny_params(reg__weight=0.5))
+    assert re.search(rf"left 1 checkpoint: {kept.parent} \(0\.0 days old, \d.* kB\)", capsys.readouterr().err)
     other = weights()
     assert kept.exists()
     kept.parent.rename(workspace / "aside")

@@ -20,7 +20,7 @@ from infocl.pretrain.learner import Learner
 from infocl.pretrain.loading.storage import Images
 from infocl.pretrain.optim import learning_rate, set_learning_rate
 from infocl.pretrain.parallel.world import World
-from infocl.runtime.checkpoint import Checkpoints, Progress
+from infocl.runtime.checkpoint import Checkpoints, Progress, describe_others
 from infocl.runtime.errors import InfoCLError, UserError
 from infocl.runtime.history import History
 from infocl.runtime.paths import CHECKPOINTS
@@ -62,6 +62,8 @@ def train(run: Run) -> History:
     progress = _resume(run)
     if progress.step and run.world.first:
         print(f"Continuing from step {progress.step} of {run.total_steps}.", file=sys.stderr)
+    if run.world.first and (others := describe_others(CHECKPOINTS, run.checkpoints.folder)):
+        print(others, file=sys.stderr)
     history = History(progress.rows)
     per_epoch = run.images.order.batches_per_epoch
     window = max(1, per_epoch // WINDOWS_PER_EPOCH)

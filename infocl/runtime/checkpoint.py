@@ -6,6 +6,7 @@ import hashlib
 import json
 import shutil
 import sys
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,7 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from infocl.runtime.files import replacing, sha256_array
+from infocl.runtime.text import counted, file_size
 
 FILE = "checkpoint.safetensors"
 
@@ -114,6 +116,20 @@ class Checkpoints:
     def remove(self) -> None:
         """Forget the checkpoint of a run that is complete."""
         shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def describe_others(parent: Path, own: Path) -> str | None:
+    """One line on the checkpoints that other runs left in `parent`, with age and size; None without any."""
+    found = []
+    for folder in sorted(parent.glob("*/")):
+        sizes = [file.stat().st_size for file in folder.iterdir()]
+        if sizes and folder != own:
+            days = (time.time() - folder.stat().st_mtime) / 86_400
+            found.append(f"{folder} ({days:.1f} days old, {file_size(sum(sizes))})")
+    if not found:
+        return None
+    named = f"{counted(len(found), 'checkpoint')}: {', '.join(found)}"
+    return f"Other runs left {named}; delete what no run will continue."
 
 
 def _sha256(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> str:
