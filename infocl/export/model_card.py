@@ -18,7 +18,7 @@ from infocl.runtime.text import file_size, interval, percent
 def render_card(about: Mapping[str, Any]) -> str:
     """README.md of an export, from what its `encoder.json` says."""
     environment = Environment(
-        loader=PackageLoader("infocl", "."),
+        loader=PackageLoader("infocl", "export"),
         undefined=StrictUndefined,
         autoescape=False,  # Markdown: foreign text goes through the filter `plain`
         trim_blocks=True,
