@@ -38,7 +38,7 @@ def busy_programs():
 def test_crowded_threads_are_noticed_while_training(tmp_path, monkeypatch, capsys, threads):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(crowding, "SECONDS", 1.0)
-    write_prepared(PREPARED / "scenes", size=16)
+    write_prepared(PREPARED, size=16)
     start, before, step, lines = time.monotonic(), torch.get_num_threads(), loop._step, []
 
     def until_said(run, history, number):

@@ -20,7 +20,7 @@ from tests.workspace import tiny_params, write_prepared
 def start(tmp_path, monkeypatch):
     """Sets a run up on a device as pretraining does."""
     monkeypatch.chdir(tmp_path)
-    prepared = load_prepared(write_prepared(PREPARED / "scenes"))
+    prepared = load_prepared(write_prepared(PREPARED))
     return lambda params, device: stage._set_up(params, prepared, ALONE, torch.device(device))
 
 

@@ -63,7 +63,7 @@ BY_HAND = {
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_three_updates_are_those_worked_by_hand(name):
     weight = torch.nn.Parameter(torch.tensor([[1.5]], dtype=torch.float64))
-    params = optimizer_params(name, lr=5.0)
+    params = optimizer_params(name, lr=0.9)
     optimizer = build_optimizer(params, [weight, torch.nn.Parameter(torch.ones(2), requires_grad=False)])
     gradients = [0.3, -0.2, 0.2]  # the second points the other way before decay
     for gradient in gradients:
@@ -127,7 +127,7 @@ def trained(learner, optimizer, schedule, steps):
 def test_after_a_reload_both_go_on_in_lockstep(name, schedule, tmp_path):
     """The other learner has other weights and an optimiser that was already used."""
     learners = [build("byol", "rc", seed=seed)[0] for seed in (0, 7)]
-    optimizers = [build_optimizer(optimizer_params(name, lr=5.0), one.parameters()) for one in learners]
+    optimizers = [build_optimizer(optimizer_params(name, lr=0.9), one.parameters()) for one in learners]
     trained(learners[0], optimizers[0], schedule, range(5))
     trained(learners[1], optimizers[1], schedule, range(2))
     checkpoints = Checkpoints(tmp_path, "0" * 64)

@@ -62,6 +62,6 @@ def test_what_was_pushed_is_pulled(prepared, kind, request):
     shutil.rmtree(prepared.folder / ".dvc/cache")
     for out in OUTS:
         shutil.rmtree(prepared.folder / out)
-    prepared.dvc("pull", "prepare", "targets")
+    prepared.dvc("pull", "check", "prepare", "targets")
     assert contents(prepared) == before
     assert "Running stage" not in prepared.dvc("repro", "prepare", "targets")

@@ -146,7 +146,7 @@ def test_a_stage_whose_output_nobody_reads_ends_without_a_traceback(tmp_path, cl
 
 
 def test_memory_that_no_machine_has_is_one_line(tmp_path):
-    write_prepared(tmp_path / "data/prepared/scenes")
+    write_prepared(tmp_path / "data/prepared")
     done = run_in(tmp_path, '"$PYTHON" -m stages.pretrain', objective__simclr__projector_hidden=1_000_000_000)
     assert done.returncode == 2
     assert "does not suffice (238.4 GiB at once were asked for); make train.batch_size or the" in done.stderr

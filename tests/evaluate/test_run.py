@@ -20,7 +20,7 @@ from infocl.evaluate.scaling import fit_scaling
 from infocl.evaluate.stored import SplitFeatures, StoredFeatures, load_features, save_features
 from infocl.prepared.reader import load_prepared
 from infocl.runtime.errors import UserError
-from infocl.runtime.files import read_json, write_array, write_json
+from infocl.runtime.files import read_json, sha256_array, write_array, write_json
 from infocl.runtime.paths import FEATURES, PREPARED, PRETRAIN, TARGETS
 from tests.workspace import ROOT, raw_params, tiny_params, write_prepared
 
@@ -41,12 +41,13 @@ def workspace(tmp_path, monkeypatch, params):
     write_encoder(params, seed=0)
     for number, name in enumerate(("hue", "scale")):
         target = shutil.copytree(source, TARGETS / name)
-        write_json(target / "meta.json", read_json(source / "meta.json", "") | {"name": name})
+        meta = read_json(source / "meta.json", "") | {"name": name}
         for split in ("train", "test"):
             labels = np.load(source / split / "labels.npy")
-            write_array(
-                target / split / "labels.npy", labels if number == 0 else (labels < 5).astype(np.int64)
-            )
+            labels = labels if number == 0 else (labels < 5).astype(np.int64)
+            write_array(target / split / "labels.npy", labels)
+            meta["splits"][split]["labels_sha256"] = sha256_array(labels)
+        write_json(target / "meta.json", meta)
     write_prepared(TARGETS / "digits", name="digits", train=110, test=40)
     return tmp_path
 
@@ -145,7 +146,7 @@ def test_features_of_another_encoder_are_refused(workspace, params):
 
 
 def test_transfer_before_probe_is_told_to_wait(workspace, params):
-    with pytest.raises(UserError, match=r"features.*missing; run the probe stage"):
+    with pytest.raises(UserError, match=r"features.*missing; make it again: .*dvc repro probe"):
         run.run_transfer(params)
 
 
