@@ -1,22 +1,35 @@
 # Two commands do all the set-up: `make repro` and `make test`.
 SHELL := /bin/bash
 PYTHON ?= python3
+PYTEST := OMP_NUM_THREADS=1 pytest -n 4 --dist loadfile --no-loadscope-reorder
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 # Each module is compiled once, not anew by each of a thousand processes.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: repro test env benchmarks clean
+.PHONY: repro check test test-all env benchmarks clean
 
 repro: env  ## the environment if missing, then the whole pipeline on the embedded data
 	infocl check
 	dvc repro
 	infocl summary
 
-test: env  ## lint, types, tests
+check: env  ## lint, types, and the tests that take a moment
 	ruff check
 	ruff format --check
 	mypy --num-workers 2
-	OMP_NUM_THREADS=1 pytest -n 4 --dist loadfile --no-loadscope-reorder
+	OMP_NUM_THREADS=1 pytest -n 2 -m "not slow and not medium"
+
+test: env  ## lint, types, and all tests but the slow ones of whole processes
+	ruff check
+	ruff format --check
+	mypy --num-workers 2
+	$(PYTEST) -m "not slow"
+
+test-all: env  ## the same with every test, as CI runs it
+	ruff check
+	ruff format --check
+	mypy --num-workers 2
+	$(PYTEST)
 
 env: .venv/.complete
 

@@ -14,12 +14,30 @@ settings.load_profile("same")
 
 gc.disable()  # what is imported stays; looking through it again and again takes a tenth of all time
 
-SLOWEST = ("tests/pipelines/", "tests/parallel/", "tests/test_pipeline.py", "tests/deploy/")
+# Whole processes: servers, trainings, environments of their own. They come first, so that no core waits for them.
+SLOW = (
+    *("tests/pipelines/", "tests/parallel/", "tests/detection/", "tests/test_pipeline.py"),
+    *("tests/deploy/", "tests/test_own_images.py", "tests/test_refused.py", "tests/test_reruns.py"),
+    *("tests/test_remotes.py", "tests/data/test_shards.py", "tests/export/test_signing.py"),
+    *("tests/export/test_faults.py", "tests/test_stage.py", "tests/recipes/"),
+)
+# Trainings and exports in this process: seconds each.
+MEDIUM = (
+    *("tests/data/", "tests/evaluate/", "tests/export/", "tests/report/", "tests/test_benchmarks.py"),
+    *("tests/test_cli.py", "tests/test_crowding.py", "tests/test_image_shape.py", "tests/test_imports.py"),
+    *("tests/test_knobs.py", "tests/test_matrix.py", "tests/test_no_waiting.py", "tests/test_pretrain.py"),
+    *("tests/test_readmes.py", "tests/test_storages.py"),
+)
 
 
 def pytest_collection_modifyitems(items):
-    """What takes longest comes first, so that no core waits for it at the end."""
-    items.sort(key=lambda item: not item.nodeid.startswith(SLOWEST))
+    """Name what is slow, and put it first."""
+    for item in items:
+        if item.nodeid.startswith(SLOW):
+            item.add_marker("slow")
+        elif item.nodeid.startswith(MEDIUM):
+            item.add_marker("medium")
+    items.sort(key=lambda item: not item.nodeid.startswith(SLOW))
 
 
 def pytest_collection_finish():

@@ -13,6 +13,13 @@ from infocl.pretrain.regularizers import REGULARIZERS
 from tests.workspace import digit_images, tiny_params
 
 PAIRS = [(objective, reg) for objective in OBJECTIVES for reg in REGULARIZERS]
+# Each objective beside two regularisers and each regulariser beside two objectives, for what does not depend
+# on the pair: the learner only adds the two.
+COVERING = [
+    (objective, list(REGULARIZERS)[(number + offset) % len(REGULARIZERS)])
+    for number, objective in enumerate(OBJECTIVES)
+    for offset in (0, 3)
+]
 WEIGHTS = {"mib": 1e-4, "mveb": 0.01}  # of terms that at weight 1 drown the objective; others 1
 NARROW = {  # not 1024, most of the time of these two
     "objective__barlow_twins__projector_out": 64,

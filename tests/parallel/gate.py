@@ -1,4 +1,4 @@
-"""A real step of every objective beside every regulariser, by one process or by several.
+"""A real step of each objective and each regulariser, by one process or by several.
 
 Run as `python -m tests.parallel.gate FILE` in each process of a world; the first writes what it got.
 """
@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 from torch.nn.parallel import DistributedDataParallel
 
 from infocl.pretrain.parallel.world import ALONE, joined
-from tests.matrix import PAIRS, build, pictures
+from tests.matrix import COVERING, build, pictures
 
 CPU = torch.device("cpu")
 
@@ -39,7 +39,7 @@ def one_step(objective, reg, world=ALONE):
 def main(path):
     with joined(CPU) as world:
         everything = {}
-        for objective, reg in PAIRS:
+        for objective, reg in COVERING:
             got = one_step(objective, reg, world)
             everything |= {f"{objective}/{reg}/{name}": value.clone() for name, value in got.items()}
         if world.first:

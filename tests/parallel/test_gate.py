@@ -6,7 +6,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from tests.matrix import PAIRS
+from tests.matrix import COVERING
 from tests.parallel.gate import one_step
 from tests.parallel.processes import run_in_processes
 
@@ -18,7 +18,7 @@ def by_two(tmp_path_factory):
     return load_file(path)
 
 
-@pytest.mark.parametrize(("objective", "reg"), PAIRS)
+@pytest.mark.parametrize(("objective", "reg"), COVERING)
 def test_loss_gradient_and_update_are_those_of_one_process(by_two, objective, reg):
     prefix = f"{objective}/{reg}/"
     two = {name.removeprefix(prefix): v for name, v in by_two.items() if name.startswith(prefix)}
