@@ -14,7 +14,7 @@ settings.load_profile("same")
 
 gc.disable()  # what is imported stays; looking through it again and again takes a tenth of all time
 
-# Whole processes: servers, trainings, environments. They come first, so that no core waits for them at the end.
+# Whole processes: servers, trainings, environments. They come first: no core waits for them at the end.
 SLOW = (
     *("tests/pipelines/", "tests/parallel/", "tests/detection/", "tests/test_pipeline.py"),
     *("tests/deploy/", "tests/test_own_images.py", "tests/test_refused.py", "tests/test_reruns.py"),
