@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from infocl.config import DataName, Params, TargetName
 from infocl.config.file import load_params, parse_params, read_yaml
 from infocl.data.registry import CATALOG
+from infocl.data.sizes import OWN_SIZE
 from infocl.encoder.sizes import decoder_start
-from infocl.prepared.sizes import OWN_SIZE
 from infocl.runtime.errors import UserError
 from infocl.runtime.mappings import merged
 

@@ -15,7 +15,7 @@ from tests.workspace import ROOT
 NEUTRAL = {"config", "runtime"}  # how a stage is run, checked and stored, never what comes out
 MAY_IMPORT = {
     "runtime": set(),
-    "config": {"runtime", "prepared", "encoder"},  # of the last two only the sizes that it validates against
+    "config": {"runtime", "data", "encoder"},  # of the last two only the sizes that it validates against
     "results": NEUTRAL,
     "prepared": NEUTRAL,
     "encoder": NEUTRAL | {"prepared"},

@@ -41,17 +41,20 @@ def test_a_comment_runs_nothing(project):
     assert project.repro() == set()
 
 
+ENCODER = {"pretrain", "probe", "transfer", "export"}  # the stages that list the room of the encoder
+
+
 @pytest.mark.parametrize(
     ("file", "old", "new", "marked"),
     [
         (
-            "infocl/prepared/sizes.py",
+            "infocl/data/sizes.py",
             '"gtsrb", "folder"), 32',
             '"gtsrb", "folder"), 48',
             {"prepare", "targets"},
         ),
-        ("infocl/encoder/sizes.py", '"stl": 2', '"stl": 4', {"pretrain"}),
-        ("infocl/encoder/sizes.py", "(4, 7)", "(7, 4)", {"pretrain"}),
+        ("infocl/encoder/sizes.py", '"stl": 2', '"stl": 4', ENCODER),
+        ("infocl/encoder/sizes.py", "(4, 7)", "(7, 4)", ENCODER),
         ("infocl/data/README.md", "# Images", "# Pictures", set()),
     ],
 )

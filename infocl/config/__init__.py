@@ -14,8 +14,8 @@ from infocl.config.gate import GateParams
 from infocl.config.objectives import ObjectiveParams
 from infocl.config.regularizers import RegParams
 from infocl.config.train import OptimizerParams, ScheduleParams, TrainParams
+from infocl.data.sizes import OWN_SIZE
 from infocl.encoder.sizes import STEM_STRIDE, decoder_start
-from infocl.prepared.sizes import OWN_SIZE
 
 __all__ = [
     "DetectionParams",
