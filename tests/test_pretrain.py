@@ -239,7 +239,7 @@ def test_a_checkpoint_of_other_params_is_neither_used_nor_lost(workspace, monkey
             stage.pretrain(tiny_params())
     (kept,) = CHECKPOINTS.glob("*/checkpoint.safetensors")
     stage.pretrain(tiny_params(reg__weight=0.5))
-    assert re.search(rf"left 1 checkpoint: {kept.parent} \(0\.0 days old, \d.* kB\)", capsys.readouterr().err)
+    assert re.search(rf"left 1 checkpoint: {kept.parent} \(0\.0 days old, \d.* MB\)", capsys.readouterr().err)
     other = weights()
     assert kept.exists()
     kept.parent.rename(workspace / "aside")

@@ -121,7 +121,7 @@ HARMS = {
 # Without a process of its own, an endless wait or a full memory would take the test along.
 RUN = """
 import resource, sys
-from infocl.cli import app
+from infocl.cli.main import app
 resource.setrlimit(resource.RLIMIT_AS, ({memory}, {memory}))
 for arguments in {commands}:
     try:

@@ -14,7 +14,7 @@ ABSENT = ("torch", "torchvision", "kornia", "dvc", "prefect", "sklearn", "scipy"
 WITHOUT = f"""
 import sys
 sys.modules.update(dict.fromkeys({ABSENT}))
-from infocl.cli import main
+from infocl.cli.main import main
 main()
 """
 

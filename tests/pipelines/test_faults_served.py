@@ -71,7 +71,7 @@ def test_broken_params_fail_by_name_and_a_server_killed_in_the_run_of_the_mended
     served.prefect.kill()
     served.prefect.start()
     run = finished(served, 1)[-1]
-    assert "v1.0.1 is in service in place of v1.0.0: all 5 checks passed." in run["message"], run
+    assert "v1.0.1 is in service in place of v1.0.0: all 7 checks passed." in run["message"], run
     assert re.search(r"passed  digits: (\S+ %) -> \1 ", log(served)), "the very same encoder"
     assert len(served.prefect.runs()) == before + 1, log(served)
     assert served.promotions() == ["v1.0.0", "v1.0.1"]

@@ -21,15 +21,15 @@ from tests.workspace import ROOT
 
 HOLD = """
 import sys, time
-from infocl.workspace_lock import workspace
+from infocl.runtime.lock import workspace
 with workspace(sys.argv[1]) as lock:
     print("held", lock is not None, flush=True)
     sys.stdin.read()
 """
 TRY = """
 import sys
-from infocl.errors import guarded
-from infocl.workspace_lock import workspace
+from infocl.runtime.errors import guarded
+from infocl.runtime.lock import workspace
 def work():
     with workspace("a second", float(sys.argv[1]), lambda holder: print("waiting for", holder, flush=True)):
         print("mine", flush=True)

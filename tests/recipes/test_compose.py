@@ -172,4 +172,4 @@ def test_grids_are_the_published_tables():
 
 
 def test_the_folder_of_configs_is_in_the_package():
-    assert Path(__file__).parent.parent.parent / "infocl" / "recipes" / "conf" == CONF
+    assert Path(__file__).parent.parent.parent / "infocl/experiments/recipes/conf" == CONF
