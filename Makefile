@@ -6,29 +6,25 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 # Each module is compiled once, not anew by each of a thousand processes.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: repro check test test-all env benchmarks clean
+.PHONY: repro lint check test test-all env benchmarks clean
 
 repro: env  ## the environment if missing, then the whole pipeline on the embedded data
 	infocl check
 	dvc repro
 	infocl summary
 
-check: env  ## lint, types, and the tests that take a moment
+lint: env  ## lint and types
 	ruff check
 	ruff format --check
 	mypy --num-workers 2
+
+check: lint  ## lint, types, and the tests that take a moment
 	OMP_NUM_THREADS=1 pytest -n 2 -m "not slow and not medium"
 
-test: env  ## lint, types, and all tests but the slow ones of whole processes
-	ruff check
-	ruff format --check
-	mypy --num-workers 2
+test: lint  ## lint, types, and all tests but the slow ones of whole processes
 	$(PYTEST) -m "not slow"
 
-test-all: env  ## the same with every test, as CI runs it
-	ruff check
-	ruff format --check
-	mypy --num-workers 2
+test-all: lint  ## the same with every test, as CI runs it
 	$(PYTEST)
 
 env: .venv/.complete

@@ -17,9 +17,8 @@ from dvc.stage import PipelineStage, Stage
 from infocl.config.file import PARAMS_FILE, load_params, read_yaml
 from infocl.runtime.errors import UserError, one_line
 from infocl.runtime.lock import BusyError
-from infocl.runtime.mappings import flat
+from infocl.runtime.mappings import ABSENT, changed_values
 
-ABSENT = "absent"
 CHECK = "check"  # the stage whose output never changes, so that it is a reason for nothing
 MOST = 6  # reasons, or files of one reason, that are listed
 
@@ -143,15 +142,7 @@ def _params(stage: Stage, changed: Any) -> Iterator[str]:
     before = dependency.hash_info.value if dependency.hash_info else None
     now = read_yaml(PARAMS_FILE)
     for key in changed:
-        yield from changed_values({key: (before or {}).get(key, ABSENT)}, {key: _at(now, key)})
-
-
-def changed_values(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:
-    """What differs between two nested mappings, such as "reg.weight 1.0 -> 0.1"."""
-    old, new = dict(flat(before)), dict(flat(now))
-    for name in sorted(old | new):
-        if old.get(name, ABSENT) != new.get(name, ABSENT):
-            yield f"{name} {old.get(name, ABSENT)} -> {new.get(name, ABSENT)}"
+        yield from sorted(changed_values({key: (before or {}).get(key, ABSENT)}, {key: _at(now, key)}))
 
 
 def _files(deps: Mapping[str, Any]) -> Iterator[str]:

@@ -10,8 +10,9 @@ from infocl.config import GateParams
 from infocl.config.file import PARAMS_FILE, load_params, parse_params, read_yaml
 from infocl.runtime.errors import InfoCLError, UserError
 from infocl.runtime.lock import BusyError
+from infocl.runtime.mappings import changed_values
 from pipelines import service
-from pipelines.changes import Plan, changed_values, find_changes
+from pipelines.changes import Plan, find_changes
 from pipelines.registry import Registry, Version, export_md5, read_registry
 
 
@@ -43,7 +44,7 @@ def require_unchanged(before: Mapping[str, Any]) -> None:
     Raises:
         UserError: so it does; the message names what changed.
     """
-    if edited := list(changed_values(before, read_yaml(PARAMS_FILE))):
+    if edited := sorted(changed_values(before, read_yaml(PARAMS_FILE))):
         raise UserError(
             f"{PARAMS_FILE} was edited while this run was at work ({'; '.join(edited)}), so that nothing was "
             "committed or put in service; run again to train with the new values"

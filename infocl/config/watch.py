@@ -9,10 +9,9 @@ from typing import Any
 from infocl.config import Params
 from infocl.config.file import PARAMS_FILE, load_params, read_yaml
 from infocl.runtime.errors import UserError
-from infocl.runtime.mappings import flat
+from infocl.runtime.mappings import changed_values
 
 DVC_LOCK = Path("dvc.lock")
-ABSENT = "absent"
 
 
 def require_checked() -> None:
@@ -37,12 +36,11 @@ def require_unchanged(params: Params) -> None:
 
 
 def _compare(before: Mapping[str, Any], now: Mapping[str, Any], when: str) -> None:
-    old, new = dict(flat(before)), dict(flat(now))
-    changed = [key for key in old | new if old.get(key, ABSENT) != new.get(key, ABSENT)]
+    changed = list(changed_values(before, now))
     if not changed:
         return
-    key, more = changed[0], f" (and {len(changed) - 1} more)" if len(changed) > 1 else ""
+    more = f" (and {len(changed) - 1} more)" if len(changed) > 1 else ""
     raise UserError(
-        f"{PARAMS_FILE} was edited {when}: {key} {old.get(key, ABSENT)} -> {new.get(key, ABSENT)}{more}; "
+        f"{PARAMS_FILE} was edited {when}: {changed[0]}{more}; "
         "set it back to continue where this run stopped, or keep it; then run dvc repro or dvc exp run again"
     )

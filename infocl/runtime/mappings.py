@@ -6,6 +6,8 @@ import copy
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+ABSENT = "absent"  # stands for a value that is not there
+
 
 def flat(node: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
     """Dotted keys and values of a nested mapping."""
@@ -14,6 +16,14 @@ def flat(node: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]
             yield from flat(value, f"{prefix}{key}.")
         else:
             yield f"{prefix}{key}", value
+
+
+def changed_values(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:
+    """What differs between two nested mappings, in their order, such as "reg.weight 1.0 -> 0.1"."""
+    old, new = dict(flat(before)), dict(flat(now))
+    for key in old | new:
+        if old.get(key, ABSENT) != new.get(key, ABSENT):
+            yield f"{key} {old.get(key, ABSENT)} -> {new.get(key, ABSENT)}"
 
 
 def merged(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
