@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -120,7 +121,7 @@ def test_a_closed_standard_output_is_no_error(tmp_path, command):
     (tmp_path / "params.yaml").write_text(SHIPPED)
     (tmp_path / "none.json").write_text("[]")
     done = subprocess.run(
-        f"{sys.executable} -m {command} >&-",
+        f"{shlex.quote(sys.executable)} -m {command} >&-",
         cwd=tmp_path,
         env=os.environ | {"PYTHONPATH": str(ROOT)},
         stderr=subprocess.PIPE,
