@@ -18,7 +18,7 @@ from benchmarks.run import RESULTS, processor
 from infocl.encoder.files import load_encoder
 from infocl.evaluate.features import extract
 from infocl.export.session import THREADS, embed, few_threads, open_session
-from infocl.pretrain.run import git_revision
+from infocl.pretrain.training import git_revision
 from infocl.results.reading import ABOUT_FILE
 from infocl.runtime.files import read_json, write_text
 from infocl.runtime.paths import EXPORT, PRETRAIN, rerun
@@ -117,8 +117,8 @@ def main() -> None:
         "onnxruntime": onnxruntime.__version__,
         "revision": git_revision(),
     }
-    said = ", ".join(f"{name} {value}" for name, value in about.items() if name != "device")
-    lines = [f"# Exported variants, measured on {about['device']}", "", said, "", *variant_table(rows)]
+    message = ", ".join(f"{name} {value}" for name, value in about.items() if name != "device")
+    lines = [f"# Exported variants, measured on {about['device']}", "", message, "", *variant_table(rows)]
     write_text(RESULTS / "export.md", "\n".join(lines) + "\n")
     record = about | {"rows": [asdict(row) for row in rows]}
     write_text(RESULTS / "export.json", json.dumps(record, indent=2) + "\n")

@@ -72,14 +72,14 @@ def measure(folder: Path) -> dict[str, float]:
 
 
 def table(taken: dict[str, float]) -> list[str]:
-    said = {
+    message = {
         "stages": "`python -m stages.X`, one after the other",
         "dvc": "`dvc repro`",
         "served": "`infocl retrain`, a server running: commit, gate, version and service folder too",
         "alone": "`infocl retrain` with a temporary server: the same",
     }
     lines = ["| | seconds | over the bare stages |", "|---|---|---|"]
-    for name, words in said.items():
+    for name, words in message.items():
         more = taken[name] - taken["stages"]
         lines.append(f"| {words} | {taken[name]:.1f} | {more:+.1f} s, {more / taken['stages']:+.0%} |")
     lines += ["", f"| nothing to do, median of {NO_OPS} | seconds |", "|---|---|"]

@@ -16,7 +16,7 @@ from benchmarks.loop import loop_rows
 from benchmarks.measure import device
 from benchmarks.parts import part_rows, part_table, shipped_and_large
 from infocl.config.file import load_params
-from infocl.pretrain.run import git_revision
+from infocl.pretrain.training import git_revision
 from infocl.runtime.device import describe_device
 from infocl.runtime.files import write_text
 

@@ -19,7 +19,7 @@ from typing import Any
 from benchmarks import try_export
 from benchmarks.run import RESULTS, processor
 from infocl.export.about import TRIED_RUNTIMES
-from infocl.pretrain.run import git_revision
+from infocl.pretrain.training import git_revision
 from infocl.results.reading import ABOUT_FILE
 from infocl.runtime.files import read_json, write_text
 from infocl.runtime.paths import EXPORT, rerun
@@ -67,8 +67,8 @@ def main() -> None:
         "python": platform.python_version(),
         "revision": git_revision(),
     }
-    said = ", ".join(f"{name} {value}" for name, value in about.items() if name != "device")
-    lines = [f"# Runtimes, tried on {about['device']}", "", said, ""]
+    message = ", ".join(f"{name} {value}" for name, value in about.items() if name != "device")
+    lines = [f"# Runtimes, tried on {about['device']}", "", message, ""]
     lines += [
         "Largest relative L2 error of an embedding of `example.npz`, images of all its sizes, by variant.",
         "",

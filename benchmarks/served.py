@@ -87,7 +87,7 @@ class Deployment:
                 self.past |= {run["id"] for run in runs}
                 return ended
             if time.monotonic() > deadline:
-                raise TimeoutError("\n".join(program.said()[-3000:] for program in self.logs))
+                raise TimeoutError("\n".join(program.message()[-3000:] for program in self.logs))
             time.sleep(0.5)
 
     def left_alone(self) -> list[dict[str, Any]]:
@@ -100,12 +100,12 @@ class Deployment:
     def new_lines(self) -> str:
         """What those that serve said since this was asked last."""
         new = self._unread()
-        self.read = [len(program.said()) for program in self.logs]
+        self.read = [len(program.message()) for program in self.logs]
         return new
 
     def _unread(self) -> str:
         read = [*self.read, *[0] * (len(self.logs) - len(self.read))]
-        return "".join(program.said()[start:] for program, start in zip(self.logs, read, strict=True))
+        return "".join(program.message()[start:] for program, start in zip(self.logs, read, strict=True))
 
     def colleague(self, key: str, value: str) -> None:
         """Another clone commits a change of params.yaml and pushes it."""

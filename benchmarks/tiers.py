@@ -36,7 +36,7 @@ from infocl.pretrain.loading.sampler import Order
 from infocl.pretrain.loading.shards import write_shards
 from infocl.pretrain.loading.storage import open_images
 from infocl.pretrain.optim import build_optimizer
-from infocl.pretrain.parallel.world import ALONE
+from infocl.pretrain.parallel.process_group import ALONE
 from infocl.runtime.files import sha256_array, write_array, write_json, write_text
 from infocl.runtime.paths import PREPARED
 
@@ -211,9 +211,9 @@ def _bucket() -> Iterator[None]:
 
 def _table(rows: list[Row], about: dict[str, str | int | None], note: str) -> str:
     first = rows[0]
-    said = ", ".join(f"{name} {value}" for name, value in about.items() if name != "device")
+    message = ", ".join(f"{name} {value}" for name, value in about.items() if name != "device")
     names = ("storage", "start", "reading alone", "ratio", "training", "ratio", "peak memory", "no file's")
-    lines = [f"# Storages on {about['device']}", "", f"{said}. {note}", ""]
+    lines = [f"# Storages on {about['device']}", "", f"{message}. {note}", ""]
     lines += [f"| {' | '.join(names)} |", "|---" * len(names) + "|"]
     for row in rows:
         cells = [

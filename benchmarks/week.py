@@ -18,7 +18,7 @@ from PIL import Image
 from benchmarks.run import RESULTS, processor
 from benchmarks.served import Deployment
 from benchmarks.week_rows import NOTHING, Row, Week, report
-from infocl.pretrain.run import git_revision
+from infocl.pretrain.training import git_revision
 from infocl.runtime.files import write_text
 from tests.pipelines import faults
 from tests.workspace import digit_images
@@ -38,7 +38,7 @@ def play(week: Week) -> None:
     def floor(least: float) -> None:
         set_to("gate.floors", {"digits": least})
 
-    def mend() -> None:
+    def correct() -> None:
         here.project.git("checkout", "--", "params.yaml")
 
     week.play("export.parity_images 8", lambda: set_to("export.parity_images", 8), "Promoted")
@@ -46,14 +46,14 @@ def play(week: Week) -> None:
     week.play("gate.floors {digits: 0.65}", lambda: floor(0.65), SAME)
     week.play("params.yaml broken (YAML)", lambda: append("oops: [1\n"), "Failed", fault="broken params.yaml")
     week.play(
-        "params.yaml mended, an unknown key",
-        lambda: (mend(), append("wieght: 1\n")),
+        "params.yaml corrected, an unknown key",
+        lambda: (correct(), append("wieght: 1\n")),
         "Failed",
         fault="unknown key",
     )
     week.play(
-        "mended, reg.weight 0.5",
-        lambda: (mend(), set_to("reg.weight", 0.5)),
+        "corrected, reg.weight 0.5",
+        lambda: (correct(), set_to("reg.weight", 0.5)),
         "Promoted",
         fault="Prefect server killed in pretraining, started again",
         during=lambda: (wait_for_stage(week, "pretrain"), on.prefect.kill(), on.prefect.start()),
@@ -98,7 +98,7 @@ def play(week: Week) -> None:
         "Promoted",
         fault="DVC remote away at the push",
         during=lambda: (
-            faults.until(lambda: "Retry 1/2" in on.logs[-1].said(), "not tried again", 400),
+            faults.until(lambda: "Retry 1/2" in on.logs[-1].message(), "not tried again", 400),
             on.remote.unlink(),
             away.rename(on.remote),
         ),

@@ -24,9 +24,9 @@ class Row:
     outcome: str
     in_service: str
     seconds_to_start: float | None
-    told: int
+    reported: int
     well: bool
-    said: str
+    message: str
 
 
 class Week:
@@ -51,7 +51,7 @@ class Week:
     ) -> None:
         """Make a change, let the fault happen, and write down what came of it."""
         self.on.new_lines()
-        told, promoted, moment = len(self.on.heard), len(self.here.promotions()), time.time()
+        reported, promoted, moment = len(self.on.heard), len(self.here.promotions()), time.time()
         said_by_hand = act()
         try:
             if during is not None:
@@ -80,7 +80,7 @@ class Week:
             kind,
             version,
             min((delay for delay in delays if delay is not None), default=None),
-            len(self.on.heard) - told,
+            len(self.on.heard) - reported,
             kind == expected and once and version.startswith("v"),
             told_run["state"]["message"] if told_run else "",
         )

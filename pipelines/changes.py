@@ -63,7 +63,7 @@ def find_changes() -> Plan:
     """Compare params, data, code and results of this workspace with `dvc.lock`.
 
     Raises:
-        UserError: params.yaml or dvc.yaml is not valid; the message names the mend.
+        UserError: params.yaml or dvc.yaml is not valid; the message names the fix.
         BusyError: another `dvc` keeps DVC's own lock.
     """
     load_params()
@@ -77,7 +77,7 @@ def find_changes() -> Plan:
     except LockError:
         raise BusyError("this workspace is in use by another dvc; wait until it ends, or cancel it") from None
     except DvcException as error:
-        raise UserError(f"DVC cannot read this project ({one_line(error)}); mend it") from None
+        raise UserError(f"DVC cannot read this project ({one_line(error)}); correct it") from None
 
 
 def _plan(
@@ -100,12 +100,12 @@ def _own_reasons(
     stages: list[str], own: Mapping[str, Stage], status: Mapping[str, Any]
 ) -> dict[str, list[str]]:
     """Each reason once, at the first stage that names it; those that read all of params.yaml come last."""
-    told: set[str] = set()
+    reported: set[str] = set()
     reasons: dict[str, list[str]] = {}
     changed = [name for name in stages if name in status]
     for name in sorted(changed, key=lambda name: _reads_all_params(own[name])):
-        new = [reason for reason in _reasons(own[name], status[name]) if reason not in told]
-        told |= set(new)
+        new = [reason for reason in _reasons(own[name], status[name]) if reason not in reported]
+        reported |= set(new)
         if new:
             reasons[name] = new
     return {name: reasons[name] for name in stages if name in reasons}

@@ -17,7 +17,7 @@ from pipelines.changes import find_changes
 from pipelines.interrupts import listen
 from pipelines.remote import require_names
 from pipelines.repository import branch, require_repository
-from pipelines.standing import Outcome, nothing_to_do, rules_in_force
+from pipelines.status import Outcome, nothing_to_do, rules_in_force
 
 if TYPE_CHECKING:
     from prefect.client.schemas.objects import State
@@ -61,7 +61,7 @@ def _retrain(
         require_names(track, git_remote)
         branch()
         if track is None and git_remote is None and (done := _nothing_to_do(force)):
-            print(done.said)
+            print(done.message)
             return 0
         from pipelines.retrain import retrain
         from pipelines.temporary_server import reachable_server

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from infocl.runtime.errors import InfoCLError, PassingError, in_words
+from infocl.runtime.errors import InfoCLError, RetryableError, in_words
 
 INTERRUPTED = 130
 TAIL = 60  # lines of output kept for the message of a failure
@@ -21,7 +21,7 @@ LOST_CONNECTION = re.compile(
     r"unable to acquire lock",  # a person's `dvc` looks at the workspace for a moment
     re.IGNORECASE,
 )
-Say = Callable[[str], object]
+Log = Callable[[str], object]
 FULL = re.compile(r"No space left on device|Disk quota exceeded|File too large")
 
 
@@ -30,14 +30,14 @@ class CommandError(InfoCLError):
 
     Attributes:
         code: its exit code; a stage's own one where DVC ran a stage.
-        passing: whether running it again later may help.
+        retryable: whether running it again later may help.
         output: the last lines that it wrote.
     """
 
-    def __init__(self, message: str, code: int, passing: bool, output: str = "") -> None:
+    def __init__(self, message: str, code: int, retryable: bool, output: str = "") -> None:
         super().__init__(message)
         self.code = code
-        self.passing = passing
+        self.retryable = retryable
         self.output = output
 
     @property
@@ -48,7 +48,7 @@ class CommandError(InfoCLError):
 
 def stream(
     command: Sequence[str],
-    say: Say,
+    log: Log,
     *,
     keep: int | None = None,
 ) -> str:
@@ -56,7 +56,7 @@ def stream(
 
     Args:
         command: program and arguments.
-        say: takes a line.
+        log: takes a line.
         keep: file descriptor that stays open until nothing of the program runs any more.
 
     Returns:
@@ -76,7 +76,7 @@ def stream(
             line = raw.decode(errors="replace").rstrip()
             if line:
                 tail = [*tail[1 - TAIL :], line]
-                say(line)
+                log(line)
         process.wait()
     finally:
         process.stdin.close()
@@ -102,7 +102,7 @@ def output_of(command: Sequence[str], given: str = "") -> str:
     """Run a short program of this environment, `given` on its standard input; its standard output.
 
     Raises:
-        CommandError: it failed, or is not installed; `passing` where a connection was the reason.
+        CommandError: it failed, or is not installed; `retryable` where a connection was the reason.
     """
     try:
         done = subprocess.run(
@@ -131,16 +131,16 @@ def _failure(command: Sequence[str], code: int, tail: Sequence[str]) -> CommandE
     text = "\n".join(tail)
     of_stage = re.findall(r"exited with (\d+)", text)
     code = int(of_stage[-1]) if of_stage else code
-    said = [line for line in tail if line.startswith("infocl: ")]
+    messages = [line for line in tail if line.startswith("infocl: ")]
     errors = [line.strip() for line in tail if line.startswith(("ERROR: ", "error: ", "fatal: ", "\t"))]
     errors = errors if any(": " in line for line in errors) else []
     if code == INTERRUPTED:
         reason = f"{' '.join(command[:4])} was interrupted"
-    elif said:
-        reason = said[-1].removeprefix("infocl: ")
+    elif messages:
+        reason = messages[-1].removeprefix("infocl: ")
     else:
         reason = " ".join(errors) or (tail[-1] if tail else f"it ended with code {code} and said nothing")
-    if not said and FULL.search(text):
+    if not messages and FULL.search(text):
         reason, code = in_words(OSError(errno.ENOSPC, "")) or reason, 2
-    passing = code == PassingError.exit_code or bool(not said and LOST_CONNECTION.search(text))
-    return CommandError(reason, code, passing, text)
+    retryable = code == RetryableError.exit_code or bool(not messages and LOST_CONNECTION.search(text))
+    return CommandError(reason, code, retryable, text)

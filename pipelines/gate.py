@@ -18,7 +18,7 @@ MEAN = "mean"
 
 
 @dataclass(frozen=True)
-class Encoder:
+class ExportedEncoder:
     """What the gate looks at: `encoder.json`, the file's size in bytes, seconds for a batch of 64 images."""
 
     about: Mapping[str, Any]
@@ -65,16 +65,16 @@ class Verdict:
         return f"all {len(self.checks)} checks passed"
 
 
-def read_encoder(folder: Path, seconds: float | None = None) -> Encoder:
+def read_encoder(folder: Path, seconds: float | None = None) -> ExportedEncoder:
     """Read an exported folder.
 
     Raises:
         UserError: its description is missing, damaged, or without transfer accuracies.
     """
-    mend = "export it again (dvc repro export)"
-    about = read_json(folder / ABOUT_FILE, mend)
+    hint = "export it again (dvc repro export)"
+    about = read_json(folder / ABOUT_FILE, hint)
     try:
-        encoder = Encoder(about, (folder / ONNX_FILE).stat().st_size, seconds)
+        encoder = ExportedEncoder(about, (folder / ONNX_FILE).stat().st_size, seconds)
         source = about["metrics"].get("source")
         for name, row in {**encoder.tasks, **({"source": source} if source else {})}.items():
             _check_interval(name, *_estimate(row))
@@ -83,7 +83,7 @@ def read_encoder(folder: Path, seconds: float | None = None) -> Encoder:
             raise ValueError("no target was measured")
         float(about["parity"]["max_relative_error"]), float(about["parity"]["tolerance"])
     except (KeyError, TypeError, ValueError, AttributeError, FileNotFoundError) as error:
-        raise UserError(f"{folder / ABOUT_FILE} lacks what the gate compares ({error}); {mend}") from None
+        raise UserError(f"{folder / ABOUT_FILE} lacks what the gate compares ({error}); {hint}") from None
     return encoder
 
 
@@ -93,7 +93,7 @@ def _check_interval(name: str, accuracy: float, low: float, high: float) -> None
         raise ValueError(f"{name}: {accuracy} with the interval {low} to {high}")
 
 
-def judge(new: Encoder, now: Encoder | None, rules: GateParams) -> Verdict:
+def judge(new: ExportedEncoder, now: ExportedEncoder | None, rules: GateParams) -> Verdict:
     """Compare a new encoder with the one in service, or only with the floors where there is none."""
     return Verdict(
         [
@@ -121,7 +121,7 @@ def difference(
     return change, low, high
 
 
-def _drops(new: Encoder, now: Encoder | None, rules: GateParams) -> Iterator[Check]:
+def _drops(new: ExportedEncoder, now: ExportedEncoder | None, rules: GateParams) -> Iterator[Check]:
     if now is None:
         return
     common = [name for name in new.tasks if name in now.tasks]
@@ -143,7 +143,7 @@ def _drop(what: str, new: tuple[float, float, float], now: tuple[float, float, f
     return Check(what, percent(now[0]), percent(new[0]), rule, low >= -most)
 
 
-def _leads(new: Encoder, rules: GateParams) -> Iterator[Check]:
+def _leads(new: ExportedEncoder, rules: GateParams) -> Iterator[Check]:
     """The source task and the mean of the targets, each against always naming the most frequent class."""
     rows, source = list(new.tasks.values()), new.about["metrics"].get("source")
     chance = sum(float(row["majority"]) for row in rows) / len(rows)
@@ -158,7 +158,7 @@ def _leads(new: Encoder, rules: GateParams) -> Iterator[Check]:
         yield Check(f"{name}, lead", "", percent(accuracy), rule, low - majority >= rules.min_lead)
 
 
-def unreachable(now: Encoder, rules: GateParams) -> Iterator[str]:
+def unreachable(now: ExportedEncoder, rules: GateParams) -> Iterator[str]:
     """A line for each margin that an encoder of the accuracy in service cannot keep on its test images."""
     rows = {name: (_estimate(row), int(row["test_images"])) for name, row in now.tasks.items()}
     mean = _mean([estimate for estimate, _ in rows.values()]), sum(images for _, images in rows.values())
@@ -177,7 +177,7 @@ def unreachable(now: Encoder, rules: GateParams) -> Iterator[str]:
             )
 
 
-def _floors(new: Encoder, rules: GateParams) -> Iterator[Check]:
+def _floors(new: ExportedEncoder, rules: GateParams) -> Iterator[Check]:
     for name, floor in rules.floors.items():
         measured = _mean([_estimate(row) for row in new.tasks.values()]) if name == MEAN else None
         accuracy = (
@@ -188,7 +188,7 @@ def _floors(new: Encoder, rules: GateParams) -> Iterator[Check]:
         yield Check(f"{name}, floor", "", shown, f"at least {percent(floor)}", passed)
 
 
-def _parity(new: Encoder, now: Encoder | None) -> Check:
+def _parity(new: ExportedEncoder, now: ExportedEncoder | None) -> Check:
     error, tolerance = (float(new.about["parity"][key]) for key in ("max_relative_error", "tolerance"))
     shown = "" if now is None else f"{now.about['parity']['max_relative_error']:.1e}"
     return Check(
@@ -196,7 +196,7 @@ def _parity(new: Encoder, now: Encoder | None) -> Check:
     )
 
 
-def _ratios(new: Encoder, now: Encoder | None, rules: GateParams) -> Iterator[Check]:
+def _ratios(new: ExportedEncoder, now: ExportedEncoder | None, rules: GateParams) -> Iterator[Check]:
     if now is None:
         return
     yield _ratio("size", new.size, now.size, rules.max_size_ratio, lambda size: file_size(int(size)))

@@ -10,7 +10,7 @@ import numpy as np
 
 from infocl.deploy.about import Export
 from infocl.deploy.example import read_example
-from infocl.deploy.session import Encoder
+from infocl.deploy.session import OnnxEncoder
 
 IMAGES = 64
 WARM_UP, ROUNDS = 3, 30
@@ -25,7 +25,7 @@ def seconds_of(folders: list[Path]) -> list[float]:
     encoders, batches = [], []
     for folder in folders:
         export = Export(folder)
-        encoders.append(Encoder(export, "float32"))
+        encoders.append(OnnxEncoder(export, "float32"))
         images = read_example(export)[0].images
         batches.append(np.resize(images, (IMAGES, *images.shape[1:])))
     taken: list[list[float]] = [[] for _ in folders]

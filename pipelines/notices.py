@@ -68,7 +68,7 @@ def show_report(url: str) -> None:
 
 
 def show_ended(run: str) -> None:
-    """Say that a run is over whose process is gone; if nobody does, Prefect shows it as running for ever."""
+    """Log that a run is over whose process is gone; if nobody does, Prefect shows it as running for ever."""
     with get_client(sync_client=True) as client:
         try:
             state = client.read_flow_run(UUID(run)).state

@@ -11,14 +11,14 @@ from infocl.config import GateParams
 from infocl.runtime.errors import InfoCLError, one_line
 from infocl.runtime.paths import EXPORT
 from pipelines import notices, service
-from pipelines.commands import CommandError, Say, output_of
-from pipelines.gate import Encoder, Verdict, judge, read_encoder, unreachable
+from pipelines.commands import CommandError, Log, output_of
+from pipelines.gate import ExportedEncoder, Verdict, judge, read_encoder, unreachable
 from pipelines.latency import seconds_of
 from pipelines.registry import Registry, Version, adopt, draft, export_md5, read_registry, tags_of
 from pipelines.remote import publish, publish_missing
 from pipelines.repository import head
 from pipelines.reproduce import helps, patient, push
-from pipelines.standing import Outcome, stays_out
+from pipelines.status import Outcome, stays_out
 
 
 @task(task_run_name="gate", persist_result=False)
@@ -42,7 +42,7 @@ def gate(now: Version | None, rules: GateParams, forced: bool) -> Verdict:
     return verdict
 
 
-def _measured(in_service: Path | None) -> tuple[Encoder, Encoder | None]:
+def _measured(in_service: Path | None) -> tuple[ExportedEncoder, ExportedEncoder | None]:
     if in_service is None:
         return read_encoder(EXPORT), None
     new, now = seconds_of([EXPORT, in_service])
@@ -51,7 +51,7 @@ def _measured(in_service: Path | None) -> tuple[Encoder, Encoder | None]:
 
 @task(task_run_name="promote", retry_condition_fn=helps, persist_result=False)
 def promote(version: Version, tags: Mapping[str, str], remote: str | None) -> None:
-    """Say by git tags that a version is in service: on the git remote, if there is one, and only then here.
+    """Log by git tags that a version is in service: on the git remote, if there is one, and only then here.
 
     Args:
         version: a new one, made by the newest commit, or one that there is already.
@@ -89,12 +89,12 @@ def has_remote() -> bool:
         return False
 
 
-def say_what_cannot_pass(rules: GateParams, say: Say) -> None:
-    """Say before any training which margins are too narrow for the number of test images."""
+def warn_of_unreachable_rules(rules: GateParams, log: Log) -> None:
+    """Log before any training which margins are too narrow for the number of test images."""
     now = read_registry().in_service
     if now is not None:
-        for line in unreachable(read_encoder(service.place(now, say)), rules):
-            say(line)
+        for line in unreachable(read_encoder(service.place(now, log)), rules):
+            log(line)
 
 
 def decide(
@@ -106,8 +106,8 @@ def decide(
     registry = read_registry()
     now = registry.in_service
     if now is not None and export_md5(now.commit) == candidate:
-        said = f"The encoder came out as it was, byte for byte; {now.name} stays in service."
-        return Outcome("unchanged", said, now.name)
+        message = f"The encoder came out as it was, byte for byte; {now.name} stays in service."
+        return Outcome("unchanged", message, now.name)
     if (withdrawn := registry.withdrawn(candidate)) and not forced:
         return Outcome("refused", stays_out(withdrawn, registry))
     verdict = gate(now, rules, forced)

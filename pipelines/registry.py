@@ -99,16 +99,16 @@ def read_registry() -> Registry:
     for line in listed.splitlines():
         tag, target, own, message = line.split("\t", 3)
         commit = target or own  # a tag without a message is the commit itself
-        said = parse_name(tag, raise_on_fail=False)
-        if not said:
+        parsed = parse_name(tag, raise_on_fail=False)
+        if not parsed:
             continue
-        action = said["action"]
+        action = parsed["action"]
         if action == Action.REGISTER:
-            versions[commit] = Version(said["version"], commit)
+            versions[commit] = Version(parsed["version"], commit)
         elif action == Action.DEREGISTER:
-            removed.add(said["version"])
-        elif action == Action.ASSIGN and said["stage"] == STAGE:
-            assigned.append((int(said["counter"]), commit, message))
+            removed.add(parsed["version"])
+        elif action == Action.ASSIGN and parsed["stage"] == STAGE:
+            assigned.append((int(parsed["counter"]), commit, message))
     for commit in [commit for commit, version in versions.items() if version.name in removed]:
         del versions[commit]
     served, rolled_back = list[Version](), set[str]()
@@ -149,7 +149,7 @@ def draft(version: Version, message: str) -> dict[str, str]:
     date = max(int(now), 1 + max(map(int, _tags("%(creatordate:unix)").values()), default=0))
     known = tags_here()
     counters = [
-        int(said["counter"]) for tag in known if (said := parse_name(tag, False)) and "counter" in said
+        int(parsed["counter"]) for tag in known if (parsed := parse_name(tag, False)) and "counter" in parsed
     ]
     names = [version.tag, f"{NAME}#{STAGE}#{1 + max(counters, default=0)}"]
     about = f"object {version.commit}\ntype commit\ntag {{}}\ntagger {ident} {date} +0000\n\n"

@@ -90,12 +90,12 @@ def require_merged(remote: str) -> None:
         ) from None
 
 
-def if_it_answers(remote: str, work: Callable[[str], None], say: Callable[[str], object]) -> None:
+def if_it_answers(remote: str, work: Callable[[str], None], log: Callable[[str], object]) -> None:
     """Do this with a remote, or go on without it."""
     try:
         work(remote)
     except CommandError as error:
-        say(f"The git remote {remote} does not answer ({error}); the run goes on without it.")
+        log(f"The git remote {remote} does not answer ({error}); the run goes on without it.")
 
 
 def publish(remote: str, tags: Mapping[str, str], *, with_branch: bool = True) -> None:
@@ -116,9 +116,9 @@ def publish(remote: str, tags: Mapping[str, str], *, with_branch: bool = True) -
     except CommandError as error:
         refused = sorted({why for why in REJECTED.findall(error.output) if "atomic" not in why})
         if not refused:
-            said = f"pushing to the git remote {remote} failed ({error}), so that nothing was published"
+            message = f"pushing to the git remote {remote} failed ({error}), so that nothing was published"
             raise CommandError(
-                f"{said}; the next run tries again without training", 1, error.passing
+                f"{message}; the next run tries again without training", 1, error.retryable
             ) from None
         raise CommandError(
             f"the git remote {remote} refused the version ({', '.join(refused)}), so that nothing was "

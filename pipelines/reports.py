@@ -34,7 +34,7 @@ def plain_name(run: str) -> str:
 
 class _Quiet(SimpleHTTPRequestHandler):
     def log_message(self, format: str, *args: object) -> None:
-        """Say nothing of each request."""
+        """Log nothing of each request."""
 
 
 def serve(port: int) -> str:

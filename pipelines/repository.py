@@ -19,7 +19,7 @@ def git(*arguments: str, given: str = "") -> str:
     """Run git in this folder, `given` on its standard input; its output without the last line break.
 
     Raises:
-        CommandError: git failed; `passing` where a connection was the reason.
+        CommandError: git failed; `retryable` where a connection was the reason.
     """
     return output_of(["git", *arguments], given)
 

@@ -23,7 +23,7 @@ R = TypeVar("R")
 def helps(_task: Task[..., Any], _run: TaskRun, state: State[Any]) -> bool:
     """Whether trying again later may help: a lost connection, a full GPU; never bad params."""
     error = state.result(raise_on_failure=False)
-    return isinstance(error, CommandError) and error.passing
+    return isinstance(error, CommandError) and error.retryable
 
 
 def patient(work: Task[P, R], seconds: Sequence[float], name: str | None = None) -> Callable[P, R]:
@@ -42,11 +42,11 @@ def reproduce(stage: str, why: str, lock: int | None) -> None:
     log = get_run_logger()
     log.info(f"{stage}: {why}")
 
-    def say(line: str) -> None:
+    def show(line: str) -> None:
         if not HINT.match(line):
             log.info(line)
 
-    stream(["dvc", "repro", "--single-item", "--", stage], say, keep=lock)
+    stream(["dvc", "repro", "--single-item", "--", stage], show, keep=lock)
 
 
 @task(task_run_name="dvc push", retry_condition_fn=helps, persist_result=False)
@@ -59,5 +59,7 @@ def push() -> None:
     try:
         stream(["dvc", "push"], get_run_logger().info)
     except CommandError as error:
-        said = f"the DVC remote did not take the results, which stay here; the next run sends them ({error})"
-        raise CommandError(said, 1, True) from None
+        message = (
+            f"the DVC remote did not take the results, which stay here; the next run sends them ({error})"
+        )
+        raise CommandError(message, 1, True) from None

@@ -18,16 +18,16 @@ from infocl.runtime.errors import UserError, in_words
 from infocl.runtime.files import read_json
 from infocl.runtime.lock import workspace
 from infocl.runtime.paths import EXPORT
-from pipelines import leftovers, notices, reports, service, unfinished
+from pipelines import cleanup, notices, reports, service, unfinished
 from pipelines.changes import find_changes
 from pipelines.interrupts import keep_listening
 from pipelines.logs import plain_failures
-from pipelines.promotion import decide, publish_in_service, say_what_cannot_pass
+from pipelines.promotion import decide, publish_in_service, warn_of_unreachable_rules
 from pipelines.remote import if_it_answers, require_merged, require_names, take_tags
 from pipelines.repository import OURS, branch, commit_results, require_repository
 from pipelines.reproduce import RETRY_SECONDS, patient, reproduce
 from pipelines.sources import record_data, update
-from pipelines.standing import Outcome, nothing_to_do, require_unchanged, rules_in_force
+from pipelines.status import Outcome, nothing_to_do, require_unchanged, rules_in_force
 
 TITLES = {"promoted": "Promoted", "refused": "Refused", "unchanged": "Nothing changed"}
 
@@ -76,17 +76,17 @@ def retrain(
             if report_url and outcome.kind != "unchanged":
                 notices.show_report(reports.keep(report_url, str(flow_run.get_name())))
     except Exception as error:
-        said = in_words(error) if isinstance(error, OSError) else None
+        message = in_words(error) if isinstance(error, OSError) else None
         notices.notify(
-            notify, "InfoCL: retraining failed", f"{said or error}. {service.compared_with(before)}"
+            notify, "InfoCL: retraining failed", f"{message or error}. {service.compared_with(before)}"
         )
-        if said:
-            raise UserError(said) from None
+        if message:
+            raise UserError(message) from None
         raise
-    log.info(outcome.said)
+    log.info(outcome.message)
     if outcome.kind == "refused":
-        notices.notify(notify, "InfoCL: new encoder refused", outcome.said)
-    return Completed(name=TITLES[outcome.kind], message=outcome.said)
+        notices.notify(notify, "InfoCL: new encoder refused", outcome.message)
+    return Completed(name=TITLES[outcome.kind], message=outcome.message)
 
 
 def _run(
@@ -98,7 +98,7 @@ def _run(
     lock: int | None,
 ) -> Outcome:
     log = get_run_logger()
-    leftovers.clear(log.info)
+    cleanup.clear(log.info)
     service.reconcile(log.info)
     patient(update, retries)(track)
     if git_remote is not None:
@@ -120,7 +120,7 @@ def _run(
     _rename(headline)
     for line in lines:
         log.info(line)
-    say_what_cannot_pass(rules, log.warning)
+    warn_of_unreachable_rules(rules, log.warning)
     tracked = record_data(plan.data)
     for stage in plan.stages:
         require_unchanged(params)

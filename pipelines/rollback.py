@@ -38,14 +38,14 @@ def rollback(to: str | None = None, git_remote: str | None = None, wait_minutes:
 
 
 def roll_back(
-    to: str | None, git_remote: str | None, say: Callable[[str], object], wait_seconds: float
+    to: str | None, git_remote: str | None, log: Callable[[str], object], wait_seconds: float
 ) -> Version:
     """Put a version back in service: the one before, or a named one. Nothing is trained or removed.
 
     Args:
         to: the version's name such as v1.2.0; None: the newest older one that was in service.
         git_remote: where the tag is pushed; None: it stays here.
-        say: takes lines for people.
+        log: takes lines for people.
         wait_seconds: how long to wait for a workspace that is in use.
 
     Raises:
@@ -55,23 +55,23 @@ def roll_back(
     """
     require_repository()
     require_names(None, git_remote)
-    with workspace("a rollback", wait_seconds, lambda holder: say(f"Waiting for {holder}.")):
-        service.tidy(read_registry())
+    with workspace("a rollback", wait_seconds, lambda holder: log(f"Waiting for {holder}.")):
+        service.clean_up(read_registry())
         if git_remote is not None:
             take_tags(git_remote)
         registry = read_registry()
         version = _wanted(registry, to)
         now = registry.in_service
         tags = draft(version, f"{ROLLED_BACK}{now.name if now else 'none'}")
-        with service.placing(version, say):
+        with service.placing(version, log):
             if git_remote is not None:
                 # The branch may have moved on there, and is needed only where the version is not known yet.
                 known = version.tag in tags_there(git_remote)
                 publish(git_remote, tags_of(version) | tags, with_branch=not known)
             adopt(tags)
         service.record("rolled back", export_md5(version.commit) or "", {}, version=version.name)
-        service.reconcile(say)
-    say(f"{version.name} is in service{f' instead of {now.name}' if now else ''}.")
+        service.reconcile(log)
+    log(f"{version.name} is in service{f' instead of {now.name}' if now else ''}.")
     return version
 
 

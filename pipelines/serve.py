@@ -24,7 +24,7 @@ from pipelines.remote import require_names
 from pipelines.repository import branch, newest, require_repository
 from pipelines.retrain import retrain
 from pipelines.rollback import rollback
-from pipelines.standing import idle
+from pipelines.status import idle
 from pipelines.sweep import sweep
 from pipelines.watch import Watch
 
@@ -90,7 +90,7 @@ def _serve(
     _deployments(name, schedule, parameters)  # refuses what could never be served
     stop = Event()
     if watch:
-        watcher = Watch(parameters["track"], idle, lambda what, key: _ask(name, what, key), _say)
+        watcher = Watch(parameters["track"], idle, lambda what, key: _ask(name, what, key), _print_line)
         Thread(target=watcher.run, args=(stop,), name="watch", daemon=True).start()
     try:
         while True:
@@ -99,7 +99,7 @@ def _serve(
                 serve(*_deployments(name, schedule, parameters), limit=limit)
                 return
             except Exception as error:  # a lost server shows as errors of many kinds
-                _say(f"The server is lost ({_words(error)}); serving goes on when it is back.")
+                _print_line(f"The server is lost ({_words(error)}); serving goes on when it is back.")
                 time.sleep(RETRY_SECONDS)
     finally:
         stop.set()
@@ -136,12 +136,14 @@ def _ask(name: str, what: str, key: str) -> None:
 
 
 def _wait_for_server() -> None:
-    told = False
+    reported = False
     with get_client(sync_client=True) as client:
         while (problem := client.api_healthcheck()) is not None:
-            if not told:
-                _say(f"The Prefect server {client.api_url} does not answer ({problem}); waiting for it.")
-            told = True
+            if not reported:
+                _print_line(
+                    f"The Prefect server {client.api_url} does not answer ({problem}); waiting for it."
+                )
+            reported = True
             time.sleep(RETRY_SECONDS)
 
 
@@ -152,7 +154,7 @@ def _words(error: BaseException) -> str:
     return one_line(error)
 
 
-def _say(line: str) -> None:
+def _print_line(line: str) -> None:
     print(line, flush=True)
 
 

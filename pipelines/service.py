@@ -22,7 +22,7 @@ from infocl.deploy.sums import check_sums
 from infocl.runtime.errors import UserError
 from infocl.runtime.files import parse_json
 from infocl.runtime.paths import EXPORT
-from pipelines.commands import Say, stream
+from pipelines.commands import Log, stream
 from pipelines.registry import Registry, Version, read_registry
 
 SERVICE = Path("exports/service")
@@ -30,7 +30,7 @@ CURRENT = SERVICE / "current"
 JOURNAL = SERVICE / "journal.jsonl"
 
 
-def reconcile(say: Say, registry: Registry | None = None) -> Version | None:
+def reconcile(log: Log, registry: Registry | None = None) -> Version | None:
     """Make `current` the version that the tags say is in service, whatever happened before.
 
     Returns:
@@ -38,10 +38,10 @@ def reconcile(say: Say, registry: Registry | None = None) -> Version | None:
     """
     registry = registry or read_registry()
     version = registry.in_service
-    tidy(registry)
+    clean_up(registry)
     if version is None or (serving() == version.name and _whole(SERVICE / version.name)):
         return version
-    place(version, say)
+    place(version, log)
     if CURRENT.is_dir() and not CURRENT.is_symlink():
         shutil.rmtree(CURRENT)  # a copy without links brought it here; only a link can be switched as one
     link = Path(mkdtemp(dir=SERVICE, prefix=".link.")) / "current"
@@ -49,22 +49,22 @@ def reconcile(say: Say, registry: Registry | None = None) -> Version | None:
     link.replace(CURRENT)
     link.parent.rmdir()
     _forget_others(registry)
-    say(f"{CURRENT} is {version.name} now.")
+    log(f"{CURRENT} is {version.name} now.")
     return version
 
 
-def place(version: Version, say: Say) -> Path:
+def place(version: Version, log: Log) -> Path:
     """The version's folder below `exports/service`, checked; fetched when it is not there or not whole.
 
     Raises:
         CommandError: neither this machine's cache nor the DVC remote has it, or it is not sound.
     """
-    with placing(version, say):
+    with placing(version, log):
         return SERVICE / version.name
 
 
 @contextmanager
-def placing(version: Version, say: Say) -> Iterator[None]:
+def placing(version: Version, log: Log) -> Iterator[None]:
     """Hold a version's files ready while the block makes it known; they are in place once it has succeeded.
 
     So no folder bears the name of a version that was not published, which others may give to another encoder.
@@ -79,20 +79,20 @@ def placing(version: Version, say: Say) -> Iterator[None]:
     SERVICE.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(dir=SERVICE, prefix=f".{version.name}.") as temporary:
         copy = Path(temporary, "encoder")
-        stream(["dvc", "get", ".", EXPORT.as_posix(), "--rev", version.commit, "-o", str(copy)], say)
-        verify(copy, say)
+        stream(["dvc", "get", ".", EXPORT.as_posix(), "--rev", version.commit, "-o", str(copy)], log)
+        verify(copy, log)
         yield
         shutil.rmtree(folder, ignore_errors=True)
         copy.replace(folder)
 
 
-def verify(folder: Path, say: Say) -> None:
+def verify(folder: Path, log: Log) -> None:
     """Check an exported folder as its consumers do.
 
     Raises:
         CommandError: it is not sound; the message names the file.
     """
-    stream([sys.executable, "-m", "infocl", "verify", str(folder)], say)
+    stream([sys.executable, "-m", "infocl", "verify", str(folder)], log)
 
 
 def record(decision: str, candidate: str, rules: Mapping[str, Any], **more: Any) -> None:
@@ -158,7 +158,7 @@ def compared_with(before: str | None) -> str:
     return f"In service now: {now}; before: {before or 'none'}."
 
 
-def tidy(registry: Registry) -> None:
+def clean_up(registry: Registry) -> None:
     """Remove what a killed run left half done, and versions whose tags a person removed.
 
     Whoever calls this holds the workspace.

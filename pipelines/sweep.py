@@ -15,7 +15,7 @@ from prefect.runtime import flow_run
 from prefect.states import Completed
 
 from infocl.config.file import PARAMS_FILE, parse_params, read_yaml
-from infocl.experiments.table.experiments import Run, read_experiments
+from infocl.experiments.table.experiments import Experiment, read_experiments
 from infocl.runtime.errors import InfoCLError, UserError, one_line
 from infocl.runtime.mappings import merged
 from pipelines.commands import output_of, stream
@@ -57,10 +57,10 @@ def sweep(overrides: list[str], until: str = "report") -> State[Any]:
     create_markdown_artifact(markdown(rows), key="sweep-summary", description=" ".join(overrides))
     for line in markdown(rows).splitlines():
         log.info(line)
-    said = f"{len(grid) - len(failed)} of {len(grid)} experiments are done; `dvc exp show` has them."
+    message = f"{len(grid) - len(failed)} of {len(grid)} experiments are done; `dvc exp show` has them."
     if len(failed) == len(grid):
         raise InfoCLError(f"every experiment failed; the first: {next(iter(failed.values()))}")
-    return Completed(message=said)
+    return Completed(message=message)
 
 
 @task(task_run_name="{settings}", retry_condition_fn=helps, persist_result=False)
@@ -133,7 +133,7 @@ def table_rows(
     ]
 
 
-def _row(name: str, settings: Sequence[str], run: Run | None, failure: str | None) -> dict[str, Any]:
+def _row(name: str, settings: Sequence[str], run: Experiment | None, failure: str | None) -> dict[str, Any]:
     row: dict[str, Any] = {"experiment": name}
     row |= dict(setting.partition("=")[::2] for setting in settings)
     if run is None:

@@ -45,17 +45,17 @@ class Watch:
             be told now.
         ask: asks for a run; takes what changed, in words, and a key that is the same for the same change,
             whoever sees it.
-        say: takes lines for people.
+        log: takes lines for people.
     """
 
     def __init__(
-        self, track: str | None, idle: Callable[[], bool], ask: Ask, say: Callable[[str], object]
+        self, track: str | None, idle: Callable[[], bool], ask: Ask, log: Callable[[str], object]
     ) -> None:
         self.track = track
         self._branch = f"the branch {track}"
         self.idle = idle
         self.ask = ask
-        self.say = say
+        self.log = log
         self._pending: State | None = None
         self._roots: list[Path] = []
         self._complaints: dict[str, str] = {}
@@ -95,14 +95,14 @@ class Watch:
             write_json(SEEN, now)
             return
         if not {self._branch, IMPORTS} & set(changed) and self.idle():
-            said = f"{what}, and no stage has anything to do."
+            message = f"{what}, and no stage has anything to do."
         else:
             change = {"from": _digest(seen or {}), "to": _digest(now), "at": self._start or ""}
             self.ask(what, _digest(change))
-            said = f"{what}: a run was asked for."
+            message = f"{what}: a run was asked for."
         write_json(SEEN, now)
         self._start = None
-        self.say(f"Watch: {said}")
+        self.log(f"Watch: {message}")
 
     def _state(self, seen: State | None) -> State:
         state = {PARAMS_FILE.name: _file(PARAMS_FILE)}
@@ -143,10 +143,10 @@ class Watch:
         try:
             found = look()
         except Exception as error:
-            said = one_line(error)
-            if self._complaints.get(what) != said:
-                self.say(f"The watch of {what} goes on after a problem: {said}")
-            self._complaints[what] = said
+            message = one_line(error)
+            if self._complaints.get(what) != message:
+                self.log(f"The watch of {what} goes on after a problem: {message}")
+            self._complaints[what] = message
             return None
         self._complaints.pop(what, None)
         return found

@@ -11,7 +11,7 @@ from stages.run import run_stage
 def check(params: Params) -> None:
     """Look for what a later stage would miss; what is written never changes, so that no stage runs again."""
     if params.detection.tasks:
-        from infocl.detection.run import read_splits  # imports torch
+        from infocl.detection.detect import read_splits  # imports torch
 
         read_splits(params.detection)
     write_json(CHECKED, {"params": "valid"})

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 
 from infocl.config.watch import require_unchanged
-from infocl.detection.run import detect
+from infocl.detection.detect import detect
 from stages.run import run_stage
 
 if __name__ == "__main__":

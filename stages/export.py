@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from infocl.export.run import export_encoder
+from infocl.export.exporter import export_encoder
 from stages.run import run_stage
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 from functools import partial
 
 from infocl.config.watch import require_unchanged
-from infocl.pretrain.run import pretrain
+from infocl.pretrain.training import pretrain
 from stages.run import run_stage
 
 if __name__ == "__main__":

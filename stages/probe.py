@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from infocl.evaluate.run import run_probe
+from infocl.evaluate.evaluation import run_probe
 from stages.run import run_stage
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from infocl.evaluate.run import run_transfer
+from infocl.evaluate.evaluation import run_transfer
 from stages.run import run_stage
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ SLOW = (
 # Trainings and exports in this process: seconds each.
 MEDIUM = (
     *("tests/data/", "tests/evaluate/", "tests/export/", "tests/report/", "tests/test_benchmarks.py"),
-    *("tests/test_cli.py", "tests/test_crowding.py", "tests/test_image_shape.py", "tests/test_imports.py"),
+    *("tests/test_cli.py", "tests/test_contention.py", "tests/test_image_shape.py", "tests/test_imports.py"),
     *("tests/test_knobs.py", "tests/test_matrix.py", "tests/test_no_waiting.py", "tests/test_pretrain.py"),
     *("tests/test_readmes.py", "tests/test_storages.py"),
 )

@@ -65,7 +65,7 @@ def test_a_typo_is_one_line(infocl, command):
     assert done.returncode == 2
     assert done.stderr.splitlines() == [
         "infocl: params.yaml: reg.wieght is not a known parameter; did you mean reg.weight? "
-        "(1 more to mend after that)"
+        "(1 more to fix after that)"
     ]
 
 
@@ -86,11 +86,11 @@ BOMB = "a0: &a0 {x: 1}\n" + "".join(
 
 
 @pytest.mark.parametrize(
-    ("params", "said"),
+    ("params", "message"),
     [
         (
             BOMB + SHIPPED,
-            "line 3, column 8: not valid YAML (*a0 is an alias; write the value); mend that line",
+            "line 3, column 8: not valid YAML (*a0 is an alias; write the value); correct that line",
         ),
         (
             SHIPPED.replace("device: auto", "device: cuda:99999999999"),
@@ -102,10 +102,10 @@ BOMB = "a0: &a0 {x: 1}\n" + "".join(
         ),
     ],
 )
-def test_what_python_or_torch_would_choke_on_is_one_line(infocl, params, said):
+def test_what_python_or_torch_would_choke_on_is_one_line(infocl, params, message):
     done = infocl("check", params)
     assert done.returncode == 2
-    assert re.sub("^infocl: params.yaml:? ", "", done.stderr) == said + "\n"
+    assert re.sub("^infocl: params.yaml:? ", "", done.stderr) == message + "\n"
 
 
 def test_json_that_is_nested_too_deeply_is_one_line(infocl, tmp_path):

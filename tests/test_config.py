@@ -73,7 +73,7 @@ def test_every_key_is_needed_and_named_when_missing(key):
 
 
 @pytest.mark.parametrize(
-    ("key", "value", "said"),
+    ("key", "value", "message"),
     [
         ("reg.wieght", 1.0, "reg.wieght is not a known parameter; did you mean reg.weight?"),
         ("zebra", {}, "zebra is not a known parameter; remove it"),
@@ -138,8 +138,8 @@ def test_every_key_is_needed_and_named_when_missing(key):
         ("objective.simclr.projector_hidden", "wide", "objective.simclr.projector_hidden is 'wide'"),
     ],
 )
-def test_mistakes_are_named_with_their_mend(key, value, said):
-    assert said in refusal(changed(key, value))
+def test_mistakes_are_named_with_their_hint(key, value, message):
+    assert message in refusal(changed(key, value))
 
 
 def test_the_smallest_crop_has_a_pixel_in_both_directions():
@@ -161,8 +161,8 @@ def test_parts_that_do_not_fit_each_other():
 
 
 def test_auto_is_the_size_that_suits_the_set():
-    said = {"cifar10": 32, "stl10": 64, "imagenet": 224, "fashionmnist": 32, "eurosat": 64, "folder": 32}
-    for name, size in said.items():
+    message = {"cifar10": 32, "stl10": 64, "imagenet": 224, "fashionmnist": 32, "eurosat": 64, "folder": 32}
+    for name, size in message.items():
         raw = changed("data.name", name)
         assert raw["data"]["image_size"] == "auto"
         assert parse_params(raw).data.image_size == size
@@ -190,7 +190,7 @@ def test_every_name_can_be_loaded():
 def test_several_mistakes_are_counted():
     raw = changed("reg.weight", -1)
     raw["seed"] = "x"
-    assert "1 more to mend" in refusal(raw)
+    assert "1 more to fix" in refusal(raw)
 
 
 KINDS = ["set", "remove", "rename", "add"]
@@ -272,7 +272,7 @@ def test_any_damage_to_the_text_is_survived(tmp_path_factory, position, inserted
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         (b"seed: [", "line 1"),
         (b"seed: 0\nseed: 1\n", "duplicate key"),
@@ -282,12 +282,12 @@ def test_any_damage_to_the_text_is_survived(tmp_path_factory, position, inserted
         (b"a: !!python/object/apply:os.system [x]\n", "params.yaml"),
     ],
 )
-def test_what_is_not_a_params_file(tmp_path, text, said):
+def test_what_is_not_a_params_file(tmp_path, text, message):
     path = tmp_path / "params.yaml"
     path.write_bytes(text)
     with pytest.raises(UserError) as caught:
         load_params(path)
-    assert said in str(caught.value)
+    assert message in str(caught.value)
     assert "\n" not in str(caught.value)
 
 

@@ -11,10 +11,10 @@ import pytest
 from PIL import Image
 
 from infocl.data.prepare import prepare_source, prepare_targets
-from infocl.evaluate.run import run_probe, run_transfer
+from infocl.evaluate.evaluation import run_probe, run_transfer
 from infocl.evaluate.stored import load_features
-from infocl.export.run import export_encoder
-from infocl.pretrain.run import pretrain
+from infocl.export.exporter import export_encoder
+from infocl.pretrain.training import pretrain
 from infocl.runtime.errors import UserError
 from infocl.runtime.files import write_json
 from infocl.runtime.paths import DETAILS, EXPORT, FEATURES, PREPARED, PRETRAIN, TARGETS
@@ -95,7 +95,7 @@ def test_crops_show_different_parts_of_the_images(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("changes", "said"),
+    ("changes", "message"),
     [
         ({"data__crop": "squash"}, "eurosat were made square by squash, but data.crop is center"),
         (
@@ -104,11 +104,11 @@ def test_crops_show_different_parts_of_the_images(tmp_path):
         ),
     ],
 )
-def test_targets_of_another_shape_are_refused(tmp_path, changes, said):
+def test_targets_of_another_shape_are_refused(tmp_path, changes, message):
     params = params_of(tmp_path, "center")
     run_to_features(params)
     prepare_targets(params_of(tmp_path, **{"crop": "center"} | changes))
-    with pytest.raises(UserError, match=said):
+    with pytest.raises(UserError, match=message):
         run_transfer(params)
     prepare_targets(params)
     assert (TARGETS / "eurosat").exists()

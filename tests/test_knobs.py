@@ -15,8 +15,8 @@ from infocl.config import Params
 from infocl.config.train import NEUTRAL, READ_BY
 from infocl.prepared.reader import load_prepared
 from infocl.pretrain import loop
-from infocl.pretrain import run as stage
-from infocl.pretrain.parallel.world import ALONE
+from infocl.pretrain import training as stage
+from infocl.pretrain.parallel.process_group import ALONE
 from infocl.runtime.errors import UserError
 from infocl.runtime.history import History
 from infocl.runtime.paths import PREPARED

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from infocl.pretrain import loop
-from infocl.pretrain import run as stage
-from infocl.pretrain.batch import Term
+from infocl.pretrain import training as stage
+from infocl.pretrain.batch import LossTerm
 from infocl.pretrain.learner import Learner
 from infocl.runtime.paths import CHECKPOINTS, PREPARED
 from tests.workspace import tiny_params, write_prepared
@@ -18,7 +18,7 @@ def test_the_objective_sees_the_noise_and_the_probe_does_not():
 
     def record(batch):
         seen.append(batch)
-        return Term(batch.view1.features.sum())
+        return LossTerm(batch.view1.features.sum())
 
     learner.objective.forward = record
     learner(*torch.rand(2, 400, 3, 32, 32), torch.Generator().manual_seed(0))

@@ -7,9 +7,9 @@ import torch
 
 from infocl.prepared.reader import load_prepared
 from infocl.pretrain import loop
-from infocl.pretrain import run as stage
+from infocl.pretrain import training as stage
 from infocl.pretrain.objectives import OBJECTIVES
-from infocl.pretrain.parallel.world import ALONE
+from infocl.pretrain.parallel.process_group import ALONE
 from infocl.pretrain.regularizers import REGULARIZERS
 from infocl.runtime.paths import PREPARED
 from tests.pretended_cuda import pretended_cuda

@@ -68,12 +68,14 @@ def test_the_contract_of_files_and_metrics(project):
 
 def test_the_export_leads_back_to_what_dvc_made(project):
     lock = YAML(typ="safe").load((project.folder / "dvc.lock").read_text())["stages"]
-    said = json.loads((project.folder / "exports/encoder/encoder.json").read_text())["lineage"]["dvc_stages"]
-    assert said == {
+    message = json.loads((project.folder / "exports/encoder/encoder.json").read_text())["lineage"][
+        "dvc_stages"
+    ]
+    assert message == {
         stage: {out["path"]: out["md5"] for out in lock[stage]["outs"]}
         for stage in ("prepare", "targets", "pretrain", "probe", "transfer")
     }
-    assert said["pretrain"]["models/pretrain"].endswith(".dir")
+    assert message["pretrain"]["models/pretrain"].endswith(".dir")
 
 
 def test_a_second_run_runs_nothing(project):
@@ -82,11 +84,11 @@ def test_a_second_run_runs_nothing(project):
 
 
 def test_the_summary_names_what_was_made(project):
-    said = project.run("python", "-m", "infocl", "summary")
-    assert f"{100 * metrics(project, 'probe')['accuracy']:.1f}" in said
-    assert f"{100 * metrics(project, 'transfer')['mean_accuracy']:.1f}" in said
-    assert "exports/encoder/encoder.onnx" in said
-    assert "report/index.html" in said
+    message = project.run("python", "-m", "infocl", "summary")
+    assert f"{100 * metrics(project, 'probe')['accuracy']:.1f}" in message
+    assert f"{100 * metrics(project, 'transfer')['mean_accuracy']:.1f}" in message
+    assert "exports/encoder/encoder.onnx" in message
+    assert "report/index.html" in message
 
 
 def test_only_what_depends_on_a_change_runs_again(project):
@@ -118,9 +120,9 @@ def test_a_flipped_bit_that_dvc_does_not_see_is_named_and_the_hint_restores_the_
         stream.seek(-5, os.SEEK_END)
         stream.write(bytes([good[-5] ^ 1]))
     os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
-    said = project.run("python", "-m", f"stages.{reader}", code=2).splitlines()[-1]
-    assert str(path.relative_to(project.folder)) in said
-    project.run("sh", "-c", said.partition("make it again: ")[2])
+    message = project.run("python", "-m", f"stages.{reader}", code=2).splitlines()[-1]
+    assert str(path.relative_to(project.folder)) in message
+    project.run("sh", "-c", message.partition("make it again: ")[2])
     assert path.read_bytes() == good
     project.run("python", "-m", f"stages.{reader}")
 
@@ -130,7 +132,7 @@ def test_a_mistake_loses_nothing_and_is_named(project):
     before = {name: digest(project, name) for name in ("exports/encoder/encoder.onnx", "report/index.html")}
     before |= {"models/pretrain/encoder.safetensors": digest(project)}
     params = (project.folder / "params.yaml").read_text()
-    for key, value, said in (
+    for key, value, message in (
         ("reg.weight", -1.0, "infocl: params.yaml: reg.weight is -1.0, but must be at least 0"),
         (
             "train.epocs",
@@ -139,7 +141,7 @@ def test_a_mistake_loses_nothing_and_is_named(project):
         ),
     ):
         project.change(key, value)
-        assert said in project.dvc("repro", code=255)
+        assert message in project.dvc("repro", code=255)
         (project.folder / "params.yaml").write_text(params)
     assert {name: digest(project, name) for name in before} == before
     assert project.repro() == set()
@@ -150,8 +152,8 @@ def test_a_stage_says_what_is_wrong_with_exit_code_two(project):
     params = path.read_text()
     project.change("seed", "x")
     for stage in ("check", "prepare", "pretrain", "report"):
-        said = project.run("python", "-m", f"stages.{stage}", code=2)
-        assert said == "infocl: params.yaml: seed is 'x', but must be a whole number\n"
+        message = project.run("python", "-m", f"stages.{stage}", code=2)
+        assert message == "infocl: params.yaml: seed is 'x', but must be a whole number\n"
     path.write_text(params)
 
 
@@ -168,8 +170,8 @@ def test_kill_nine_in_pretraining_and_the_same_weights_after_all(project):
     os.killpg(process.pid, signal.SIGKILL)
     process.communicate()
     assert list(checkpoints.glob("*/checkpoint.safetensors")), "killed before the end"
-    said = project.dvc("repro", "pretrain")
-    assert "Continuing from step" in said
+    message = project.dvc("repro", "pretrain")
+    assert "Continuing from step" in message
     resumed = digest(project)
     project.dvc("repro", "--force", "--single-item", "--no-run-cache", "pretrain")
     assert digest(project) == resumed

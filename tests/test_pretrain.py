@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import load_file
 
 from infocl.pretrain import loop
-from infocl.pretrain import run as stage
+from infocl.pretrain import training as stage
 from infocl.pretrain.fingerprint import ROOMS, fingerprint
 from infocl.runtime.checkpoint import Checkpoints, Progress
 from infocl.runtime.errors import UserError, guarded
@@ -146,7 +146,7 @@ def refused(params, capsys):
 
 
 @pytest.mark.parametrize(
-    ("changes", "said"),
+    ("changes", "message"),
     [
         (
             {"reg__name": "rc", "train__optimizer__name": "sgd", **LR_100},
@@ -171,10 +171,12 @@ def refused(params, capsys):
         ),
     ],
 )
-def test_divergence_stops_the_run_and_keeps_the_last_checkpoint_and_result(workspace, capsys, changes, said):
+def test_divergence_stops_the_run_and_keeps_the_last_checkpoint_and_result(
+    workspace, capsys, changes, message
+):
     stage.pretrain(tiny_params(train__epochs=1))
     before = weights()
-    assert re.search(said, refused(tiny_params(train__epochs=30, **changes), capsys))
+    assert re.search(message, refused(tiny_params(train__epochs=30, **changes), capsys))
     assert same(weights(), before)
     for path in CHECKPOINTS.glob("*/checkpoint.safetensors"):
         assert all(value.isfinite().all() for value in load_file(path).values())
@@ -190,9 +192,9 @@ def flip_a_bit(path):
     path.write_bytes(content)
 
 
-@pytest.mark.parametrize(("damage", "said"), [(cut, "header"), (flip_a_bit, "does not match its SHA-256")])
+@pytest.mark.parametrize(("damage", "message"), [(cut, "header"), (flip_a_bit, "does not match its SHA-256")])
 def test_a_damaged_checkpoint_is_set_aside_and_the_run_ends_as_if_never_killed(
-    workspace, monkeypatch, capsys, damage, said
+    workspace, monkeypatch, capsys, damage, message
 ):
     params = tiny_params()
     stage.pretrain(params)
@@ -204,7 +206,7 @@ def test_a_damaged_checkpoint_is_set_aside_and_the_run_ends_as_if_never_killed(
     stage.pretrain(params)
     (line,) = [line for line in capsys.readouterr().err.splitlines() if "cannot be used" in line]
     assert str(path) in line
-    assert said in line
+    assert message in line
     assert "training starts from the beginning" in line
     assert same(weights(), whole)
 

@@ -37,13 +37,13 @@ def test_a_refused_value_clears_no_folder(project):
     source.write_text(source.read_text() + "# not committed\n")
     before = contents(project)
     params = (project.folder / "params.yaml").read_text()
-    for setting, said in (
+    for setting, message in (
         ("data.name=../raw", "infocl: params.yaml: data.name is '../raw'; use one of scenes"),
         ("data.name=../../infocl", "infocl: params.yaml: data.name is '../../infocl'; use one of scenes"),
         ("data.name=../../models", "infocl: params.yaml: data.name is '../../models'; use one of scenes"),
         ("train.epochs=-1", "infocl: params.yaml: train.epochs is -1, but must be at least 1"),
     ):
-        assert said in project.dvc("exp", "run", "-S", setting, code=255)
+        assert message in project.dvc("exp", "run", "-S", setting, code=255)
         (project.folder / "params.yaml").write_text(params)
         assert contents(project) == before
     project.git("checkout", "--quiet", "infocl")
@@ -57,18 +57,18 @@ def test_an_edit_while_it_runs_is_refused_and_the_training_is_kept(project):
         assert time.monotonic() < deadline
         time.sleep(0.02)
     project.change("seed", 7)
-    said, _ = process.communicate(timeout=120)
-    assert process.returncode == 255, said
-    assert "infocl: params.yaml was edited while this stage ran: seed 0 -> 7; set it back" in said
+    message, _ = process.communicate(timeout=120)
+    assert process.returncode == 255, message
+    assert "infocl: params.yaml was edited while this stage ran: seed 0 -> 7; set it back" in message
     assert "edited" not in project.dvc("exp", "list")
     project.change("seed", 0)
-    said = project.dvc("exp", "run", "--name", "edited", "pretrain")
-    assert "Continuing from step 24 of 24." in said
+    message = project.dvc("exp", "run", "--name", "edited", "pretrain")
+    assert "Continuing from step 24 of 24." in message
     assert "edited" in project.dvc("exp", "list")
 
 
 def test_an_edit_between_two_stages_is_refused(project):
-    said = project.dvc("repro", "prepare")
+    message = project.dvc("repro", "prepare")
     project.change("reg.weight", 0.5)
-    said = project.dvc("repro", "--single-item", "pretrain", code=255)
-    assert "infocl: params.yaml was edited after the stage check of this run: reg.weight" in said
+    message = project.dvc("repro", "--single-item", "pretrain", code=255)
+    assert "infocl: params.yaml was edited after the stage check of this run: reg.weight" in message

@@ -98,7 +98,7 @@ def test_a_clone_takes_the_results_from_the_remote(project, tmp_path):
     project.git("clone", "--quiet", ".", str(tmp_path / "clone"))
     clone = copy.copy(project)
     clone.folder = tmp_path / "clone"
-    said = clone.dvc("repro", "--pull")
-    assert "at work" not in said
+    message = clone.dvc("repro", "--pull")
+    assert "at work" not in message
     assert (clone.folder / "report/index.html").exists()
     assert "up to date" in clone.dvc("status")

@@ -32,13 +32,13 @@ def test_exit_codes(capsys):
         return guarded(work)
 
     assert guarded(lambda: None) == 0
-    assert fails(UserError("mend it")) == 2
+    assert fails(UserError("correct it")) == 2
     assert fails(InfoCLError("sorry")) == 1
     assert fails(PermissionError(13, "no", "/some/file")) == 2
     assert fails(KeyboardInterrupt()) == 130
     captured = capsys.readouterr()
     assert captured.out == ""
-    assert captured.err.splitlines()[:2] == ["infocl: mend it", "infocl: sorry"]
+    assert captured.err.splitlines()[:2] == ["infocl: correct it", "infocl: sorry"]
     assert "Traceback" not in captured.err
     assert fails(RuntimeError("a bug")) == 1
     assert "Traceback" in capsys.readouterr().err, "a bug keeps its traceback"
@@ -188,7 +188,7 @@ def test_a_failed_folder_leaves_the_old_folder(tmp_path):
     assert list(tmp_path.iterdir()) == [folder]
 
 
-def test_another_python_is_one_line_that_names_the_mend(tmp_path):
+def test_another_python_is_one_line_that_names_the_hint(tmp_path):
     venv.create(tmp_path / "bare", with_pip=False)
     done = subprocess.run(
         [tmp_path / "bare/bin/python", "-m", "stages.check"], cwd=ROOT, capture_output=True, text=True

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from infocl.prepared.reader import load_prepared
-from infocl.pretrain import run as stage
+from infocl.pretrain import training as stage
 from infocl.pretrain.loading import sampler as order
 from infocl.pretrain.loading.shards import write_shards
 from infocl.runtime.paths import PREPARED, PRETRAIN

@@ -78,7 +78,7 @@ def test_what_is_missing_is_named(project, path, stage):
 
 
 @pytest.mark.parametrize(
-    ("path", "values", "said"),
+    ("path", "values", "message"),
     [
         ("metrics/details/probe.json", {"accuracy": "high"}, "probe.json has no usable accuracy"),
         (
@@ -89,9 +89,9 @@ def test_what_is_missing_is_named(project, path, stage):
         ("exports/encoder/encoder.json", {"reg_weight": None}, "encoder.json is incomplete"),
     ],
 )
-def test_what_is_damaged_is_named(project, path, values, said):
+def test_what_is_damaged_is_named(project, path, values, message):
     write_json(Path(path), read_json(Path(path), "") | values)
-    with pytest.raises(UserError, match=rf"{said}.*dvc repro") as caught:
+    with pytest.raises(UserError, match=rf"{message}.*dvc repro") as caught:
         summary_lines()
     assert "\n" not in str(caught.value)
 

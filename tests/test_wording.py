@@ -11,15 +11,15 @@ from infocl.runtime.text import counted, file_size, interval, percent
 
 
 @pytest.mark.parametrize(
-    ("size", "said"),
+    ("size", "message"),
     [(0, "0 bytes"), (999, "999 bytes"), (1000, "1.0 kB"), (2_811_347, "2.8 MB"), (1_500_000_000, "1.5 GB")],
 )
-def test_file_sizes(size, said):
-    assert file_size(size) == said
+def test_file_sizes(size, message):
+    assert file_size(size) == message
 
 
 @pytest.mark.parametrize(
-    ("parts", "said"),
+    ("parts", "message"),
     [
         (("simclr", "lbe", 1.0), "SimCLR + LBE (λ = 1)"),
         (("simclr", "rc", 0.05), "SimCLR + RC (λ = 0.05)"),
@@ -30,8 +30,8 @@ def test_file_sizes(size, said):
         (("new", "newer", 2.0), "new + newer (λ = 2)"),
     ],
 )
-def test_methods(parts, said):
-    assert method(*parts) == said
+def test_methods(parts, message):
+    assert method(*parts) == message
 
 
 def test_every_regulariser_has_a_title():
@@ -49,6 +49,6 @@ def test_shares_and_counts():
     [("scenes", ["cifar10"], True), ("cifar10", ["hue"], True), ("cifar10", ["stl10"], False)],
 )
 def test_the_embedded_data_are_no_finding_about_natural_images(data, targets, embedded):
-    said = limits(data, targets)
-    assert any("no finding about natural images" in line for line in said) is embedded
-    assert any("one seed" in line for line in said)
+    message = limits(data, targets)
+    assert any("no finding about natural images" in line for line in message) is embedded
+    assert any("one seed" in line for line in message)

@@ -66,12 +66,12 @@ def write_prepared(folder, *, name="scenes", train=96, test=48, size=32, labelle
 
 def write_set(folder, splits, *, name, classes, **about):
     """Write arrays and meta.json of `splits`, (images, labels) by name, unlabelled without `classes`."""
-    said = {}
+    described = {}
     for split, (images, labels) in splits.items():
         write_array(folder / split / "images.npy", images)
         if classes:
             write_array(folder / split / "labels.npy", labels)
-        said[split] = {
+        described[split] = {
             "images": len(images),
             "labelled": bool(classes),
             "images_sha256": sha256_array(images),
@@ -85,7 +85,7 @@ def write_set(folder, splits, *, name, classes, **about):
         "source": "scikit-learn",
         "licence": "BSD-3-Clause",
         "source_sha256": "ab" * 32,
-        "splits": said,
+        "splits": described,
         "images_in": None,
         **about,
     }

@@ -54,7 +54,7 @@ def print_diagnosis(images: Path | None, out: Path) -> None:
 
 
 def _print_storage(params: Params, size: int, device: torch.device) -> None:
-    """Say where so many bytes of images would lie while training, and why."""
+    """Log where so many bytes of images would lie while training, and why."""
     copies = params.train.devices if device.type == "cpu" else 1
     choice = choose_storage(params.train, size, str(PREPARED), there=True, device=device, copies=copies)
     print(f"{'In training':<12} {choice}; train.storage {params.train.storage}, {RULE}")

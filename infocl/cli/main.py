@@ -58,7 +58,7 @@ def doctor(
     ] = None,
     out: Annotated[Path, typer.Option(help="Where its contact sheet goes.")] = Path("data/doctor"),
 ) -> None:
-    """Say what this machine offers, whether params.yaml fits it, and what a folder of images holds."""
+    """Log what this machine offers, whether params.yaml fits it, and what a folder of images holds."""
 
     def work() -> None:
         from infocl.cli.doctor import print_diagnosis

@@ -1,4 +1,4 @@
-"""Reading params.yaml: every mistake becomes one line that names the key and the mend."""
+"""Reading params.yaml: every mistake becomes one line that names the key and the fix."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def load_params(path: Path = PARAMS_FILE) -> Params:
 
     Raises:
         UserError: the file is missing, not YAML, or a value is unknown, mistyped or out of range;
-            the message is one line that names the key and the mend.
+            the message is one line that names the key and the fix.
     """
     return parse_params(read_yaml(path), path.name)
 
@@ -58,7 +58,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
         mark = error.problem_mark
         where = f" line {mark.line + 1}, column {mark.column + 1}" if mark else ""
         problem = " ".join(str(error.problem or error.context).split())
-        raise UserError(f"{path}{where}: not valid YAML ({problem}); mend that line") from None
+        raise UserError(f"{path}{where}: not valid YAML ({problem}); correct that line") from None
     except (YAMLError, ValueError, OSError, RecursionError, LookupError, TypeError) as error:
         raise UserError(f"{path} cannot be read ({' '.join(str(error).split())})") from None
     if not isinstance(value, dict):
@@ -73,7 +73,7 @@ def parse_params(raw: Mapping[str, Any], source: str = PARAMS_FILE.name) -> Para
     except ValidationError as error:
         problems = error.errors()
         first = min(problems, key=lambda problem: problem["type"] == "missing")  # a typo makes both
-        more = f" ({len(problems) - 1} more to mend after that)" if len(problems) > 1 else ""
+        more = f" ({len(problems) - 1} more to fix after that)" if len(problems) > 1 else ""
         raise UserError(f"{source}: {_explain(first, raw)}{more}") from None
 
 

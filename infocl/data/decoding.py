@@ -50,8 +50,8 @@ class UnreadableError(UserError):
         reason: what is wrong, without the file's name.
     """
 
-    def __init__(self, path: Path, reason: str, mend: str) -> None:
-        super().__init__(f"{path} {reason}; {mend}")
+    def __init__(self, path: Path, reason: str, hint: str) -> None:
+        super().__init__(f"{path} {reason}; {hint}")
         self.reason = reason
 
 

@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 from PIL import Image
 
 from infocl.data.decoding import Images, decode
-from infocl.deploy.session import Encoder
+from infocl.deploy.session import OnnxEncoder
 from infocl.deploy.trust import open_trusted
 from infocl.runtime.errors import UserError
 from infocl.runtime.files import replacing
@@ -64,7 +64,7 @@ def embed_files(
                 if isinstance(image, UserError):
                     if strict:
                         raise image
-                    progress.say(f"infocl: skipped: {image}")
+                    progress.log(f"infocl: skipped: {image}")
                     skipped += 1
                 progress.advance()
                 progress.figures(f"{skipped} skipped")
@@ -78,9 +78,9 @@ def embed_files(
     print(f"{done} ({model.export.about.dim} numbers each){rest}")
 
 
-def _schema(model: Encoder) -> pa.Schema:
+def _schema(model: OnnxEncoder) -> pa.Schema:
     about, raw = model.export.about, model.export.raw
-    said = {
+    described = {
         "encoder_sha256": model.file.sha256,
         "encoder_file": model.file.file,
         "variant": model.variant,
@@ -89,7 +89,7 @@ def _schema(model: Encoder) -> pa.Schema:
         **{key: raw.get(key) for key in ("version", "data", "objective", "regularizer", "weights_sha256")},
     }
     columns = [("path", pa.string()), ("embedding", pa.list_(pa.float32(), about.dim))]
-    return pa.schema(columns, metadata={"infocl": json.dumps(said), "encoder_sha256": model.file.sha256})
+    return pa.schema(columns, metadata={"infocl": json.dumps(described), "encoder_sha256": model.file.sha256})
 
 
 def _decoded(files: Sequence[Path]) -> Iterator[Decoded]:
@@ -140,7 +140,7 @@ def _chunks(decoded: Iterator[Decoded]) -> Iterator[list[Decoded]]:
         yield chunk
 
 
-def _rows(model: Encoder, images: Sequence[tuple[str, Images]], schema: pa.Schema) -> pa.RecordBatch:
+def _rows(model: OnnxEncoder, images: Sequence[tuple[str, Images]], schema: pa.Schema) -> pa.RecordBatch:
     """Embed images of several sizes, those of one size together, and put them back in order."""
     by_size: dict[int, list[int]] = {}
     for row, (_, image) in enumerate(images):

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from infocl.deploy.about import MEND, Export
 from infocl.deploy.plain import COPY_AGAIN, read_plain
-from infocl.deploy.session import Encoder
+from infocl.deploy.session import OnnxEncoder
 from infocl.runtime.errors import UserError, one_line
 from infocl.runtime.text import file_size
 
@@ -57,7 +57,7 @@ def read_example(export: Export) -> list[Batch]:
     return batches
 
 
-def repeat_example(encoder: Encoder, example: Sequence[Batch]) -> tuple[float, float]:
+def repeat_example(encoder: OnnxEncoder, example: Sequence[Batch]) -> tuple[float, float]:
     """Embed the example; the file for prepared images takes only those of the trained size.
 
     Returns:
@@ -82,12 +82,12 @@ def repeat_example(encoder: Encoder, example: Sequence[Batch]) -> tuple[float, f
     return error, allowed
 
 
-def _allowed(encoder: Encoder, measured: float) -> float:
+def _allowed(encoder: OnnxEncoder, measured: float) -> float:
     rounding = 0.0 if encoder.variant == "float32" else LEEWAY * measured
     return encoder.export.about.example.max_relative_error + rounding
 
 
-def _error(encoder: Encoder, batch: Batch) -> float:
+def _error(encoder: OnnxEncoder, batch: Batch) -> float:
     """Infinity where an embedding is not finite, which a comparison would lose."""
     found = encoder.embed(_as_taken(encoder, batch.images))
     norms = np.maximum(np.linalg.norm(batch.embeddings, axis=1), np.finfo(np.float32).tiny)
@@ -95,7 +95,7 @@ def _error(encoder: Encoder, batch: Batch) -> float:
     return error if math.isfinite(error) else math.inf
 
 
-def _as_taken(encoder: Encoder, images: npt.NDArray[np.uint8]) -> npt.NDArray[Any]:
+def _as_taken(encoder: OnnxEncoder, images: npt.NDArray[np.uint8]) -> npt.NDArray[Any]:
     if not encoder.prepared:
         return images
     return images.transpose(0, 3, 1, 2).astype(np.float32) / np.float32(255)

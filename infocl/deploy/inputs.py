@@ -39,7 +39,7 @@ def _meant(argument: str) -> Iterable[Path]:
     if glob.has_magic(argument):
         names = sorted(glob.glob(argument, recursive=True))  # noqa: PTH207 - absolute patterns as well
         files = (path for path in map(Path, names) if not path.is_dir())
-        return _or_refuse(files, f"no file matches {argument}; mend the pattern")
+        return _or_refuse(files, f"no file matches {argument}; correct the pattern")
     raise UserError(f"{path} does not exist; name an image, a folder, a pattern or a list of images")
 
 

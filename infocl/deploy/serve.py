@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from infocl.deploy.about import Tensor
-from infocl.deploy.session import Encoder
+from infocl.deploy.session import OnnxEncoder
 from infocl.deploy.trust import open_trusted
 from infocl.runtime.errors import UserError, one_line
 
@@ -58,7 +58,7 @@ def _require_free(host: str, option: str, port: int) -> None:
         raise UserError(f"--host {host} {option} {port} cannot be used ({reason}); name another") from None
 
 
-def _model(encoder: Encoder) -> Any:
+def _model(encoder: OnnxEncoder) -> Any:
     """What KServe's server asks of a model; a class in here, because KServe is imported on demand."""
     from kserve import InferRequest, InferResponse, Model
     from kserve.errors import InvalidInput
@@ -122,7 +122,7 @@ def _images(inputs: list[tuple[str, str, list[int], Any]]) -> npt.NDArray[np.uin
     return images
 
 
-def _tensor(said: Tensor) -> dict[str, Any]:
+def _tensor(declared: Tensor) -> dict[str, Any]:
     """A tensor of `encoder.json` in the words of the protocol, where -1 stands for any size."""
-    shape = [size if isinstance(size, int) else -1 for size in said.shape]
-    return {"name": said.name, "datatype": DATATYPES[said.dtype], "shape": shape}
+    shape = [size if isinstance(size, int) else -1 for size in declared.shape]
+    return {"name": declared.name, "datatype": DATATYPES[declared.dtype], "shape": shape}

@@ -20,7 +20,7 @@ REPEATING = ("Loop", "Scan")  # run as often as their model says, maybe without 
 TYPES = {"uint8": "tensor(uint8)", "float32": "tensor(float)"}
 
 
-class Encoder:
+class OnnxEncoder:
     """An ONNX file of an export, opened on the CPU.
 
     Args:
@@ -89,9 +89,9 @@ class Encoder:
     def _check_interface(self) -> None:
         output = self.export.about.output
         sides = ((self.session.get_inputs(), self.file.input), (self.session.get_outputs(), output))
-        for found, said in sides:
+        for found, declared in sides:
             real = [(node.name, node.type, list(node.shape)) for node in found]
-            promised = [(said.name, TYPES[said.dtype], said.shape)]
+            promised = [(declared.name, TYPES[declared.dtype], declared.shape)]
             if real != promised:
                 raise UserError(
                     f"{self.path} has {_words(real)}, but encoder.json says {_words(promised)}; {MEND}"

@@ -96,8 +96,8 @@ def check_signature(folder: Path, signers: Path | None, *, promised: bool) -> st
         return "none; the sums tell of damage, not of who made the folder"
     named = ["-n", NAMESPACE, "-s", str(signature)]
     if signers is None:
-        said = _ssh_keygen(folder, ["-Y", "check-novalidate", *named])
-        return f"of these sums ({said}); name those you trust with --signers to check who made it"
+        lines = _ssh_keygen(folder, ["-Y", "check-novalidate", *named])
+        return f"of these sums ({lines}); name those you trust with --signers to check who made it"
     if not signers.is_file():
         raise UserError(
             f"--signers {signers} is not a file; name one of allowed signers, as ssh-keygen reads it"
@@ -127,11 +127,11 @@ def _ssh_keygen(folder: Path, arguments: Sequence[str]) -> str:
             f"ssh-keygen did not check {folder / SIGNATURE_FILE} within {SECONDS} s; {COPY_AGAIN}"
         ) from None
     if done.returncode != 0:
-        said = (done.stderr or done.stdout).decode(errors="replace").strip().splitlines() or [
+        lines = (done.stderr or done.stdout).decode(errors="replace").strip().splitlines() or [
             "no reason given"
         ]
         raise UserError(
-            f"{folder / SIGNATURE_FILE} does not sign {SUMS_FILE} by an allowed signer ({said[-1].strip()}); "
+            f"{folder / SIGNATURE_FILE} does not sign {SUMS_FILE} by an allowed signer ({lines[-1]}); "
             "do not use the folder until its maker has explained that"
         )
     return done.stdout.decode(errors="replace").strip().splitlines()[0]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from infocl.deploy.session import Encoder
+from infocl.deploy.session import OnnxEncoder
 from infocl.deploy.trust import open_trusted
 from infocl.runtime.errors import UserError
 from infocl.runtime.files import replacing_folder, write_text
@@ -47,7 +47,7 @@ def write_repository(folder: Path, repository: Path, variant: str, signers: Path
     print(f"Wrote {model}; serve it with tritonserver --model-repository={repository.resolve()}")
 
 
-def _config(encoder: Encoder) -> str:
+def _config(encoder: OnnxEncoder) -> str:
     return CONFIG.format(
         name=NAME,
         file=encoder.path.name,

@@ -6,11 +6,11 @@ from pathlib import Path
 
 from infocl.deploy.about import Export
 from infocl.deploy.example import read_example, repeat_example
-from infocl.deploy.session import Encoder
+from infocl.deploy.session import OnnxEncoder
 from infocl.deploy.sums import check_signature, check_sums
 
 
-def open_trusted(folder: Path, variant: str, signers: Path | None) -> Encoder:
+def open_trusted(folder: Path, variant: str, signers: Path | None) -> OnnxEncoder:
     """Open a variant once the folder's sums are right, and repeat its example with it.
 
     Args:
@@ -25,6 +25,6 @@ def open_trusted(folder: Path, variant: str, signers: Path | None) -> Encoder:
     check_sums(folder)
     if signers is not None:
         check_signature(folder, signers, promised=False)
-    encoder = Encoder(Export(folder), variant)
+    encoder = OnnxEncoder(Export(folder), variant)
     repeat_example(encoder, read_example(encoder.export))
     return encoder

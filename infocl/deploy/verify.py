@@ -11,7 +11,7 @@ import onnxruntime
 from infocl.deploy.about import MEND, Export
 from infocl.deploy.example import read_example, repeat_example
 from infocl.deploy.plain import COPY_AGAIN
-from infocl.deploy.session import Encoder
+from infocl.deploy.session import OnnxEncoder
 from infocl.deploy.sums import check_signature, check_sums
 from infocl.runtime.errors import UserError
 from infocl.runtime.text import counted
@@ -25,7 +25,7 @@ def verify_folder(folder: Path, signers: Path | None) -> None:
         signers: file of allowed signers as in ssh-keygen(1); a signature by one of them is then demanded.
 
     Raises:
-        UserError: the first check that fails, with the file and the mend.
+        UserError: the first check that fails, with the file and the fix.
     """
     print(f"sums       {counted(check_sums(folder), 'file')}, all as SHA256SUMS lists them, and no other")
     export = Export(folder)
@@ -44,12 +44,12 @@ def verify_folder(folder: Path, signers: Path | None) -> None:
     print(f"{folder} is sound (onnxruntime {onnxruntime.__version__}).")
 
 
-def _encoders(export: Export) -> Iterator[Encoder]:
-    yield Encoder(export, "float32")
-    yield Encoder(export, "float32", prepared=True)
+def _encoders(export: Export) -> Iterator[OnnxEncoder]:
+    yield OnnxEncoder(export, "float32")
+    yield OnnxEncoder(export, "float32", prepared=True)
     for variant in export.shipped:
         if variant != "float32":
-            yield Encoder(export, variant)
+            yield OnnxEncoder(export, variant)
 
 
 def _check_no_other_models(export: Export) -> None:
@@ -59,7 +59,7 @@ def _check_no_other_models(export: Export) -> None:
             raise UserError(f"{path} is not described by encoder.json; remove it, or {MEND}")
 
 
-def _check_metadata(encoder: Encoder) -> None:
+def _check_metadata(encoder: OnnxEncoder) -> None:
     """The metadata inside an ONNX file are those of `encoder.json`, so that the two belong together."""
     raw = encoder.export.raw
     taken = (raw["float_input"] if encoder.prepared else raw).get("input")

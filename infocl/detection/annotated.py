@@ -97,12 +97,12 @@ def clip_boxes(boxes: npt.NDArray[np.float32], width: int, height: int) -> npt.N
     return np.clip(boxes, 0, np.array([width, height, width, height], np.float32)).astype(np.float32)
 
 
-def require_file(path: Path, mend: str) -> Path:
+def require_file(path: Path, hint: str) -> Path:
     """The path of a file that must be there.
 
     Raises:
         UserError: it is not.
     """
     if not path.is_file():
-        raise UserError(f"{path} is missing; {mend}")
+        raise UserError(f"{path} is missing; {hint}")
     return path

@@ -109,14 +109,14 @@ def _as_coco(annotated: AnnotatedSet) -> dict[str, Any]:
 
 def _object(image: AnnotatedImage, index: int) -> dict[str, Any]:
     box = _corner_and_size(image.boxes[index])
-    said = {
+    entry = {
         "category_id": int(image.labels[index]),
         "bbox": box,
         "area": box[2] * box[3],
         "iscrowd": int(image.crowd[index]),
         "ignored": int(image.ignored[index]),
     }
-    return said | ({"segmentation": image.masks[index]} if image.masks is not None else {})
+    return entry | ({"segmentation": image.masks[index]} if image.masks is not None else {})
 
 
 def _detections(number: int, found: Found, masks: bool) -> list[dict[str, Any]]:

@@ -38,12 +38,12 @@ def write_examples(path: Path, data: AnnotatedSet, found: Sequence[Found]) -> No
         truth.append(_tile(image, image.boxes, image.labels, names, image.masks))
         seen = np.flatnonzero(each.scores >= LEAST_SCORE)
         labels = each.labels[seen]
-        said = [
+        captions = [
             f"{data.classes[label - 1]} {score:.0%}"
             for label, score in zip(labels, each.scores[seen], strict=True)
         ]
         masks = None if each.masks is None else tuple(each.masks[index] for index in seen)
-        answers.append(_tile(image, each.boxes[seen], labels, said, masks))
+        answers.append(_tile(image, each.boxes[seen], labels, captions, masks))
     picture = to_pil_image(make_grid(torch.stack(truth + answers), nrow=len(truth), padding=4, pad_value=255))
     with replacing(path) as temporary:
         picture.save(temporary, format="PNG")

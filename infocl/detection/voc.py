@@ -63,7 +63,9 @@ def read_voc(
     for file, annotation in found:
         unknown = sorted({item.name for item in annotation.objects} - set(classes))
         if unknown:
-            raise UserError(f"{file} names the class {unknown[0]!r}, which no training image shows; mend it")
+            raise UserError(
+                f"{file} names the class {unknown[0]!r}, which no training image shows; correct it"
+            )
     number = {name: index for index, name in enumerate(classes, 1)}
     return AnnotatedSet(tuple(classes), tuple(_image(note, number, masks=masks) for _, note in found))
 

@@ -32,7 +32,7 @@ class LinearModel(NamedTuple):
         return F.linear(features, self.weight, self.bias).argmax(dim=1)
 
 
-class Choice(NamedTuple):
+class L2Choice(NamedTuple):
     """The strength chosen on the validation split, and the model that was chosen with it."""
 
     l2: float
@@ -46,7 +46,7 @@ class LinearProbe(NamedTuple):
 
     scaling: Scaling
     model: LinearModel
-    choice: Choice
+    choice: L2Choice
 
     def predict(self, features: Tensor) -> Tensor:
         """The most probable class (N,) of unstandardised features (N, D)."""
@@ -160,7 +160,7 @@ def _lbfgs(parameters: list[Tensor], max_iterations: int, tolerance: float) -> t
 
 def choose_l2(
     features: Tensor, labels: npt.NDArray[np.int64], classes: int, params: ProbeParams, seed: int
-) -> Choice:
+) -> L2Choice:
     """Choose the strength by the accuracy on a stratified validation split of the training data.
 
     The strengths are fitted from strong to weak, each starting from the one before; of equally good
@@ -188,7 +188,7 @@ def choose_l2(
         models.append(fit_linear(problem, l2, params.max_iterations, start))
         accuracies.append(share_right(models[-1].predict(validation), targets[validation_rows]))
     best = int(np.argmax(accuracies))
-    return Choice(strengths[best], accuracies[best], at_edge(accuracies, best), models[best])
+    return L2Choice(strengths[best], accuracies[best], at_edge(accuracies, best), models[best])
 
 
 def at_edge(accuracies: Sequence[float], best: int) -> bool:

@@ -25,6 +25,6 @@ def run_dvc(arguments: Sequence[str], *, capture: bool = False) -> str:
     )
     if done.returncode:
         errors = [line for line in done.stderr.splitlines() if line.startswith("ERROR: ")]
-        said = " ".join((errors[0] if errors else done.stderr).removeprefix("ERROR: ").split())
-        raise InfoCLError(f"dvc {' '.join(arguments[:2])} failed: {said or 'it gave no reason'}")
+        message = " ".join((errors[0] if errors else done.stderr).removeprefix("ERROR: ").split())
+        raise InfoCLError(f"dvc {' '.join(arguments[:2])} failed: {message or 'it gave no reason'}")
     return done.stdout or ""

@@ -14,8 +14,8 @@ from infocl.config import ExportParams
 from infocl.encoder.network import Encoder
 from infocl.export.graph import OUTPUT
 from infocl.export.lineage import lineage
+from infocl.export.parity import Figures, TorchReference
 from infocl.export.preprocessing import INPUT, describe_preprocessing
-from infocl.export.proof import Figures, Yardstick
 from infocl.export.signing import NAMESPACE, SUFFIX
 from infocl.prepared.reader import Prepared
 from infocl.results.reading import read_probe, read_transfer
@@ -91,7 +91,7 @@ def describe_float_input(size: int) -> dict[str, Any]:
     }
 
 
-def describe_parity(figures: Figures, yardstick: Yardstick, params: ExportParams) -> dict[str, Any]:
+def describe_parity(figures: Figures, yardstick: TorchReference, params: ExportParams) -> dict[str, Any]:
     """How near the float32 file is to torch."""
     return {
         "images": len(yardstick.images),
@@ -104,10 +104,10 @@ def describe_parity(figures: Figures, yardstick: Yardstick, params: ExportParams
     }
 
 
-def describe_variant(figures: Figures, yardstick: Yardstick, reason: str | None) -> dict[str, Any]:
+def describe_variant(figures: Figures, yardstick: TorchReference, reason: str | None) -> dict[str, Any]:
     """What was measured of a variant, and why it is not shipped where it is not; NaN becomes null."""
     task = yardstick.task
-    said: dict[str, Any] = {
+    fields: dict[str, Any] = {
         "relative_error": figures.max_relative_error,
         "other_sizes_error": figures.resized_error,
         "cosine_distance": figures.max_cosine_distance,
@@ -120,7 +120,7 @@ def describe_variant(figures: Figures, yardstick: Yardstick, reason: str | None)
     }
     finite = {
         key: None if isinstance(value, float) and not math.isfinite(value) else value
-        for key, value in said.items()
+        for key, value in fields.items()
     }
     return finite | ({} if reason is None else {"reason": reason})
 

@@ -17,7 +17,7 @@ from infocl.encoder.network import Encoder
 from infocl.encoder.views import to_unit_range
 from infocl.export.about import describe_float_input, describe_variant
 from infocl.export.graph import network_graph, with_preprocessing, write_graph
-from infocl.export.proof import Figures, Images, Yardstick, prove, shortfall, worst
+from infocl.export.parity import Figures, Images, TorchReference, prove, shortfall, worst
 from infocl.export.session import embed, open_session
 from infocl.export.variants import eight_bits, half_precision
 from infocl.prepared.reader import Prepared
@@ -40,7 +40,7 @@ class Bench:
     encoder: Encoder
     data: Prepared
     params: ExportParams
-    yardstick: Yardstick
+    yardstick: TorchReference
     about: Mapping[str, Any]
 
 
@@ -110,9 +110,9 @@ def _row(bench: Bench, variant: str, outcome: Outcome) -> dict[str, Any]:
 def _write_float_input(bench: Bench, network: onnx.ModelProto) -> dict[str, Any]:
     """The float32 network for images that are prepared already; held to the limits of float32."""
     path, size = bench.folder / FLOAT_FILE, bench.data.image_size
-    said = describe_float_input(size)
+    described = describe_float_input(size)
     model = with_preprocessing(network, bench.encoder, size, bench.data.crop, raw=False)
-    write_graph(path, model, {**bench.about, "variant": "float32", "input": said})
+    write_graph(path, model, {**bench.about, "variant": "float32", "input": described})
     images = to_unit_range(torch.from_numpy(bench.yardstick.images)).contiguous().numpy()
     found = embed(open_session(path.read_bytes(), bench.yardstick.threads), images)
     _, relative, distance = worst([(found, bench.yardstick.embeddings)])
@@ -126,7 +126,7 @@ def _write_float_input(bench: Bench, network: onnx.ModelProto) -> dict[str, Any]
         )
     return {
         "file": path.name,
-        "input": said,
+        "input": described,
         "bytes": path.stat().st_size,
         "sha256": sha256_file(path),
         "relative_error": relative,

@@ -13,11 +13,11 @@ EMBEDDED_LIMITS = (
 
 def limits(data: str, targets: Iterable[str]) -> list[str]:
     """What the figures do not show, one sentence each."""
-    said = []
+    lines = []
     if data == "scenes" or any(target in EMBEDDED_TARGETS for target in targets):
-        said.append(EMBEDDED_LIMITS)
+        lines.append(EMBEDDED_LIMITS)
     return [
-        *said,
+        *lines,
         "The figures come from one run with one seed; the intervals tell only of the draw of test images.",
         "The encoder was tried on the tasks named here and on no others; measure it on yours before use.",
     ]

@@ -41,7 +41,7 @@ def _path(key: str) -> str:
 
 
 def _ssh_keygen(arguments: list[str], key: str) -> str:
-    mend = "name a private key without a passphrase, or the public half of one that ssh-agent holds"
+    hint = "name a private key without a passphrase, or the public half of one that ssh-agent holds"
     environment = os.environ | {"SSH_ASKPASS_REQUIRE": "never", "LC_ALL": "C"}
     try:
         done = subprocess.run(
@@ -58,8 +58,8 @@ def _ssh_keygen(arguments: list[str], key: str) -> str:
             "export.signing_key is set, but ssh-keygen is not installed; install OpenSSH"
         ) from None
     except subprocess.TimeoutExpired:
-        raise UserError(f"export.signing_key {key} does not answer within {SECONDS} s; {mend}") from None
+        raise UserError(f"export.signing_key {key} does not answer within {SECONDS} s; {hint}") from None
     if done.returncode != 0:
-        said = done.stderr.strip().splitlines() or ["no reason given"]
-        raise UserError(f"export.signing_key {key} cannot be used ({said[-1].strip()}); {mend}")
+        lines = done.stderr.strip().splitlines() or ["no reason given"]
+        raise UserError(f"export.signing_key {key} cannot be used ({lines[-1].strip()}); {hint}")
     return done.stdout

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from infocl.encoder.network import Levels
-from infocl.pretrain.parallel.world import ALONE, World
+from infocl.pretrain.parallel.process_group import ALONE, ProcessGroup
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class Batch:
         encode: clean features of further normalised pixels (B, 3, H, W), each process giving its share of
             the pixels and getting the features of all.
         generator: for random draws, on the views' device; seeded by the step, alike in every process.
-        world: the processes that share the batch.
+        group: the processes that share the batch.
     """
 
     view1: View
@@ -56,11 +56,11 @@ class Batch:
     embed: Callable[[Tensor], Tensor] | None = None
     encode: Callable[[Tensor], Levels] | None = None
     generator: torch.Generator | None = None
-    world: World = ALONE
+    group: ProcessGroup = ALONE
 
 
 @dataclass(frozen=True)
-class Term:
+class LossTerm:
     """A loss or a regulariser's term: a scalar to minimise, and named detached scalars to log."""
 
     value: Tensor

@@ -14,10 +14,10 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 from infocl.config import Params
 from infocl.encoder.network import Encoder, Levels
 from infocl.encoder.numerics import at_least_float32
-from infocl.pretrain.batch import Batch, Term, View
+from infocl.pretrain.batch import Batch, LossTerm, View
 from infocl.pretrain.objectives import build_objective
 from infocl.pretrain.parallel.batchnorm import synchronize
-from infocl.pretrain.parallel.world import ALONE, World
+from infocl.pretrain.parallel.process_group import ALONE, ProcessGroup
 from infocl.pretrain.regularizers import build_regularizer
 from infocl.pretrain.regularizers.base import Shapes
 
@@ -41,7 +41,7 @@ class Learner(nn.Module):
     def __init__(self, params: Params, mean: list[float], std: list[float], classes: int = 0) -> None:
         super().__init__()
         self.weight = params.reg.weight
-        self.world = ALONE
+        self.group = ALONE
         self.encoder = Encoder(params.encoder, mean, std)
         self.objective = build_objective(params.objective, self.encoder.dim, classes)
         shapes = Shapes(self.encoder.level_dims, params.data.image_size)
@@ -50,20 +50,20 @@ class Learner(nn.Module):
         if self.objective.momentum(0, 1) is not None:
             self.target = copy.deepcopy(self.encoder).requires_grad_(False)
 
-    def distribute(self, world: World, device: torch.device) -> None:
+    def distribute(self, group: ProcessGroup, device: torch.device) -> None:
         """From here on, take each batch as one process's share of the batch of `world`.
 
         The BatchNorm layers that see only a share are synchronised: those of the encoder, of its
         target and of the regulariser. The objective works on all features in every process.
         """
-        self.world = world
+        self.group = group
         for module in (self.encoder, self.target, self.regularizer):
             if module is not None:
-                synchronize(module, world, device)
+                synchronize(module, group, device)
 
     def forward(
         self, images1: Tensor, images2: Tensor, generator: torch.Generator, labels: Tensor | None = None
-    ) -> Term:
+    ) -> LossTerm:
         """The loss of two batches of views.
 
         Args:
@@ -77,31 +77,31 @@ class Learner(nn.Module):
             term's own parts behind its name.
         """
         pixels = self.encoder.normalize(torch.cat([images1, images2]))
-        clean = Levels(*self.world.gather_views(self._encode(pixels)))
+        clean = Levels(*self.group.gather_views(self._encode(pixels)))
         levels = self.regularizer.perturb(clean, generator)
         view1, view2 = _split(pixels, clean, levels, self._by_target(pixels))
         embed = untracked(self.objective, self.objective.embed)
         encode = untracked(self.encoder, self._encode_share)
-        batch = Batch(view1, view2, labels, embed, encode, generator, self.world)
+        batch = Batch(view1, view2, labels, embed, encode, generator, self.group)
         objective, regularizer = self.objective(batch), self.regularizer(batch)
         loss = objective.value + self.weight * regularizer.value
         parts = {"objective": objective.value.detach(), "regularizer": regularizer.value.detach()}
         parts |= {f"objective_{name}": value for name, value in objective.parts.items()}
         parts |= {f"regularizer_{name}": value for name, value in regularizer.parts.items()}
         parts["feature_spread"] = feature_spread(clean.level4.detach())
-        return Term(loss, parts)
+        return LossTerm(loss, parts)
 
     def _encode(self, pixels: Tensor) -> Levels:
         return Levels(*(at_least_float32(level) for level in self.encoder.forward_levels(pixels)))
 
     def _encode_share(self, pixels: Tensor) -> Levels:
-        return Levels(*(self.world.gather(level) for level in self._encode(pixels)))
+        return Levels(*(self.group.gather(level) for level in self._encode(pixels)))
 
     @torch.no_grad()
     def _by_target(self, pixels: Tensor) -> Tensor | None:
         if self.target is None:
             return None
-        return self.world.gather_views([self.target.forward_levels(pixels).level4])[0]
+        return self.group.gather_views([self.target.forward_levels(pixels).level4])[0]
 
     @torch.no_grad()
     def after_step(self, step: int, total_steps: int) -> None:

@@ -13,13 +13,13 @@ from torch import nn
 from infocl.config import Params
 from infocl.encoder.numerics import derive_seed
 from infocl.encoder.views import Views
-from infocl.pretrain.batch import Term
-from infocl.pretrain.crowding import Crowding
+from infocl.pretrain.batch import LossTerm
+from infocl.pretrain.contention import Contention
 from infocl.pretrain.health import check
 from infocl.pretrain.learner import Learner
 from infocl.pretrain.loading.storage import Images
 from infocl.pretrain.optim import learning_rate, set_learning_rate
-from infocl.pretrain.parallel.world import World
+from infocl.pretrain.parallel.process_group import ProcessGroup
 from infocl.runtime.checkpoint import Checkpoints, Progress, describe_others
 from infocl.runtime.errors import InfoCLError, UserError
 from infocl.runtime.history import History
@@ -31,11 +31,11 @@ WINDOWS_PER_EPOCH = 8  # rows of history per epoch
 
 
 @dataclass
-class Run:
+class Training:
     """Everything that one pretraining run works with."""
 
     params: Params
-    world: World
+    group: ProcessGroup
     learner: Learner
     model: nn.Module  # the learner, in a wrapper that averages gradients where there are several processes
     optimizer: torch.optim.Optimizer
@@ -50,7 +50,7 @@ class Run:
         return self.params.train.epochs * self.images.order.batches_per_epoch
 
 
-def train(run: Run) -> History:
+def train(run: Training) -> History:
     """Train from the last checkpoint, or from the start, to the end.
 
     Returns:
@@ -60,22 +60,22 @@ def train(run: Run) -> History:
         InfoCLError: the loss is no longer finite or diverged, or the features collapsed.
     """
     progress = _resume(run)
-    if progress.step and run.world.first:
+    if progress.step and run.group.first:
         print(f"Continuing from step {progress.step} of {run.total_steps}.", file=sys.stderr)
-    if run.world.first and (others := describe_others(CHECKPOINTS, run.checkpoints.folder)):
+    if run.group.first and (others := describe_others(CHECKPOINTS, run.checkpoints.folder)):
         print(others, file=sys.stderr)
     history = History(progress.rows)
     per_epoch = run.images.order.batches_per_epoch
     window = max(1, per_epoch // WINDOWS_PER_EPOCH)
     saved_at = time.monotonic()
-    launcher, crowding = os.getppid(), Crowding(run.device)
+    launcher, contention = os.getppid(), Contention(run.device)
     run.learner.train()
     with StepProgress("pretrain", run.total_steps, done=progress.step, line_every=per_epoch) as bar:
         for step in range(progress.step, run.total_steps):
             _step(run, history, step)
-            if run.world.size > 1 and os.getppid() != launcher:
+            if run.group.size > 1 and os.getppid() != launcher:
                 raise InfoCLError("the process that started this one ended; run again to continue")
-            if not run.world.first:
+            if not run.group.first:
                 continue
             bar.advance()
             done = step + 1
@@ -86,8 +86,8 @@ def train(run: Run) -> History:
             row = history.close(step=done, epoch=done / per_epoch, lr=_rate(run, step))
             sound = check(history.rows, run.params, last=done == run.total_steps)
             bar.figures(_figures(row))
-            if message := crowding.notice(row["images_per_second"]):
-                bar.say(message)
+            if message := contention.notice(row["images_per_second"]):
+                bar.log(message)
             if sound and (done % per_epoch == 0 or due):
                 run.checkpoints.save(run.learner, run.optimizer, Progress(done, history.rows))
                 saved_at = time.monotonic()
@@ -95,21 +95,21 @@ def train(run: Run) -> History:
     return history
 
 
-def _resume(run: Run) -> Progress:
+def _resume(run: Training) -> Progress:
     """The first process decides whether there is a checkpoint; all read it from the folder they share."""
-    progress = run.checkpoints.load(run.learner, run.optimizer) if run.world.first else None
-    step = run.world.agree(progress.step if progress else 0)
-    if step and not run.world.first:
+    progress = run.checkpoints.load(run.learner, run.optimizer) if run.group.first else None
+    step = run.group.agree(progress.step if progress else 0)
+    if step and not run.group.first:
         progress = run.checkpoints.load(run.learner, run.optimizer)
         if progress is None or progress.step != step:
             raise UserError(
-                f"process {run.world.rank} does not see the first one's checkpoint in {CHECKPOINTS}; "
+                f"process {run.group.rank} does not see the first one's checkpoint in {CHECKPOINTS}; "
                 "let all machines share that folder"
             )
     return progress or Progress(0, [])
 
 
-def _rate(run: Run, step: int) -> float:
+def _rate(run: Training, step: int) -> float:
     train = run.params.train
     return learning_rate(
         step,
@@ -120,7 +120,7 @@ def _rate(run: Run, step: int) -> float:
     )
 
 
-def _step(run: Run, history: History, step: int) -> None:
+def _step(run: Training, history: History, step: int) -> None:
     """One update."""
     loss = _loss(run, step)
     set_learning_rate(run.optimizer, _rate(run, step))
@@ -128,18 +128,18 @@ def _step(run: Run, history: History, step: int) -> None:
     loss.value.backward()  # type: ignore[no-untyped-call]
     run.optimizer.step()
     run.learner.after_step(step, run.total_steps)
-    if run.world.first:
+    if run.group.first:
         history.add({"loss": loss.value.detach(), **loss.parts}, run.params.train.batch_size)
 
 
-def _loss(run: Run, step: int) -> Term:
+def _loss(run: Training, step: int) -> LossTerm:
     """The loss of a step's batch; every random draw is a function of the seed and the step."""
     seed, device = run.params.seed, run.device
     images, labels = run.images.batch(step)
-    view1, view2 = run.views(images, derive_seed(seed, VIEWS, step), run.world.rank, run.world.size)
+    view1, view2 = run.views(images, derive_seed(seed, VIEWS, step), run.group.rank, run.group.size)
     noise = torch.Generator(device).manual_seed(derive_seed(seed, NOISE, step))
     with torch.autocast(device.type, torch.bfloat16, enabled=run.params.train.precision == "bf16"):
-        loss: Term = run.model(view1, view2, noise, labels)
+        loss: LossTerm = run.model(view1, view2, noise, labels)
     return loss
 
 

@@ -149,10 +149,10 @@ def read_sheet(path: Path) -> Sheet:
     return sheet
 
 
-def _read_complete(path: Path, keys: Mapping[str, type | tuple[type, ...]], mend: str) -> dict[str, Any]:
+def _read_complete(path: Path, keys: Mapping[str, type | tuple[type, ...]], hint: str) -> dict[str, Any]:
     """A JSON object that has these keys, with values of these types."""
-    value = read_json(path, mend)
+    value = read_json(path, hint)
     for key, kind in keys.items():
         if not isinstance(value.get(key), kind):
-            raise UserError(f"{path} lacks a usable {key}; {mend}")
+            raise UserError(f"{path} lacks a usable {key}; {hint}")
     return value

@@ -108,8 +108,8 @@ def training_panels(history: History, weight: float) -> list[Panel]:
 def _part(name: str, history: History) -> Panel:
     words = name.replace("_", " ").capitalize()
     unit = "nats" if name.endswith("_nats") else "value"
-    title, unit, said = KNOWN_PARTS.get(name, (words, unit, "Logged by this part of the loss."))
-    return Panel(name, title, unit, said, [Curve(title, history[name])], name == "images_per_second")
+    title, unit, description = KNOWN_PARTS.get(name, (words, unit, "Logged by this part of the loss."))
+    return Panel(name, title, unit, description, [Curve(title, history[name])], name == "images_per_second")
 
 
 def _information(history: History, bounds: Sequence[str]) -> Panel:
@@ -252,8 +252,10 @@ def draw_map(plane: EmbeddingMap, labels: npt.NDArray[np.int64] | None) -> Marku
             x, y = plane.points[colour_of == label].T
             dots = axes.scatter(x, y, s=13, color=class_colour(int(label)), linewidths=0, alpha=0.85)
             dots.set_gid(f"class-{label}")
-        said = f"Map of {len(plane.rows)} test images by {plane.method}; images with like features lie close."
-        return _svg(figure, "map", said)
+        description = (
+            f"Map of {len(plane.rows)} test images by {plane.method}; images with like features lie close."
+        )
+        return _svg(figure, "map", description)
 
 
 def class_colour(label: int) -> str:
@@ -261,7 +263,7 @@ def class_colour(label: int) -> str:
     return CLASS_COLOURS[label % len(CLASS_COLOURS)]
 
 
-def _svg(figure: Figure, name: str, said: str) -> Markup:
+def _svg(figure: Figure, name: str, description: str) -> Markup:
     stream = io.StringIO()
     nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
     figure.savefig(stream, format="svg", transparent=True, metadata=nothing)
@@ -272,4 +274,4 @@ def _svg(figure: Figure, name: str, said: str) -> Markup:
     text = re.sub(r'font: ([\d.]+px) [^;"]*', r"font-size: \1", text)
     prefix = re.sub(r"\W", "-", name)  # ids must differ between the drawings of one page
     text = re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>{prefix}-", text)
-    return Markup(text.replace("<svg ", f'<svg role="img" aria-label="{escape(said)}" ', 1))
+    return Markup(text.replace("<svg ", f'<svg role="img" aria-label="{escape(description)}" ', 1))

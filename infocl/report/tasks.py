@@ -24,7 +24,7 @@ ASKED = {
 
 
 @dataclass(frozen=True)
-class Task:
+class TaskRow:
     """One labelled task: its name, what it asks, and the result."""
 
     name: str
@@ -38,39 +38,41 @@ class Task:
 
 
 @dataclass(frozen=True)
-class Group:
+class TaskGroup:
     """Tasks that belong together; `note` says why there are none, or what they have in common."""
 
     title: str
     note: str
-    tasks: list[Task]
+    tasks: list[TaskRow]
 
 
-def group_tasks(inputs: Inputs) -> list[Group]:
+def group_tasks(inputs: Inputs) -> list[TaskGroup]:
     """The source task, the tasks whose cue augmentation changes, and the others, where there are any."""
     name, source = inputs.data.name, inputs.probe.source
-    own = [Task(name, SOURCES.get(name, "the data set's own classes"), source)] if source else []
+    own = [TaskRow(name, SOURCES.get(name, "the data set's own classes"), source)] if source else []
     shared_note = (
         "What both views of an image have in common, so contrasting them rewards keeping it."
         if own
         else f"The data set {name} has no labels, so there is no accuracy on it."
     )
     groups = [
-        Group("Shared between views: the source task", shared_note, own),
-        Group(
+        TaskGroup("Shared between views: the source task", shared_note, own),
+        TaskGroup(
             "Destroyed by augmentation",
             "What cropping, flipping and colour jitter change from view to view, so contrasting rewards "
             "forgetting it.",
             _targets(inputs, destroyed=True),
         ),
-        Group("Other tasks", "Neither the source task nor a cue that the views change.", _targets(inputs)),
+        TaskGroup(
+            "Other tasks", "Neither the source task nor a cue that the views change.", _targets(inputs)
+        ),
     ]
     return [groups[0], *(group for group in groups[1:] if group.tasks)]
 
 
-def _targets(inputs: Inputs, *, destroyed: bool = False) -> list[Task]:
+def _targets(inputs: Inputs, *, destroyed: bool = False) -> list[TaskRow]:
     return [
-        Task(name, ASKED.get(name, "the data set's own classes"), result)
+        TaskRow(name, ASKED.get(name, "the data set's own classes"), result)
         for name, result in inputs.transfer.targets.items()
         if (name in DESTROYED) is destroyed
     ]
@@ -90,24 +92,24 @@ def verdict(inputs: Inputs) -> list[str]:
     """What was trained, how good it is and what it forgot, a few sentences."""
     config, images = inputs.config, len(inputs.data.pretrain)
     network = inputs.params.encoder
-    said = [
+    lines = [
         f"A {network.arch} of width {network.width:g} learned from {images:,} images of {inputs.data.name} "
         f"by {method(config['objective'], config['regularizer'], config['reg_weight'])}, "
         f"{config['epochs']} epochs in {duration(inputs.costs['pretrain'].seconds)}."
     ]
     source = inputs.probe.source
     if source:
-        said.append(
+        lines.append(
             f"A linear probe on its frozen features is right for {percent(source.accuracy)} of "
             f"{source.test_images:,} test images of the source task (95 % interval "
             f"{interval(source.accuracy_ci95)}; always naming the most frequent class: "
             f"{percent(source.majority)})."
         )
     cues = _targets(inputs, destroyed=True)
-    return [*said, *(_surpassed(source, cues) if source else []), *_forgotten(cues)]
+    return [*lines, *(_surpassed(source, cues) if source else []), *_forgotten(cues)]
 
 
-def _surpassed(source: TaskResult, cues: Sequence[Task]) -> list[str]:
+def _surpassed(source: TaskResult, cues: Sequence[TaskRow]) -> list[str]:
     """Which cues are read better than the source task; only where the 95 % intervals leave no doubt."""
     best = source.accuracy_ci95[1] - source.majority
     better = [cue.name for cue in cues if cue.result.accuracy_ci95[0] - cue.result.majority > best]
@@ -120,7 +122,7 @@ def _surpassed(source: TaskResult, cues: Sequence[Task]) -> list[str]:
     ]
 
 
-def _forgotten(tasks: Sequence[Task]) -> list[str]:
+def _forgotten(tasks: Sequence[TaskRow]) -> list[str]:
     if len(tasks) < 2:
         return []
     *_, kept = ranked = sorted(tasks, key=lambda task: task.gain)

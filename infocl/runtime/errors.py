@@ -17,12 +17,12 @@ class InfoCLError(Exception):
 
 
 class UserError(InfoCLError):
-    """The user's input is wrong: the message names the key or file and the mend. Exit code 2."""
+    """The user's input is wrong: the message names the key or file and the fix. Exit code 2."""
 
     exit_code = 2
 
 
-class PassingError(UserError):
+class RetryableError(UserError):
     """What is in the way may pass by itself, such as a full GPU: running again later may help. Exit code 75.
 
     75 is EX_TEMPFAIL of sysexits.h, by which a scheduler knows that a retry makes sense.
@@ -36,28 +36,28 @@ def guarded(work: Callable[[], object]) -> int:
     try:
         work()
     except InfoCLError as error:
-        return _say(error, error.exit_code)
+        return _report(error, error.exit_code)
     except OSError as error:
-        if (said := in_words(error)) is not None:
-            return _say(said, UserError.exit_code)
+        if (message := in_words(error)) is not None:
+            return _report(message, UserError.exit_code)
         traceback.print_exc()
         return 1
     except KeyboardInterrupt:
-        return _say("interrupted; run again to continue", 130)
+        return _report("interrupted; run again to continue", 130)
     except Exception as error:
         if (refused := _memory_refused(error)) is not None:
-            return _say(refused, refused.exit_code)
+            return _report(refused, refused.exit_code)
         traceback.print_exc()
         return 1
     return 0
 
 
 def in_words(error: OSError) -> str | None:
-    """What the system refused, and the mend; None where there is none."""
+    """What the system refused, and the fix; None where there is none."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
         return f"the disk is full, or a limit on file sizes is met{_at(error)}; free some space and run again"
     if error.errno in (errno.EACCES, errno.EROFS, errno.EPERM):
-        return f"writing or reading is not allowed{_at(error)}; mend the folder's permissions"
+        return f"writing or reading is not allowed{_at(error)}; correct the folder's permissions"
     if error.errno in (errno.EEXIST, errno.ENOTDIR, errno.EISDIR):
         return (
             f"a file lies where a folder must be, or a folder where a file must be{_at(error)}; move it away"
@@ -78,11 +78,11 @@ def _memory_refused(error: Exception) -> InfoCLError | None:
         return None
     total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     what = f"{int(asked[1]) / 2**30:,.1f} GiB at once were asked for" if asked else one_line(error)
-    said = f"the memory of this machine ({total / 2**30:,.1f} GiB) does not suffice ({what}); make "
-    said += "train.batch_size or the network's widths (encoder.width, projector_hidden) smaller"
+    message = f"the memory of this machine ({total / 2**30:,.1f} GiB) does not suffice ({what}); make "
+    message += "train.batch_size or the network's widths (encoder.width, projector_hidden) smaller"
     if asked and int(asked[1]) > total:
-        return UserError(said)
-    return PassingError(f"{said}, or wait until others leave memory free")
+        return UserError(message)
+    return RetryableError(f"{message}, or wait until others leave memory free")
 
 
 def one_line(error: object) -> str:
@@ -94,6 +94,6 @@ def _at(error: OSError) -> str:
     return f" at {error.filename}" if error.filename else ""
 
 
-def _say(message: object, code: int) -> int:
+def _report(message: object, code: int) -> int:
     print(f"infocl: {' '.join(str(message).splitlines())}", file=sys.stderr, flush=True)
     return code

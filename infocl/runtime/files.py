@@ -47,7 +47,7 @@ def replacing_folder(path: Path) -> Iterator[Path]:
     A block that raises leaves the old folder as it was; what a killed run left is put right first.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    _tidy(path)
+    _clean_up(path)
     temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp"))
     try:
         temporary.chmod(0o755)
@@ -63,7 +63,7 @@ def replacing_folder(path: Path) -> Iterator[Path]:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def _tidy(path: Path) -> None:
+def _clean_up(path: Path) -> None:
     """Put back a folder that a kill left between its two names, and remove other leftovers."""
     olds = sorted(path.parent.glob(f".{path.name}.*.old"))
     if olds and not path.exists():
@@ -106,8 +106,8 @@ def parse_json(text: str | bytes) -> Any:
         raise ValueError("it is nested too deeply") from None
 
 
-def read_json(path: Path, mend: str) -> dict[str, Any]:
-    """Read a JSON object; `mend` tells the user what to do when it is missing or corrupt.
+def read_json(path: Path, hint: str) -> dict[str, Any]:
+    """Read a JSON object; `hint` tells the user what to do when it is missing or corrupt.
 
     Raises:
         UserError: the file is missing, not JSON, or not an object.
@@ -115,11 +115,11 @@ def read_json(path: Path, mend: str) -> dict[str, Any]:
     try:
         value = parse_json(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise UserError(f"{path} is missing; {mend}") from None
+        raise UserError(f"{path} is missing; {hint}") from None
     except (ValueError, OSError) as error:
-        raise UserError(f"{path} cannot be read ({error}); {mend}") from None
+        raise UserError(f"{path} cannot be read ({error}); {hint}") from None
     if not isinstance(value, dict):
-        raise UserError(f"{path} does not hold a JSON object; {mend}")
+        raise UserError(f"{path} does not hold a JSON object; {hint}")
     return value
 
 
@@ -141,7 +141,7 @@ def write_array(path: Path, array: npt.NDArray[Any]) -> None:
         np.save(SimpleNamespace(write=stream.write), array, allow_pickle=False)
 
 
-def read_array(path: Path, mend: str, *, mmap: bool = False) -> npt.NDArray[Any]:
+def read_array(path: Path, hint: str, *, mmap: bool = False) -> npt.NDArray[Any]:
     """Read an `.npy` file, memory-mapped on request; object arrays are refused.
 
     Raises:
@@ -150,12 +150,12 @@ def read_array(path: Path, mend: str, *, mmap: bool = False) -> npt.NDArray[Any]
     try:
         array = np.load(path, allow_pickle=False, mmap_mode="r" if mmap else None)
     except FileNotFoundError:
-        raise UserError(f"{path} is missing; {mend}") from None
+        raise UserError(f"{path} is missing; {hint}") from None
     except (*HEADER_ERRORS, OSError) as error:
-        raise UserError(f"{path} cannot be read ({error}); {mend}") from None
+        raise UserError(f"{path} cannot be read ({error}); {hint}") from None
     if not isinstance(array, np.ndarray):
         array.close()
-        raise UserError(f"{path} holds an archive, not one array; {mend}")
+        raise UserError(f"{path} holds an archive, not one array; {hint}")
     return array
 
 

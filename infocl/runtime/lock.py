@@ -86,13 +86,13 @@ def holder() -> str | None:
 
 def _acquire(descriptor: int, wait_seconds: float, on_wait: Callable[[str], object] | None) -> None:
     deadline = time.monotonic() + wait_seconds
-    told = False
+    reported = False
     while (holder := _blocker(descriptor)) is not None:
         if time.monotonic() >= deadline:
             raise BusyError(f"this workspace is in use by {holder}; wait until it ends, or cancel it")
-        if on_wait and not told:
+        if on_wait and not reported:
             on_wait(holder)
-            told = True
+            reported = True
         time.sleep(POLL_SECONDS)
 
 

@@ -58,7 +58,7 @@ class StepProgress:
         self.done += 1
         self.bar.update(self.task, completed=self.done)
 
-    def say(self, text: str) -> None:
+    def log(self, text: str) -> None:
         """Print a line on standard error without disturbing the bar."""
         self.bar.console.print(text, markup=False, highlight=False, soft_wrap=True)
 

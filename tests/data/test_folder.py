@@ -236,7 +236,7 @@ def test_links_that_lead_nowhere_and_pipes_are_named(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("make", "said"),
+    ("make", "message"),
     [
         (lambda root: None, "is not a folder"),
         (lambda root: root.symlink_to(root), "is not a folder"),
@@ -256,10 +256,10 @@ def test_links_that_lead_nowhere_and_pipes_are_named(tmp_path):
         (lambda root: [fill(root, ["a", "b"]), fill(root, ["."], per_class=1)], "lies beside class folders"),
     ],
 )
-def test_folders_that_cannot_be_used(tmp_path, make, said):
+def test_folders_that_cannot_be_used(tmp_path, make, message):
     root = tmp_path / "pictures"
     make(root)
-    with pytest.raises(UserError, match=said) as caught:
+    with pytest.raises(UserError, match=message) as caught:
         load(root)
     assert "\n" not in str(caught.value)
     assert "pictures" in str(caught.value)

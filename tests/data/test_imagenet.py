@@ -160,25 +160,25 @@ def test_a_damaged_archive_is_named(tmp_path, monkeypatch, capfd, key):
     path = raw / FILES[key]
     path.write_bytes(path.read_bytes()[:-9])
     assert guarded(lambda: load(raw)) == 2
-    said = capfd.readouterr().err.splitlines()[-1]
-    assert f"{path} is damaged or another file (MD5 is not {imagenet.ARCHIVE_META[key][1]})" in said
+    message = capfd.readouterr().err.splitlines()[-1]
+    assert f"{path} is damaged or another file (MD5 is not {imagenet.ARCHIVE_META[key][1]})" in message
     assert not (raw / ("train" if key == "train" else "val")).exists()
 
 
 def test_without_files_one_line_says_what_to_put_where(tmp_path, capfd):
     assert guarded(lambda: load(tmp_path / "raw")) == 2
-    (said,) = capfd.readouterr().err.splitlines()
-    assert f"data set imagenet is not in {tmp_path / 'raw/imagenet'}" in said
-    assert "ILSVRC2012_img_train.tar (MD5 1d675b47d978889d74fa0da5fadfb00e)" in said
+    (message,) = capfd.readouterr().err.splitlines()
+    assert f"data set imagenet is not in {tmp_path / 'raw/imagenet'}" in message
+    assert "ILSVRC2012_img_train.tar (MD5 1d675b47d978889d74fa0da5fadfb00e)" in message
 
 
 def test_labels_of_the_validation_archive_are_needed(tmp_path, all_classes, monkeypatch, capfd):
     write_archives(tmp_path / "raw", monkeypatch)
     (tmp_path / "raw" / FILES["devkit"]).unlink()
     assert guarded(lambda: load(tmp_path / "raw")) == 2
-    said = capfd.readouterr().err.splitlines()[-1]
-    assert f"the folder val with a folder for each WordNet id, or {FILES['val']} (MD5" in said
-    assert FILES["devkit"] in said
+    message = capfd.readouterr().err.splitlines()[-1]
+    assert f"the folder val with a folder for each WordNet id, or {FILES['val']} (MD5" in message
+    assert FILES["devkit"] in message
 
 
 def test_some_of_the_classes_are_said_to_be_so(tmp_path):

@@ -52,12 +52,14 @@ def test_every_kind_is_counted_and_each_file_listed(odd):
     assert sum(path.is_file() for path in odd.rglob("*")) == 500
     with pytest.raises(UserError) as caught:
         prepare(odd)
-    said = str(caught.value)
-    assert "\n" not in said
-    assert said.startswith(f"{odd}/cats/broken 0.png cannot be read as an image (image file is truncated); ")
-    assert f"{500 - GOOD} of 500 files are of no use" in said
+    message = str(caught.value)
+    assert "\n" not in message
+    assert message.startswith(
+        f"{odd}/cats/broken 0.png cannot be read as an image (image file is truncated); "
+    )
+    assert f"{500 - GOOD} of 500 files are of no use" in message
     for kind, count in BAD.items():
-        assert f"{count} {kind}" in said
+        assert f"{count} {kind}" in message
     assert Counter(row["kind"] for row in rejected()) == BAD
     for row in rejected():
         assert Path(row["path"]).name.startswith(f"{row['kind']} "), "each under its own kind"
@@ -134,14 +136,14 @@ def test_the_card_tells_what_a_person_asks(odd):
     card = (FOLDER / "README.md").read_text()
     meta = load_prepared(FOLDER).meta
     assert meta["licence"] == "CC0-1.0"
-    for said in (
+    for message in (
         "CC0-1.0",
         meta["source_sha256"],
         "| train | 288 | 884,736 |",
         "| owls | 96 | 24 |",
         "30 broken",
     ):
-        assert said in card
+        assert message in card
 
 
 def test_the_doctor_says_it_first(odd, tmp_path):
@@ -154,13 +156,13 @@ def test_the_doctor_says_it_first(odd, tmp_path):
         text=True,
     )
     assert done.returncode == 0, done.stderr
-    said = done.stdout
-    assert f"500 files in {odd}, {GOOD} of use" in said
+    message = done.stdout
+    assert f"500 files in {odd}, {GOOD} of use" in message
     for kind, count in BAD.items():
-        assert f"{count} {kind}, such as" in said
+        assert f"{count} {kind}, such as" in message
     for part in ("288 train and 72 test", "owls: 96 train and 24 test", "take 1.1 MB", "from 4 x 30 px"):
-        assert part in said
-    assert said.splitlines()[-1].startswith("In training  0.8 MiB, resident on ")
+        assert part in message
+    assert message.splitlines()[-1].startswith("In training  0.8 MiB, resident on ")
     assert len((tmp_path / "seen/rejected.csv").read_text().splitlines()) == 1 + 500 - GOOD
     sheet = np.asarray(Image.open(tmp_path / "seen/contact-sheet.png"))
     blue = (sheet == (0, 10, 200)).all(axis=2)
@@ -183,8 +185,8 @@ def test_the_doctor_names_what_dvc_refuses_and_what_to_do(tmp_path):
 
     assert run("dvc", "init", "--no-scm", "--quiet").returncode == 0
     assert run("dvc", "repro").returncode == 255
-    said = run(sys.executable, "-m", "infocl", "doctor", "--images", "pictures").stdout.splitlines()
-    assert [line[13:] for line in said if line.startswith("DVC")] == [
+    message = run(sys.executable, "-m", "infocl", "doctor", "--images", "pictures").stdout.splitlines()
+    assert [line[13:] for line in message if line.startswith("DVC")] == [
         "stops at notes.txt, a link to nothing; remove it, or put back what it points to",
         r"stops at a/caf\xe9.png, whose name is not UTF-8; rename it",
     ]
@@ -294,7 +296,7 @@ def test_a_table_of_paths_alone_is_unlabelled_and_may_lie_beside_its_images(tabl
 
 
 @pytest.mark.parametrize(
-    ("columns", "row", "said"),
+    ("columns", "row", "message"),
     [
         (["file", "label"], ["deep/00.png", "x"], "has the columns file, label; its first line must be"),
         (["path", "label"], ["deep/00.png", ""], "line 3 has no label"),
@@ -305,11 +307,11 @@ def test_a_table_of_paths_alone_is_unlabelled_and_may_lie_beside_its_images(tabl
         (["path", "label"], ["deep/01.png", "x"], "deep/01.png is named twice"),
     ],
 )
-def test_a_damaged_table_is_named_with_its_line(tabled, columns, row, said):
+def test_a_damaged_table_is_named_with_its_line(tabled, columns, row, message):
     root, _ = tabled
     good = ["deep/01.png", "x", "train"][: len(columns)]
     write_table(root, [good, row], columns)
-    with pytest.raises(UserError, match=said) as caught:
+    with pytest.raises(UserError, match=message) as caught:
         prepare(root, data__folder__csv="table.csv")
     assert "\n" not in str(caught.value)
 

@@ -89,19 +89,19 @@ def test_a_damaged_archive_is_named(tmp_path, monkeypatch, capfd, name):
     archive = pack(monkeypatch, name, raw)[0]
     archive.write_bytes(archive.read_bytes()[:-7])
     assert guarded(lambda: load(name, raw)) == 2
-    (said,) = capfd.readouterr().err.splitlines()
-    assert f"{archive} is damaged or another file (MD5 is not {published(name).remotes[0].md5})" in said
+    (message,) = capfd.readouterr().err.splitlines()
+    assert f"{archive} is damaged or another file (MD5 is not {published(name).remotes[0].md5})" in message
     assert not published(name).remotes[0].place(raw).exists()
 
 
 @pytest.mark.parametrize("name", SETS)
 def test_without_files_or_network_one_line_says_what_to_put_where(tmp_path, capfd, name):
     assert guarded(lambda: load(name, tmp_path / "raw")) == 2
-    (said,) = capfd.readouterr().err.splitlines()
-    assert f"data set {name} is not in {tmp_path / 'raw'} and could not be downloaded" in said
+    (message,) = capfd.readouterr().err.splitlines()
+    assert f"data set {name} is not in {tmp_path / 'raw'} and could not be downloaded" in message
     for remote in published(name).remotes:
-        assert f"{remote.file} (MD5 {remote.md5})" in said
-        assert remote.made in said
+        assert f"{remote.file} (MD5 {remote.md5})" in message
+        assert remote.made in message
     assert not list((tmp_path / "raw").rglob("*.*")), "nothing half downloaded is left"
 
 
@@ -133,9 +133,9 @@ def test_a_damaged_image_is_named(tmp_path, monkeypatch, capfd, name):
     harmed.write_bytes(harmed.read_bytes()[:40])
     capfd.readouterr()
     assert guarded(lambda: load(name, tmp_path / "raw")) == 2
-    said = capfd.readouterr().err.splitlines()[-1]
-    assert f"{harmed} cannot be read as an image" in said
-    assert f"of data set {name} are of no use; replace them" in said
+    message = capfd.readouterr().err.splitlines()[-1]
+    assert f"{harmed} cannot be read as an image" in message
+    assert f"of data set {name} are of no use; replace them" in message
 
 
 @pytest.mark.parametrize(

@@ -136,7 +136,7 @@ def _other_format(folder):
         lambda folder: (folder / "meta.json").write_text('{"format": 1}'),
     ],
 )
-def test_damaged_prepared_data_are_named_with_their_mend(harm):
+def test_damaged_prepared_data_are_named_with_their_hint(harm):
     prepare_source(tiny_params())
     harm(PREPARED)
     with pytest.raises(UserError, match=r"dvc repro prepare") as caught:
@@ -147,17 +147,17 @@ def test_damaged_prepared_data_are_named_with_their_mend(harm):
 @pytest.mark.parametrize(("key", "value"), [("name", "folder"), ("image_size", 64), ("crop", "squash")])
 def test_a_set_that_was_prepared_otherwise_is_refused(key, value):
     prepare_source(tiny_params())
-    said = f"prepared with data.{key} .*, but params.yaml asks for {value}; .*dvc repro prepare"
-    with pytest.raises(UserError, match=said):
+    message = f"prepared with data.{key} .*, but params.yaml asks for {value}; .*dvc repro prepare"
+    with pytest.raises(UserError, match=message):
         load_source(tiny_params(**{f"data__{key}": value}).data)
 
 
 def test_images_without_any_contrast_have_a_usable_scale():
     statistics = ChannelStatistics()
     statistics.add(np.full((4, 8, 8, 3), 255, np.uint8))
-    said = statistics.result()
-    assert said["mean"] == [1.0, 1.0, 1.0]
-    assert min(said["std"]) > 0
+    message = statistics.result()
+    assert message["mean"] == [1.0, 1.0, 1.0]
+    assert min(message["std"]) > 0
 
 
 def test_batches_visit_every_image_once_per_epoch_in_a_new_order():

@@ -102,19 +102,19 @@ def start(root, size):
 
 def finish(process):
     """Let the stage end; how many files it decoded."""
-    _, said = process.communicate(timeout=300)
-    assert process.returncode == 0, said
-    return int(re.findall(r"([\d,]+) of them decoded now", said)[-1].replace(",", ""))
+    _, message = process.communicate(timeout=300)
+    assert process.returncode == 0, message
+    return int(re.findall(r"([\d,]+) of them decoded now", message)[-1].replace(",", ""))
 
 
 def test_kill_while_decoding(tmp_path):
     count, chunk = 1400, chunk_images(LARGE)
     make_images(tmp_path / "images", range(count))
     process = start(tmp_path / "images", LARGE)
-    said = process.stderr.readline()
+    message = process.stderr.readline()
     process.kill()
     process.wait()
-    assert f"{chunk} of 1,400 files" in said
+    assert f"{chunk} of 1,400 files" in message
     assert not FOLDER.exists()
     again = finish(start(tmp_path / "images", LARGE))
     assert 0 < again <= count - chunk, "what was decoded before the kill is not decoded again"
@@ -266,9 +266,9 @@ def test_the_hash_of_an_array_on_disk_is_that_of_the_array(tmp_path):
 def test_writing_shows_its_progress_when_it_takes_time(tmp_path, capsys, count, lines):
     images = np.broadcast_to(np.uint8(7), (count, LARGE, LARGE, 3))
     digest = stream_images(images, LARGE, tmp_path / "x.npy")
-    said = capsys.readouterr().err.splitlines()
-    assert len(said) == lines
-    assert not said or said[-1] == "writing images 5/5 1,400 of 1,400 images"
+    message = capsys.readouterr().err.splitlines()
+    assert len(message) == lines
+    assert not message or message[-1] == "writing images 5/5 1,400 of 1,400 images"
     assert digest == sha256_array(np.load(tmp_path / "x.npy"))
 
 

@@ -14,12 +14,12 @@ import torch
 from ruamel.yaml import YAML
 
 from infocl.prepared.reader import load_prepared
-from infocl.pretrain import run as stage
+from infocl.pretrain import training as stage
 from infocl.pretrain.loading import places, shards
 from infocl.pretrain.loading import sampler as order
 from infocl.pretrain.loading.shards import MANIFEST, write_shards
 from infocl.pretrain.loading.storage import open_images
-from infocl.pretrain.parallel.world import ALONE
+from infocl.pretrain.parallel.process_group import ALONE
 from infocl.runtime.errors import UserError
 from infocl.runtime.files import read_json, write_json
 from infocl.runtime.paths import PREPARED, SHARDS
@@ -95,7 +95,7 @@ def damage(file):
 
 
 @pytest.mark.parametrize(
-    ("harm", "said"),
+    ("harm", "message"),
     [
         (lambda: damage(Path("shards/chunk-0-5.bin")), r"shards/chunk-0-5\.bin is corrupt; write the shards"),
         (lambda: Path("shards/chunk-0-5.bin").write_bytes(b""), r"shards/chunk-0-5\.bin is corrupt"),
@@ -115,10 +115,10 @@ def damage(file):
         (lambda: escape(), r"shards/infocl\.json is damaged"),
     ],
 )
-def test_bad_shards_are_one_line(prepared, harm, said):
+def test_bad_shards_are_one_line(prepared, harm, message):
     write_shards(prepared, "shards")
     harm()
-    with pytest.raises(UserError, match=said) as caught:
+    with pytest.raises(UserError, match=message) as caught:
         read(prepared)
     assert "\n" not in str(caught.value)
 
@@ -184,14 +184,14 @@ def test_shards_that_were_written_anew_are_read_anew(prepared, bucket):
 
 
 @pytest.mark.parametrize(
-    ("url", "said"),
+    ("url", "message"),
     [
         ("s3://infocl/nothing", r"s3://infocl/nothing/infocl\.json is not there; .*infocl shard"),
         ("s3://absent/set", r"s3://absent/set/infocl\.json is not there"),
     ],
 )
-def test_what_a_bucket_lacks_is_one_line(prepared, bucket, url, said):
-    with pytest.raises(UserError, match=said):
+def test_what_a_bucket_lacks_is_one_line(prepared, bucket, url, message):
+    with pytest.raises(UserError, match=message):
         read(prepared, url)
 
 

@@ -15,7 +15,7 @@ from infocl.pretrain.loading import storage as tiers
 from infocl.pretrain.loading.sampler import shard_count
 from infocl.pretrain.loading.shards import read_manifest, write_shards
 from infocl.pretrain.loading.storage import choose_storage, open_images, storage_for
-from infocl.pretrain.parallel.world import ALONE, World
+from infocl.pretrain.parallel.process_group import ALONE, ProcessGroup
 from infocl.runtime.errors import UserError
 from infocl.runtime.paths import PREPARED, SHARDS
 from tests.workspace import tiny_params, write_prepared
@@ -39,7 +39,7 @@ def opened(prepared, request):
     """Opens a storage; its shards are written where they are asked for."""
     there = []
 
-    def opened(storage, shuffle="global", world=ALONE, **changes):
+    def opened(storage, shuffle="global", group=ALONE, **changes):
         url = {"sharded": "shards", "bucket": "s3://infocl/some/where"}.get(storage, "")
         if storage == "bucket":
             request.getfixturevalue("bucket")
@@ -49,7 +49,7 @@ def opened(prepared, request):
         storage = "sharded" if storage == "bucket" else storage
         knobs = {"train__storage": storage, "train__shards": url, "train__shuffle": shuffle}
         params = tiny_params(train__batch_size=10, **knobs, **changes)
-        return open_images(params, prepared, world, CPU)
+        return open_images(params, prepared, group, CPU)
 
     return opened
 
@@ -99,7 +99,7 @@ def test_any_step_may_follow_any_other(opened, storage):
 @pytest.mark.parametrize("storage", STORAGES)
 def test_processes_have_shares_of_the_same_batches(opened, storage):
     expected = batches(opened("resident", "shards"))
-    shares = [batches(opened(storage, "shards", World(rank, 2))) for rank in range(2)]
+    shares = [batches(opened(storage, "shards", ProcessGroup(rank, 2))) for rank in range(2)]
     for whole, one, two in zip(expected, *shares, strict=True):
         assert torch.cat([one[0], two[0]]).equal(whole[0])
         assert one[1].equal(whole[1])
@@ -192,10 +192,12 @@ def test_the_first_storage_that_serves_is_chosen(monkeypatch):
 
 def test_the_choice_is_said_in_one_line(prepared, monkeypatch):
     monkeypatch.setattr(tiers, "free_memory", lambda _: 3 << 30)
-    said = str(storage_for(tiny_params(), prepared, CPU, 1))
-    assert said == f"0.3 MiB, resident on CPU, {torch.get_num_threads()} threads (3.0 GiB free)"
-    said = str(storage_for(tiny_params(train__storage="mapped"), prepared, CPU, 1))
-    assert said.startswith("0.3 MiB, memory-mapped from data/prepared/train/images.npy (3.0 GiB free on CPU")
+    message = str(storage_for(tiny_params(), prepared, CPU, 1))
+    assert message == f"0.3 MiB, resident on CPU, {torch.get_num_threads()} threads (3.0 GiB free)"
+    message = str(storage_for(tiny_params(train__storage="mapped"), prepared, CPU, 1))
+    assert message.startswith(
+        "0.3 MiB, memory-mapped from data/prepared/train/images.npy (3.0 GiB free on CPU"
+    )
 
 
 def test_shards_are_what_the_order_expects(prepared):

@@ -76,10 +76,10 @@ def test_the_table_says_what_made_it(folder, infocl, tmp_path):
     assert schema.field("embedding").type.list_size == 64
     assert str(schema.field("embedding").type.value_type) == "float"
     about = json.loads((folder / "encoder.json").read_text())
-    said = json.loads(schema.metadata[b"infocl"])
-    assert said["encoder_sha256"] == about["variants"]["int8"]["sha256"]
-    assert schema.metadata[b"encoder_sha256"].decode() == said["encoder_sha256"]
-    assert (said["variant"], said["normalized"]) == ("int8", False)
+    message = json.loads(schema.metadata[b"infocl"])
+    assert message["encoder_sha256"] == about["variants"]["int8"]["sha256"]
+    assert schema.metadata[b"encoder_sha256"].decode() == message["encoder_sha256"]
+    assert (message["variant"], message["normalized"]) == ("int8", False)
     first, embedding = next(iter(read(output).items()))
     near(embedding, run_model(folder, np.asarray(Image.open(first)), "encoder.int8.onnx"))
     assert not np.allclose(embedding, run_model(folder, np.asarray(Image.open(first))), rtol=1e-4)
@@ -137,7 +137,7 @@ def test_folders_patterns_lists_and_files_name_images_once(folder, infocl, tmp_p
 
 
 @pytest.mark.parametrize(
-    ("argument", "said"),
+    ("argument", "message"),
     [
         ("nothing", "nothing does not exist; name an image"),
         ("none*.png", "no file matches none*.png"),
@@ -146,12 +146,12 @@ def test_folders_patterns_lists_and_files_name_images_once(folder, infocl, tmp_p
         ("binary.txt", "binary.txt is not text in UTF-8"),
     ],
 )
-def test_what_leads_to_nothing_is_named(folder, refuses, tmp_path, monkeypatch, argument, said):
+def test_what_leads_to_nothing_is_named(folder, refuses, tmp_path, monkeypatch, argument, message):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "empty").mkdir()
     (tmp_path / "list.txt").write_text("\n")
     (tmp_path / "binary.txt").write_bytes(b"\xff\xfe\x00")
-    assert said in refuses("embed", argument, "-o", "features.parquet", "--encoder", folder)
+    assert message in refuses("embed", argument, "-o", "features.parquet", "--encoder", folder)
     assert not (tmp_path / "features.parquet").exists()
 
 
@@ -169,10 +169,10 @@ def test_damaged_files_are_named_skipped_and_counted(folder, infocl, tmp_path):
     assert result.exit_code == 0
     assert "Embedded 10 images" in result.stdout
     assert "2 files skipped" in result.stdout
-    said = [line for line in result.stderr.splitlines() if "skipped:" in line]
-    assert len(said) == 2
-    assert "4b.jpg cannot be read as an image" in said[0]
-    assert "4c.png cannot be read as an image" in said[1]
+    message = [line for line in result.stderr.splitlines() if "skipped:" in line]
+    assert len(message) == 2
+    assert "4b.jpg cannot be read as an image" in message[0]
+    assert "4c.png cannot be read as an image" in message[1]
     found = read(output)
     assert list(found) == sorted(expected)
     for path, embedding in expected.items():
@@ -232,8 +232,8 @@ def test_a_pipe_among_the_images_is_skipped(folder, tmp_path):
 
 def test_other_formats_of_output_are_refused(folder, refuses, tmp_path):
     Image.new("RGB", (20, 20)).save(tmp_path / "a.png")
-    said = refuses("embed", tmp_path / "a.png", "-o", tmp_path / "x.csv", "--encoder", folder)
-    assert "x.csv does not end in .parquet" in said
+    message = refuses("embed", tmp_path / "a.png", "-o", tmp_path / "x.csv", "--encoder", folder)
+    assert "x.csv does not end in .parquet" in message
 
 
 def embed_in_a_process(folder, photos, output, **limits):
@@ -285,7 +285,7 @@ def write_about(folder, text):
 
 
 @pytest.mark.parametrize(
-    ("harm", "said"),
+    ("harm", "message"),
     [
         (lambda folder: folder.rename(folder.with_name("gone")), "is not a folder"),
         (lambda folder: (folder / "encoder.json").unlink(), "encoder.json is missing; SHA256SUMS lists it"),
@@ -298,11 +298,11 @@ def write_about(folder, text):
         ),
     ],
 )
-def test_a_wrong_encoder_folder_is_named(folder, refuses, tmp_path, harm, said):
+def test_a_wrong_encoder_folder_is_named(folder, refuses, tmp_path, harm, message):
     Image.new("RGB", (20, 20)).save(tmp_path / "a.png")
     harm(folder)
     assert re.search(
-        said, refuses("embed", tmp_path / "a.png", "-o", tmp_path / "f.parquet", "--encoder", folder)
+        message, refuses("embed", tmp_path / "a.png", "-o", tmp_path / "f.parquet", "--encoder", folder)
     )
 
 

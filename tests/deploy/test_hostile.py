@@ -134,13 +134,13 @@ for arguments in {commands}:
 def test_every_command_refuses_every_hostile_folder_in_time(folder, tmp_path):
     Image.new("RGB", (20, 20)).save(tmp_path / "a.png")
     commands, expected = [], []
-    for number, (harm, said) in enumerate(HARMS.values()):
+    for number, (harm, message) in enumerate(HARMS.values()):
         hostile = shutil.copytree(folder, tmp_path / f"hostile{number}")
         harm(hostile)
         embed = ["embed", str(tmp_path / "a.png"), "-o", str(tmp_path / "f.parquet"), "--encoder"]
         triton = ["triton", str(hostile), str(tmp_path / "models")]
         commands += [["verify", str(hostile)], [*embed, str(hostile)], ["serve", str(hostile)], triton]
-        expected += [f"infocl: .*{said}"] * 4
+        expected += [f"infocl: .*{message}"] * 4
     program = [sys.executable, "-c", RUN.format(memory=MEMORY, commands=commands)]
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     done = subprocess.run(program, env=environment, capture_output=True, text=True, timeout=SECONDS)

@@ -137,22 +137,24 @@ def test_images_that_unfold_to_gigabytes_are_refused(folder, refuses, tmp_path, 
     path = tmp_path / "bomb.png"
     write_bomb(path, side)
     assert path.stat().st_size < 1_000_000
-    said = refuses("embed", path, "-o", tmp_path / "f.parquet", "--encoder", folder, "--strict")
-    assert said == f"infocl: {path} has too many pixels to be read safely; shrink or remove it"
+    message = refuses("embed", path, "-o", tmp_path / "f.parquet", "--encoder", folder, "--strict")
+    assert message == f"infocl: {path} has too many pixels to be read safely; shrink or remove it"
 
 
 @pytest.mark.parametrize("value", [-1.0, 300.0, 65535.0])
 def test_numbers_of_unknown_range_are_refused(folder, refuses, tmp_path, value):
     Image.fromarray(np.full((20, 20), value, np.float32)).save(tmp_path / "x.tiff")
-    said = refuses(
+    message = refuses(
         "embed", tmp_path / "x.tiff", "-o", tmp_path / "f.parquet", "--encoder", folder, "--strict"
     )
-    assert f"its pixels range from {value:g} to {value:g}" in said
+    assert f"its pixels range from {value:g} to {value:g}" in message
 
 
 def test_a_drawing_in_postscript_is_not_run(folder, refuses, tmp_path):
     (tmp_path / "x.eps").write_text(
         "%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 20 20\n%%EndComments\nshowpage\n"
     )
-    said = refuses("embed", tmp_path / "x.eps", "-o", tmp_path / "f.parquet", "--encoder", folder, "--strict")
-    assert "x.eps cannot be read as an image" in said
+    message = refuses(
+        "embed", tmp_path / "x.eps", "-o", tmp_path / "f.parquet", "--encoder", folder, "--strict"
+    )
+    assert "x.eps cannot be read as an image" in message

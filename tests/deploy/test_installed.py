@@ -123,8 +123,8 @@ print(found.metadata["License-Expression"], *(f for f in found.files if f.name i
 print(found.read_text("licenses/LICENSE"), end="")
 """
     done = embed_only.run("python", "-c", show, cwd=tmp_path)
-    said, text = done.stdout.split("\n", 1)
-    assert said == "Apache-2.0 infocl-0.1.0.dist-info/licenses/LICENSE infocl/py.typed", done.stderr
+    message, text = done.stdout.split("\n", 1)
+    assert message == "Apache-2.0 infocl-0.1.0.dist-info/licenses/LICENSE infocl/py.typed", done.stderr
     assert text == (ROOT / "LICENSE").read_text()
     assert hashlib.sha256(text.encode()).hexdigest() == APACHE_2_0
     (tmp_path / "user.py").write_text("from infocl.runtime.text import percent\n\npercent(share=None)\n")
@@ -234,7 +234,7 @@ def test_only_the_address_of_host_is_answered(ports, served, folder, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         ({"name": "picture"}, "the request has the inputs ['picture']; give one, image"),
         ({"datatype": "FP32"}, "image is FP32 [1, 1, 1, 3]; give UINT8 [N, H, W, 3]"),
@@ -244,11 +244,11 @@ def test_only_the_address_of_host_is_answered(ports, served, folder, tmp_path):
         ({"data": [1, 2, 300]}, "give 3 numbers from 0 to 255"),
     ],
 )
-def test_a_wrong_request_is_told_what_to_give_and_the_server_goes_on(server, change, said):
+def test_a_wrong_request_is_told_what_to_give_and_the_server_goes_on(server, change, message):
     tensor = {"name": "image", "datatype": "UINT8", "shape": [1, 1, 1, 3], "data": [1, 2, 3]}
     status, answer = ask(server, "/v2/models/encoder/infer", {"inputs": [tensor | change]})
     assert status == 400
-    assert said in answer["error"]
+    assert message in answer["error"]
     assert ask(server, "/v2/models/encoder/infer", {"inputs": [tensor]})[0] == 200
 
 
@@ -259,8 +259,10 @@ def test_a_taken_port_and_a_wrong_folder_are_one_line(served, folder, tmp_path):
         port = taken.getsockname()[1]
         done = served.run("infocl", "serve", folder, "--port", str(port), cwd=tmp_path)
     assert done.returncode == 2
-    said = f"infocl: --host 127.0.0.1 --port {port} cannot be used (Address already in use); name another\n"
-    assert done.stderr == said
+    message = (
+        f"infocl: --host 127.0.0.1 --port {port} cannot be used (Address already in use); name another\n"
+    )
+    assert done.stderr == message
     done = served.run("infocl", "serve", folder, "--host", "192.0.2.1", cwd=tmp_path)  # of no machine
     assert done.returncode == 2
     assert done.stderr.startswith("infocl: --host 192.0.2.1 --port 8080 cannot be used (Cannot assign")

@@ -157,15 +157,15 @@ def test_the_page_shows_the_nearest_examples(page, folder, tmp_path):
     assert problems == []
     embeddings = example(folder)[1]
     unit = embeddings / np.linalg.norm(embeddings, axis=1, keepdims=True)
-    for said, number in zip((shown[0], shown[1], shown[3]), (3, 7, 0), strict=True):
-        assert said["visible"]
-        assert said["error"] == ""
+    for message, number in zip((shown[0], shown[1], shown[3]), (3, 7, 0), strict=True):
+        assert message["visible"]
+        assert message["error"] == ""
         cosines = unit @ unit[number]
-        assert len(said["neighbours"]) == 5
+        assert len(message["neighbours"]) == 5
         np.testing.assert_allclose(
-            [row["cosine"] for row in said["neighbours"]], np.sort(cosines)[::-1][:5], atol=2e-4
+            [row["cosine"] for row in message["neighbours"]], np.sort(cosines)[::-1][:5], atol=2e-4
         )
-        for row in said["neighbours"]:
+        for row in message["neighbours"]:
             assert row["cosine"] == pytest.approx(cosines[row["row"]], abs=2e-4)
     assert not shown[2]["visible"]
     assert shown[2]["error"].startswith("notes.png cannot be read as an image")

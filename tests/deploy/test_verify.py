@@ -80,7 +80,7 @@ def _sums(text):
 
 
 @pytest.mark.parametrize(
-    ("harm", "said"),
+    ("harm", "message"),
     [
         (lambda folder: (folder / "extra.bin").write_text("x"), f"extra.bin is not listed in {SUMS}"),
         (lambda folder: (folder / ".hidden").write_text("x"), f".hidden is not listed in {SUMS}"),
@@ -98,13 +98,13 @@ def _sums(text):
         (_sums(lambda text: text + f"{'0' * 64}  /etc/passwd\n"), "'/etc/passwd' is not the name of a file"),
     ],
 )
-def test_a_folder_that_is_not_as_listed_is_refused(folder, refuses, harm, said):
+def test_a_folder_that_is_not_as_listed_is_refused(folder, refuses, harm, message):
     harm(folder)
-    assert said in refuses("verify", folder)
+    assert message in refuses("verify", folder)
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         (lambda about: about.pop("dim"), "encoder.json: dim is not usable (Field required)"),
         (lambda about: about.update(dim="64"), "encoder.json: dim is not usable"),
@@ -139,9 +139,9 @@ def test_a_folder_that_is_not_as_listed_is_refused(folder, refuses, harm, said):
         (lambda about: about.update(signature={"file": f"{SUMS}.sig"}), f"{SUMS}.sig is missing, but"),
     ],
 )
-def test_a_description_that_does_not_fit_is_refused(folder, refuses, change, said):
+def test_a_description_that_does_not_fit_is_refused(folder, refuses, change, message):
     describe(folder, change)
-    assert said in refuses("verify", folder)
+    assert message in refuses("verify", folder)
 
 
 def test_files_of_two_exports_are_told_apart(folder, refuses):
@@ -151,8 +151,10 @@ def test_files_of_two_exports_are_told_apart(folder, refuses):
         next(entry for entry in model.metadata_props if entry.key == "weights_sha256").value = "0" * 64
 
     change_model(folder, retrain, "encoder.int8.onnx", "int8")
-    said = refuses("verify", folder)
-    assert "encoder.int8.onnx and encoder.json differ in weights_sha256, so they are of two exports" in said
+    message = refuses("verify", folder)
+    assert (
+        "encoder.int8.onnx and encoder.json differ in weights_sha256, so they are of two exports" in message
+    )
 
 
 def test_other_weights_do_not_repeat_the_example(folder, refuses):
@@ -197,7 +199,7 @@ def _bytes(data):
 
 
 @pytest.mark.parametrize(
-    ("harm", "said"),
+    ("harm", "message"),
     [
         (_example(embeddings=np.ones((10, 64), np.float32)), "does not repeat example.npz"),
         (_example(embeddings=np.full((10, 64), np.nan, np.float32)), "does not repeat example.npz"),
@@ -214,9 +216,9 @@ def _bytes(data):
         (_bytes(b""), "example.npz cannot be read"),
     ],
 )
-def test_a_wrong_example_is_refused(folder, refuses, harm, said):
+def test_a_wrong_example_is_refused(folder, refuses, harm, message):
     harm(folder)
-    assert said in refuses("verify", folder)
+    assert message in refuses("verify", folder)
 
 
 def _outside(tensor):
@@ -254,8 +256,10 @@ def test_weights_in_other_files_are_never_loaded(folder, refuses, tmp_path, plac
         "embed": (tmp_path / "x.png", "-o", tmp_path / "f.parquet", "--encoder", folder),
     }
     (tmp_path / "x.png").write_bytes(b"")
-    said = refuses(command, *arguments[command])
-    assert "encoder.onnx keeps weights in another file ('../../outside.bin'), which is never loaded" in said
+    message = refuses(command, *arguments[command])
+    assert (
+        "encoder.onnx keeps weights in another file ('../../outside.bin'), which is never loaded" in message
+    )
 
 
 def test_what_is_no_model_is_named(folder, refuses):
@@ -266,9 +270,9 @@ def test_what_is_no_model_is_named(folder, refuses):
 
 def test_operators_that_onnxruntime_does_not_know_are_refused(folder, refuses):
     change_model(folder, lambda model: setattr(model.graph.node[-1], "op_type", "Nonsense"))
-    said = refuses("verify", folder)
-    assert "refuses" in said
-    assert "README.md" in said
+    message = refuses("verify", folder)
+    assert "refuses" in message
+    assert "README.md" in message
 
 
 @pytest.fixture
@@ -320,12 +324,12 @@ def test_a_signature_that_does_not_hold_is_refused(folder, refuses, keys, harm):
         sum_again(folder)
     if harm == "garbage":
         (folder / f"{SUMS}.sig").write_text("garbage")
-    said = refuses("verify", folder, "--signers", folder / "nothing" if harm == "no file" else allowed)
+    message = refuses("verify", folder, "--signers", folder / "nothing" if harm == "no file" else allowed)
     expected = {
         "none": "is not signed; ask for a signed export",
         "no file": "is not a file; name one of allowed",
     }
-    assert expected.get(harm, f"does not sign {SUMS} by an allowed signer") in said
+    assert expected.get(harm, f"does not sign {SUMS} by an allowed signer") in message
 
 
 @pytest.fixture(params=["embed", "serve", "triton"])
@@ -361,8 +365,8 @@ def test_an_altered_model_with_new_sums_is_refused_by_its_signature(folder, refu
     (key, allowed), _ = keys
     sign(folder, key)
     change_model(folder, scale_weights)
-    said = refuses(*command, "--signers", allowed)
-    assert f"{SUMS}.sig does not sign {SUMS} by an allowed signer" in said
+    message = refuses(*command, "--signers", allowed)
+    assert f"{SUMS}.sig does not sign {SUMS} by an allowed signer" in message
 
 
 def test_an_unsigned_folder_is_refused_where_signers_are_named(refuses, command, keys):

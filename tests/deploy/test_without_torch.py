@@ -45,5 +45,5 @@ def test_embed_verify_and_triton_run(folder, tmp_path):
 def test_serve_says_which_extra_it_needs(folder):
     done = run("serve", folder)
     assert done.returncode == 2
-    mend = "pip install 'infocl[serve]'"
-    assert done.stderr == f"infocl: this command needs kserve, which is not installed: {mend}\n"
+    hint = "pip install 'infocl[serve]'"
+    assert done.stderr == f"infocl: this command needs kserve, which is not installed: {hint}\n"

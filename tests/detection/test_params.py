@@ -9,7 +9,7 @@ from tests.workspace import tiny_params
 
 
 @pytest.mark.parametrize(
-    ("key", "value", "said"),
+    ("key", "value", "message"),
     [
         ("layout", "yolo", "detection.layout is 'yolo'; use one of voc, coco"),
         ("train", [], "detection.train is [], but must be a list of at least 1 values"),
@@ -23,8 +23,8 @@ from tests.workspace import tiny_params
         ("batch_norm", "synced", "detection.batch_norm is 'synced'; use one of tuned, frozen"),
     ],
 )
-def test_mistakes_are_named_with_their_mend(key, value, said):
+def test_mistakes_are_named_with_their_hint(key, value, message):
     with pytest.raises(UserError) as caught:
         tiny_params(**{f"detection__{key}": value})
-    assert said in str(caught.value)
+    assert message in str(caught.value)
     assert "\n" not in str(caught.value)

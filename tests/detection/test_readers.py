@@ -168,7 +168,7 @@ def emptied(file):
 
 
 @pytest.mark.parametrize(
-    ("name", "fault", "said"),
+    ("name", "fault", "message"),
     [
         (XML, lambda file: file.unlink(), "is missing; bring"),
         (XML, edit("</annotation>", ""), "is not an annotation of VOC"),
@@ -191,13 +191,13 @@ def emptied(file):
         (LIST, lambda file: file.write_bytes(b"\xff\xfe\x00"), "is not a text file"),
     ],
 )
-def test_faults_of_voc_are_named(voc, name, fault, said):
+def test_faults_of_voc_are_named(voc, name, fault, message):
     fault(voc / name)
-    check_refusal(lambda: read_voc(voc, ["VOC2007/trainval"], masks=True), name, said)
+    check_refusal(lambda: read_voc(voc, ["VOC2007/trainval"], masks=True), name, message)
 
 
 @pytest.mark.parametrize(
-    ("name", "fault", "said"),
+    ("name", "fault", "message"),
     [
         (JSON, lambda file: file.unlink(), "is missing; bring"),
         (JSON, emptied, "cannot be read"),
@@ -210,17 +210,17 @@ def test_faults_of_voc_are_named(voc, name, fault, said):
         ("train2017/000000001000.jpg", lambda file: file.unlink(), "is missing; bring"),
     ],
 )
-def test_faults_of_coco_are_named(coco, name, fault, said):
+def test_faults_of_coco_are_named(coco, name, fault, message):
     fault(coco / name)
-    check_refusal(lambda: read_coco(coco, ["train2017"], masks=True), name, said)
+    check_refusal(lambda: read_coco(coco, ["train2017"], masks=True), name, message)
 
 
-def check_refusal(read, name, said):
+def check_refusal(read, name, message):
     with pytest.raises(UserError) as caught:
         read()
     message = str(caught.value)
     assert name in message
-    assert said in message
+    assert message in message
     assert "\n" not in message
 
 
@@ -236,14 +236,14 @@ def test_a_split_of_voc_without_its_year_is_refused(voc):
 
 
 @pytest.mark.parametrize(
-    ("fault", "said"),
+    ("fault", "message"),
     [
         (lambda file: file.write_bytes(file.read_bytes()[:300]), "cannot be read as an image"),
         (lambda file: Image.new("RGB", (50, 40)).save(file), "is 50 x 40 px but annotated as 96 x 72"),
         (lambda file: file.unlink(), "is missing; put the image there"),
     ],
 )
-def test_faults_of_pixels_are_named(voc, fault, said):
+def test_faults_of_pixels_are_named(voc, fault, message):
     image = read_voc(voc, ["VOC2007/trainval"], masks=False).images[TWO]
     fault(image.path)
-    check_refusal(image.load, f"{TWO:06d}.jpg", said)
+    check_refusal(image.load, f"{TWO:06d}.jpg", message)

@@ -35,13 +35,13 @@ def stages(output):
 
 def test_it_brings_the_encoder_up_to_date_and_leaves_its_files(project):
     assert stages(project.dvc("repro", DETECT)) == {"check", "prepare", "pretrain", DETECT}
-    said = json.loads((project.folder / "metrics/details/detection.json").read_text())
+    message = json.loads((project.folder / "metrics/details/detection.json").read_text())
     for kind in ("boxes", "masks"):
-        assert said[kind].keys() == {"ap", "ap50", "ap75"}
-        assert all(0 <= value <= 1 for value in said[kind].values())
-    assert (said["images"], said["train_images"], said["iterations"]) == (3, 8, 6)
-    assert said["seconds"] > 0
-    assert said["peak_memory_mib"] > 100
+        assert message[kind].keys() == {"ap", "ap50", "ap75"}
+        assert all(0 <= value <= 1 for value in message[kind].values())
+    assert (message["images"], message["train_images"], message["iterations"]) == (3, 8, 6)
+    assert message["seconds"] > 0
+    assert message["peak_memory_mib"] > 100
     outs = project.folder / "models/detection"
     assert {file.name for file in outs.iterdir()} == {
         *("config.json", "detector.safetensors", "examples.png", "history.csv")
@@ -50,7 +50,7 @@ def test_it_brings_the_encoder_up_to_date_and_leaves_its_files(project):
         assert picture.size == (3 * 324 + 4, 2 * 324 + 4), "a column for each test image"
     assert json.loads((outs / "config.json").read_text())["classes"] == ["one", "three", "zero"]
     metrics = json.loads((project.folder / "metrics/detection.json").read_text())
-    assert metrics == {kind: said[kind] for kind in ("boxes", "masks")}
+    assert metrics == {kind: message[kind] for kind in ("boxes", "masks")}
     assert "boxes.ap50" in project.dvc("metrics", "show")
     assert not stages(project.dvc("repro", DETECT)), "a second run has nothing to do"
 

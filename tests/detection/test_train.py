@@ -7,7 +7,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from infocl.detection import run as stage
+from infocl.detection import detect as stage
 from infocl.detection import train
 from infocl.detection.voc import read_voc
 from infocl.encoder.files import load_encoder, save_encoder

@@ -17,9 +17,9 @@ from PIL import Image
 
 from infocl.encoder.files import load_encoder
 from infocl.export.compare import compare
+from infocl.export.exporter import export_encoder
 from infocl.export.graph import to_onnx
 from infocl.export.preprocessing import square_unit_range
-from infocl.export.run import export_encoder
 from infocl.runtime.errors import UserError
 from tests.tiny_run import (
     CLASSES,
@@ -71,16 +71,16 @@ def test_the_interface_is_the_documented_one(project):
     (image,), (embedding,) = model.get_inputs(), model.get_outputs()
     assert (image.name, image.type, image.shape) == ("image", "tensor(uint8)", ["N", "H", "W", 3])
     assert (embedding.name, embedding.type, embedding.shape) == ("embedding", "tensor(float)", ["N", 64])
-    said = about()
-    assert said["input"] == {
+    message = about()
+    assert message["input"] == {
         "name": "image",
         "dtype": "uint8",
         "shape": ["N", "H", "W", 3],
         "channels": "RGB",
     }
-    assert said["output"] == {"name": "embedding", "dtype": "float32", "shape": ["N", 64]}
-    assert said["normalized"] is False
-    assert (said["dim"], said["image_size"], said["format"]) == (64, SIZE, 2)
+    assert message["output"] == {"name": "embedding", "dtype": "float32", "shape": ["N", 64]}
+    assert message["normalized"] is False
+    assert (message["dim"], message["image_size"], message["format"]) == (64, SIZE, 2)
 
 
 def test_the_file_is_valid_whole_and_of_the_asked_operator_set(project):
@@ -129,8 +129,8 @@ def test_the_float_file_takes_prepared_images(project):
     model = session(EXPORT / "encoder.float.onnx")
     (image,) = model.get_inputs()
     assert (image.name, image.type, image.shape) == ("image", "tensor(float)", ["N", 3, SIZE, SIZE])
-    said = about()["float_input"]
-    assert (said["input"]["dtype"], said["input"]["shape"]) == ("float32", image.shape)
+    message = about()["float_input"]
+    assert (message["input"]["dtype"], message["input"]["shape"]) == ("float32", image.shape)
     images = digit_images(0, 3)[0]
     unit = images.transpose(0, 3, 1, 2).astype(np.float32) / 255
     (found,), (expected,) = model.run(None, {"image": unit}), session().run(None, {"image": images})
@@ -184,16 +184,16 @@ def test_a_runtime_that_ignores_antialias_does_not_repeat_the_example(project):
 
 
 def test_every_variant_is_described_by_its_own_file(project):
-    said = about()
-    assert said["variants"].keys() == {"float32", "float16", "int8"}
-    for row in said["variants"].values():
+    message = about()
+    assert message["variants"].keys() == {"float32", "float16", "int8"}
+    for row in message["variants"].values():
         content = (EXPORT / row["file"]).read_bytes()
         assert row["shipped"] is True
         assert (row["bytes"], row["sha256"]) == (len(content), hashlib.sha256(content).hexdigest())
-        assert row["probe_accuracy_torch"] == said["variants"]["float32"]["probe_accuracy_torch"] > 0.5
+        assert row["probe_accuracy_torch"] == message["variants"]["float32"]["probe_accuracy_torch"] > 0.5
         assert abs(row["probe_accuracy"] - row["probe_accuracy_torch"]) <= 0.1
-    errors = [said["variants"][name]["relative_error"] for name in ("float32", "float16", "int8")]
-    sizes = [said["variants"][name]["bytes"] for name in ("float32", "float16", "int8")]
+    errors = [message["variants"][name]["relative_error"] for name in ("float32", "float16", "int8")]
+    sizes = [message["variants"][name]["bytes"] for name in ("float32", "float16", "int8")]
     assert errors == sorted(errors)
     assert 0 < errors[0] < 1e-5 < errors[1] < 2e-3 < errors[2] < 0.2
     assert sizes[0] > 1.8 * sizes[1] > 2.5 * sizes[2]
@@ -242,12 +242,12 @@ def test_exporting_twice_gives_the_same_bytes(project):
 
 
 def test_metadata_of_the_file_and_the_json_agree(project):
-    said = about()
+    message = about()
     props = session().get_modelmeta().custom_metadata_map
     measured = {"bytes", "onnx_sha256", "parity", "variants", "float_input", "example", "signature"}
-    assert said.keys() - props.keys() == measured
-    for key in said.keys() - measured:
-        value = said[key]
+    assert message.keys() - props.keys() == measured
+    for key in message.keys() - measured:
+        value = message[key]
         assert props[key] == (value if isinstance(value, str) else json.dumps(value)), key
     assert props["variant"] == "float32"
     config = json.loads(Path("models/pretrain/config.json").read_text())
@@ -264,15 +264,15 @@ def test_metadata_of_the_file_and_the_json_agree(project):
         "std",
         "image_size",
     ]
-    assert {key: said[key] for key in shared} == {key: config[key] for key in shared}
+    assert {key: message[key] for key in shared} == {key: config[key] for key in shared}
     probe, transfer = (
         json.loads(Path(f"metrics/details/{name}.json").read_text()) for name in ("probe", "transfer")
     )
-    assert said["metrics"]["source"]["accuracy"] == probe["accuracy"]
-    assert said["metrics"]["mean_transfer_accuracy"] == transfer["mean_accuracy"]
-    assert said["opset"] == 18
-    assert said["bytes"] == (EXPORT / "encoder.onnx").stat().st_size
-    assert said["onnx_sha256"] == hashlib.sha256((EXPORT / "encoder.onnx").read_bytes()).hexdigest()
+    assert message["metrics"]["source"]["accuracy"] == probe["accuracy"]
+    assert message["metrics"]["mean_transfer_accuracy"] == transfer["mean_accuracy"]
+    assert message["opset"] == 18
+    assert message["bytes"] == (EXPORT / "encoder.onnx").stat().st_size
+    assert message["onnx_sha256"] == hashlib.sha256((EXPORT / "encoder.onnx").read_bytes()).hexdigest()
 
 
 def test_metrics_are_those_of_the_proof(exported, project):
@@ -304,7 +304,7 @@ def _damage(path, change=lambda data: data[:-100]):
 
 
 @pytest.mark.parametrize(
-    ("harm", "said"),
+    ("harm", "message"),
     [
         (lambda: _damage(Path("models/pretrain/encoder.safetensors")), "encoder.safetensors.*repro pretrain"),
         (lambda: _damage(Path("data/prepared/test/images.npy")), "images.npy.*repro prepare"),
@@ -322,10 +322,10 @@ def _damage(path, change=lambda data: data[:-100]):
         ),
     ],
 )
-def test_what_is_missing_or_damaged_is_named_and_nothing_is_touched(project, harm, said):
+def test_what_is_missing_or_damaged_is_named_and_nothing_is_touched(project, harm, message):
     before = contents()
     harm()
-    with pytest.raises(UserError, match=said) as caught:
+    with pytest.raises(UserError, match=message) as caught:
         export_encoder(tiny_params())
     assert "\n" not in str(caught.value)
     assert contents() == before

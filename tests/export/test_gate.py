@@ -13,8 +13,8 @@ import pytest
 
 from infocl.export import preprocessing
 from infocl.export.compare import compare, neighbour_agreement
-from infocl.export.proof import Figures, Task, Yardstick, shortfall, training_rows, worst
-from infocl.export.run import export_encoder
+from infocl.export.exporter import export_encoder
+from infocl.export.parity import Figures, ProbeTask, TorchReference, shortfall, training_rows, worst
 from infocl.runtime.errors import InfoCLError, UserError
 from tests.export.encoders import collapse, offset, outlier, overflow, respoil
 from tests.tiny_run import tiny_params
@@ -44,10 +44,10 @@ def limits(name, **values):
     return {name: SHIPPED["export"][name] | values}
 
 
-def refused(params, said):
+def refused(params, message):
     """The export fails with this line, is nobody's wrong input, and touches nothing."""
     before = contents()
-    with pytest.raises(InfoCLError, match=said) as caught:
+    with pytest.raises(InfoCLError, match=message) as caught:
         export_encoder(params)
     assert not isinstance(caught.value, UserError)
     assert "\n" not in str(caught.value)
@@ -80,13 +80,13 @@ def test_a_wrong_resize_in_the_graph_is_not_exported(project, monkeypatch):
 def test_an_outlier_channel_costs_int8_and_nothing_else(project):
     respoil(outlier)
     metrics = export_encoder(tiny_params())
-    said = variants()
-    assert [name for name, row in said.items() if row["shipped"]] == ["float32", "float16"]
-    assert "more than export.max_relative_error.int8 0.2" in said["int8"]["reason"]
-    assert said["int8"]["relative_error"] > 0.2
-    assert said["int8"]["file"] is said["int8"]["bytes"] is said["int8"]["sha256"] is None
+    message = variants()
+    assert [name for name, row in message.items() if row["shipped"]] == ["float32", "float16"]
+    assert "more than export.max_relative_error.int8 0.2" in message["int8"]["reason"]
+    assert message["int8"]["relative_error"] > 0.2
+    assert message["int8"]["file"] is message["int8"]["bytes"] is message["int8"]["sha256"] is None
     card, sums = (EXPORT / "README.md").read_text(), (EXPORT / "SHA256SUMS").read_text()
-    assert f"int8 is not shipped: {said['int8']['reason']}." in card
+    assert f"int8 is not shipped: {message['int8']['reason']}." in card
     assert "| int8 | not shipped | - |" in card
     assert not (EXPORT / "encoder.int8.onnx").exists()
     assert "encoder.int8.onnx" not in sums
@@ -96,23 +96,23 @@ def test_an_outlier_channel_costs_int8_and_nothing_else(project):
 def test_what_overflows_float16_is_not_shipped_and_its_figures_are_null(project):
     respoil(overflow)
     export_encoder(tiny_params())
-    said = variants()["float16"]
-    assert not said["shipped"]
-    assert said["relative_error"] is said["cosine_distance"] is None
-    assert "nan" in said["reason"]
+    message = variants()["float16"]
+    assert not message["shipped"]
+    assert message["relative_error"] is message["cosine_distance"] is None
+    assert "nan" in message["reason"]
 
 
 def test_neighbours_tell_what_a_relative_error_hides(project):
     respoil(offset)
     export_encoder(tiny_params())
-    said = variants()["int8"]
-    assert said["relative_error"] < 0.01
-    assert not said["shipped"]
-    assert "less than export.min_neighbour_agreement.int8 0.7" in said["reason"]
+    message = variants()["int8"]
+    assert message["relative_error"] < 0.01
+    assert not message["shipped"]
+    assert "less than export.min_neighbour_agreement.int8 0.7" in message["reason"]
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         ({"max_relative_error": 0.21}, "more than export.max_relative_error.int8 0.2"),
         ({"max_relative_error": math.nan}, "more than export.max_relative_error.int8 0.2"),
@@ -131,23 +131,23 @@ def test_neighbours_tell_what_a_relative_error_hides(project):
         ({"probe_accuracy": None}, None),
     ],
 )
-def test_every_limit_is_held(change, said):
-    yardstick = Yardstick(
+def test_every_limit_is_held(change, message):
+    yardstick = TorchReference(
         np.zeros((1, 8, 8, 3), np.uint8), np.zeros((1, 2), np.float32), [], None, 0.81, 1.0, 1
     )
     reason = shortfall("int8", replace(GOOD, **change), yardstick, tiny_params(max_accuracy_drop=0.02).export)
-    if said is None:
+    if message is None:
         assert reason is None
     else:
-        assert re.search(said, reason or "")
+        assert re.search(message, reason or "")
 
 
 @pytest.mark.parametrize(("lost", "shipped"), [(1, True), (2, False)])
 def test_of_few_test_images_one_may_be_lost(lost, shipped):
     nothing = np.zeros((16, 8, 8, 3), np.uint8), np.arange(16)
     params = tiny_params(max_accuracy_drop=0.02)
-    task = Task(nothing, nothing, params.probe, 0)
-    yardstick = Yardstick(nothing[0], np.zeros((1, 2), np.float32), [], task, 9 / 16, 1.0, 1)
+    task = ProbeTask(nothing, nothing, params.probe, 0)
+    yardstick = TorchReference(nothing[0], np.zeros((1, 2), np.float32), [], task, 9 / 16, 1.0, 1)
     reason = shortfall("float32", replace(GOOD, probe_accuracy=(9 - lost) / 16), yardstick, params.export)
     assert (reason is None) == shipped
 

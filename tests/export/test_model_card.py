@@ -62,10 +62,10 @@ def test_the_card_is_read_by_hubs_and_says_the_figures(project):
 
 
 def test_a_card_without_labels_and_with_hostile_words(project):
-    said = about()
-    said["metrics"]["source"] = None
-    said["data_licence"] = "mine | `x` <script>\n# all"
-    card = render_card(said)
+    message = about()
+    message["metrics"]["source"] = None
+    message["data_licence"] = "mine | `x` <script>\n# all"
+    card = render_card(message)
     assert "has no labels" in card
     assert "(source)" not in card
     assert "<script>" not in card

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from infocl.export.run import export_encoder
+from infocl.export.exporter import export_encoder
 from infocl.export.signing import NAMESPACE, fingerprint, sign
 from infocl.runtime.errors import UserError
 from tests.tiny_run import tiny_params
@@ -69,11 +69,11 @@ def test_a_signed_export_is_checked_by_its_own_command_and_is_the_same_again(pro
     export_encoder(tiny_params(signing_key=str(key)))
     first = {path.name: path.read_bytes() for path in folder.iterdir()}
     assert "SHA256SUMS.sig" not in first["SHA256SUMS"].decode()
-    said = json.loads(first["encoder.json"])["signature"]
-    assert said["key"] == fingerprint(str(key))
-    assert said["check"] in first["README.md"].decode()
+    message = json.loads(first["encoder.json"])["signature"]
+    assert message["key"] == fingerprint(str(key))
+    assert message["check"] in first["README.md"].decode()
     (folder.parent / "ALLOWED_SIGNERS").write_text(f"SIGNER {key.with_suffix('.pub').read_text()}")
-    command = said["check"].replace("ALLOWED_SIGNERS", "../ALLOWED_SIGNERS")
+    command = message["check"].replace("ALLOWED_SIGNERS", "../ALLOWED_SIGNERS")
     assert subprocess.run(["bash", "-c", command], cwd=folder, capture_output=True).returncode == 0
     everything = b"".join(first.values())
     assert b"someone@a-machine" not in everything
@@ -83,7 +83,7 @@ def test_a_signed_export_is_checked_by_its_own_command_and_is_the_same_again(pro
 
 
 @pytest.mark.parametrize(
-    ("name", "said"),
+    ("name", "message"),
     [
         ("missing", r"export\.signing_key .*missing cannot be used \(.*No such file.*\); name a private key"),
         ("text", r"export\.signing_key .*text cannot be used .*; name a private key"),
@@ -93,11 +93,11 @@ def test_a_signed_export_is_checked_by_its_own_command_and_is_the_same_again(pro
         ),
     ],
 )
-def test_a_key_that_cannot_sign_is_named_and_nothing_is_touched(project, tmp_path, name, said):
+def test_a_key_that_cannot_sign_is_named_and_nothing_is_touched(project, tmp_path, name, message):
     (tmp_path / "text").write_text("no key\n")
     make_key(tmp_path / "locked", passphrase="secret words")
     before = {path.name: path.read_bytes() for path in Path("exports/encoder").iterdir()}
-    with pytest.raises(UserError, match=said) as caught:
+    with pytest.raises(UserError, match=message) as caught:
         export_encoder(tiny_params(signing_key=str(tmp_path / name)))
     assert "\n" not in str(caught.value)
     assert {path.name: path.read_bytes() for path in Path("exports/encoder").iterdir()} == before

@@ -12,20 +12,20 @@ import torch
 from safetensors.torch import save_file
 from torch.nn.parallel import DistributedDataParallel
 
-from infocl.pretrain.parallel.world import ALONE, joined
+from infocl.pretrain.parallel.process_group import ALONE, joined
 from tests.matrix import COVERING, build, pictures
 
 CPU = torch.device("cpu")
 
 
-def one_step(objective, reg, world=ALONE):
+def one_step(objective, reg, group=ALONE):
     """Loss, averaged gradients and the state after the step, by name."""
     learner, _ = build(objective, reg)
     optimizer = torch.optim.SGD(learner.parameters(), lr=0.01)  # Adam would blow up a rounding error's sign
-    learner.distribute(world, CPU)
-    module = learner if world.size == 1 else DistributedDataParallel(learner)
+    learner.distribute(group, CPU)
+    module = learner if group.size == 1 else DistributedDataParallel(learner)
     view1, view2, labels = pictures()
-    own = world.share(len(labels))
+    own = group.share(len(labels))
     loss = module(view1[own], view2[own], torch.Generator().manual_seed(0), labels)
     loss.value.backward()
     optimizer.step()
@@ -37,12 +37,12 @@ def one_step(objective, reg, world=ALONE):
 
 
 def main(path):
-    with joined(CPU) as world:
+    with joined(CPU) as group:
         everything = {}
         for objective, reg in COVERING:
-            got = one_step(objective, reg, world)
+            got = one_step(objective, reg, group)
             everything |= {f"{objective}/{reg}/{name}": value.clone() for name, value in got.items()}
-        if world.first:
+        if group.first:
             save_file(everything, path)
 
 

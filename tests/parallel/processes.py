@@ -29,6 +29,6 @@ def run_in_processes(count, *command, cwd=ROOT):
         )
         for rank in range(count)
     ]
-    said = [process.communicate(timeout=600)[0] for process in started]
-    assert [process.returncode for process in started] == [0] * count, "\n".join(said)
-    return said
+    message = [process.communicate(timeout=600)[0] for process in started]
+    assert [process.returncode for process in started] == [0] * count, "\n".join(message)
+    return message

@@ -163,16 +163,16 @@ def test_killed_it_leaves_no_process_and_continues_on_any_number(workspace, long
 
 
 @pytest.mark.parametrize(
-    ("killed", "said"), [(0, "process 0 was ended by SIGKILL"), (1, "process 1 was ended")]
+    ("killed", "message"), [(0, "process 0 was ended by SIGKILL"), (1, "process 1 was ended")]
 )
-def test_when_one_process_dies_all_end_with_one_line(workspace, killed, said):
+def test_when_one_process_dies_all_end_with_one_line(workspace, killed, message):
     launcher, children = start(workspace, train__epochs=200)
     os.kill(children[killed], signal.SIGKILL)
     _, stderr = launcher.communicate(timeout=60)
     assert launcher.returncode == 1
     lines = [line for line in stderr.splitlines() if line.startswith("infocl:")]
     assert len(lines) == 1
-    assert said in lines[0]
+    assert message in lines[0]
     assert "Traceback" not in stderr
     assert all(gone(pid) for pid in children)
 
@@ -205,7 +205,7 @@ def test_a_loss_that_is_no_longer_finite_is_said_once(workspace):
 
 
 @pytest.mark.parametrize(
-    ("changes", "said"),
+    ("changes", "message"),
     [
         ({"train__devices": 2, "train__device": "cuda"}, "2 of them are needed, but this machine shows"),
         (
@@ -214,11 +214,11 @@ def test_a_loss_that_is_no_longer_finite_is_said_once(workspace):
         ),
     ],
 )
-def test_wrong_input_is_one_line_before_any_process_starts(workspace, changes, said):
+def test_wrong_input_is_one_line_before_any_process_starts(workspace, changes, message):
     set_params(workspace, **changes)
     done = run(workspace)
     assert done.returncode == 2
-    assert said in done.stderr
+    assert message in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
 
 

@@ -46,7 +46,7 @@ def listener():
             self.end_headers()
 
         def log_message(self, *_):
-            """Say nothing of each request."""
+            """Log nothing of each request."""
 
     httpd = ThreadingHTTPServer(("127.0.0.1", 0), Listener)
     Thread(target=httpd.serve_forever, daemon=True).start()

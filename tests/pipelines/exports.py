@@ -45,21 +45,21 @@ def about(*, weights=1.0, error=1e-6, **targets):
 def write_export(folder: Path, *, weights=1.0, error=1e-6, **targets):
     """An exported folder; `weights` shape its embeddings, targets are (right, test images)."""
     folder.mkdir(parents=True)
-    said = about(weights=weights, error=error, **targets)
+    message = about(weights=weights, error=error, **targets)
     prepared = {"name": "image", "dtype": "float32", "shape": ["N", 3, SIZE, SIZE]}
     matrix = weights * np.random.default_rng(0).normal(size=(3, DIM)).astype(np.float32)
-    _write_model(folder / "encoder.onnx", said, said["input"], [1, 2], matrix / 255)
-    _write_model(folder / "encoder.float.onnx", said, prepared, [2, 3], matrix)
+    _write_model(folder / "encoder.onnx", message, message["input"], [1, 2], matrix / 255)
+    _write_model(folder / "encoder.float.onnx", message, prepared, [2, 3], matrix)
     images = np.random.default_rng(1).integers(0, 256, (3, SIZE, SIZE, 3), np.uint8)
     embeddings = (images.mean((1, 2)) @ matrix / 255).astype(np.float32)
     np.savez(folder / "example.npz", images=images, embeddings=embeddings)
-    said |= {
-        "variants": {"float32": {"shipped": True, **_described(folder / "encoder.onnx", said["input"])}},
+    message |= {
+        "variants": {"float32": {"shipped": True, **_described(folder / "encoder.onnx", message["input"])}},
         "float_input": _described(folder / "encoder.float.onnx", prepared),
         "example": {"file": "example.npz", "max_relative_error": 1e-4},
         "signature": None,
     }
-    write_json(folder / "encoder.json", said)
+    write_json(folder / "encoder.json", message)
     sums = [f"{sha256_file(path)}  {path.name}\n" for path in sorted(folder.iterdir())]
     (folder / "SHA256SUMS").write_text("".join(sums))
     return folder
@@ -69,7 +69,7 @@ def _described(path, tensor):
     return {"file": path.name, "sha256": sha256_file(path), "input": tensor, "relative_error": 1e-6}
 
 
-def _write_model(path, said, tensor, axes, matrix):
+def _write_model(path, message, tensor, axes, matrix):
     kind = TensorProto.UINT8 if tensor["dtype"] == "uint8" else TensorProto.FLOAT
     graph = helper.make_graph(
         [
@@ -86,7 +86,7 @@ def _write_model(path, said, tensor, axes, matrix):
         ],
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8)
-    metadata = {**said, "variant": "float32", "input": tensor}
+    metadata = {**message, "variant": "float32", "input": tensor}
     words = {key: value if isinstance(value, str) else json.dumps(value) for key, value in metadata.items()}
     helper.set_model_props(model, words)
     onnx.save(model, path)

@@ -66,7 +66,7 @@ class Program:
                 start_new_session=True,
             )
 
-    def said(self):
+    def message(self):
         return self.log.read_text(errors="replace")
 
     def tree(self):
@@ -117,7 +117,7 @@ class Prefect:
     def start(self):
         command = ["prefect", "server", "start", "--port", str(self.port), "--no-ui"]
         self.program = Program(command, self.home, self.home / "server.log", **self.variables())
-        until(self.answers, self.program.said)
+        until(self.answers, self.program.message)
 
     def answers(self):
         try:
@@ -168,10 +168,10 @@ class Serviced:
             program.process.wait(DEADLINE)
         finally:
             program.kill()
-        said = program.said()
-        assert program.process.returncode == code, said
-        assert "Traceback" not in said, said
-        return said
+        message = program.message()
+        assert program.process.returncode == code, message
+        assert "Traceback" not in message, message
+        return message
 
     def retrain(self, code=0, *options):
         return self.run(sys.executable, "-c", IMPATIENT, *options, code=code)

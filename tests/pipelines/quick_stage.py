@@ -8,7 +8,7 @@ import sys
 import time
 from pathlib import Path
 
-from infocl.runtime.errors import PassingError, UserError
+from infocl.runtime.errors import RetryableError, UserError
 from infocl.runtime.files import write_json, write_text
 from stages.run import run_stage
 
@@ -72,7 +72,7 @@ def _fault(stage):
         print("asleep", flush=True)
         time.sleep(float(words))
         return
-    raise {"passing": PassingError, "wrong": UserError, "crash": RuntimeError}[kind](words)
+    raise {"retryable": RetryableError, "wrong": UserError, "crash": RuntimeError}[kind](words)
 
 
 if __name__ == "__main__":

@@ -155,21 +155,21 @@ def test_the_optional_detection_stage_is_never_part_of_it(project):
 
 
 @pytest.mark.parametrize(
-    ("name", "content", "said"),
+    ("name", "content", "message"),
     [
         ("params.yaml", "seed: [", r"params\.yaml line 1.*not valid YAML"),
         ("params.yaml", None, r"params\.yaml is missing"),
-        ("dvc.yaml", "stages: [", r"dvc\.yaml.*mend it"),
-        ("dvc.yaml", "stages:\n  check:\n    cmds: x\n", r"dvc\.yaml.*mend it"),
-        ("dvc.lock", "schema: '2.0'\nstages: [", r"dvc\.lock.*mend it"),
+        ("dvc.yaml", "stages: [", r"dvc\.yaml.*correct it"),
+        ("dvc.yaml", "stages:\n  check:\n    cmds: x\n", r"dvc\.yaml.*correct it"),
+        ("dvc.lock", "schema: '2.0'\nstages: [", r"dvc\.lock.*correct it"),
     ],
 )
-def test_a_broken_file_is_one_line_that_names_it(project, name, content, said):
+def test_a_broken_file_is_one_line_that_names_it(project, name, content, message):
     if content is None:
         (project.folder / name).unlink()
     else:
         (project.folder / name).write_text(content)
-    with pytest.raises(UserError, match=said) as caught:
+    with pytest.raises(UserError, match=message) as caught:
         find_changes()
     assert "\n" not in str(caught.value)
 

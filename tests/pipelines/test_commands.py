@@ -55,23 +55,23 @@ def test_lines_are_handed_on_while_the_command_still_runs(tmp_path):
     )
     lines = []
 
-    def say(line):
+    def log(line):
         lines.append(line)
         (tmp_path / "seen").touch()
 
-    assert stream(python(code), say) == "first\nlast ä"
+    assert stream(python(code), log) == "first\nlast ä"
     assert lines == ["first", "last ä"]
 
 
 def test_only_the_last_lines_are_kept_but_all_are_handed_on():
     lines = []
-    said = stream(python("for i in range(1000): print(i)"), lines.append)
+    message = stream(python("for i in range(1000): print(i)"), lines.append)
     assert len(lines) == 1000
-    assert said.splitlines() == [str(number) for number in range(940, 1000)]
+    assert message.splitlines() == [str(number) for number in range(940, 1000)]
 
 
 @pytest.mark.parametrize(
-    ("code", "exit_code", "message", "ends_with", "passing"),
+    ("code", "exit_code", "message", "ends_with", "retryable"),
     [
         ("print('a'); print('b'); exit(3)", 3, "b", 1, False),
         ("exit(4)", 4, "it ended with code 4 and said nothing", 1, False),
@@ -97,21 +97,21 @@ def test_only_the_last_lines_are_kept_but_all_are_handed_on():
     ],
 )
 def test_a_failure_has_its_own_code_and_reason_and_says_whether_it_may_pass(
-    code, exit_code, message, ends_with, passing
+    code, exit_code, message, ends_with, retryable
 ):
     error = failure(code)
-    assert (error.code, error.exit_code, error.passing) == (exit_code, ends_with, passing)
+    assert (error.code, error.exit_code, error.retryable) == (exit_code, ends_with, retryable)
     assert message is None or str(error) == message
 
 
 def test_the_code_and_the_reason_of_a_stage_are_found_through_dvc(tmp_path):
     subprocess.run(["dvc", "init", "--quiet", "--no-scm"], check=True)
-    for code, passing in ((2, False), (75, True)):
+    for code, retryable in ((2, False), (75, True)):
         stage = f"{shlex.quote(sys.executable)} -c \"print('infocl: it is so'); exit({code})\""
         (tmp_path / "dvc.yaml").write_text(f"stages:\n  work:\n    cmd: {json.dumps(stage)}\n")
         with pytest.raises(CommandError) as caught:
             stream(["dvc", "repro"], lambda _line: None)
-        assert (str(caught.value), caught.value.code, caught.value.passing) == ("it is so", code, passing)
+        assert (str(caught.value), caught.value.code, caught.value.retryable) == ("it is so", code, retryable)
 
 
 def test_a_short_command_gives_its_output_or_its_reason():
@@ -186,11 +186,11 @@ def test_what_a_command_leaves_behind_is_killed_when_it_ends(tmp_path):
 def test_an_exception_while_a_line_is_handed_on_ends_the_command(tmp_path):
     (tmp_path / "family.py").write_text(FAMILY)
 
-    def say(_line):
+    def log(_line):
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        stream([sys.executable, "family.py"], say)
+        stream([sys.executable, "family.py"], log)
     pids = [int(pid) for pid in (tmp_path / "pids").read_text().split()]
     wait_for(lambda: not any(alive(pid) for pid in pids))
 

@@ -62,15 +62,15 @@ def make_large(encoder, size):
 def test_an_unreachable_remote_is_tried_again_and_the_next_run_promotes_without_training(project):
     url = f"http://127.0.0.1:{faults.free_port()}/store"
     project.run("dvc", "remote", "modify", "--local", "store", "url", url)
-    said = project.retrain(code=1)
-    assert "Retry 1/1" in said
-    last = said.splitlines()[-1]
-    assert last.startswith("infocl: the DVC remote did not take the results, which stay here"), said
+    message = project.retrain(code=1)
+    assert "Retry 1/1" in message
+    last = message.splitlines()[-1]
+    assert last.startswith("infocl: the DVC remote did not take the results, which stay here"), message
     assert project.in_service() == "v1.0.0"
     project.run("dvc", "remote", "modify", "--local", "store", "--unset", "url")
-    said = project.retrain()
-    assert "v1.1.0 is in service in place of v1.0.0" in said
-    assert "Running stage" not in said
+    message = project.retrain()
+    assert "v1.1.0 is in service in place of v1.0.0" in message
+    assert "Running stage" not in message
     assert project.in_service() == "v1.1.0"
 
 
@@ -81,12 +81,16 @@ def test_without_its_server_a_run_says_so_and_two_at_once_make_one_promotion(pro
     dead = f"http://127.0.0.1:{faults.free_port()}/api"
     both = [project.start_retrain(dead) for _ in range(2)]
     for one in both:
-        assert one.process.wait(faults.DEADLINE) == 0, one.said()
-    said = [one.said() for one in both]
-    for text in said:
+        assert one.process.wait(faults.DEADLINE) == 0, one.message()
+    message = [one.message() for one in both]
+    for text in message:
         assert f"the Prefect server {dead} does not answer; this run is recorded on this machine only" in text
-    assert sorted("v1.0.0 is in service in place of v1.1.0" in text for text in said) == [False, True], said
-    assert sorted("Nothing changed; v1.0.0 is in service" in text for text in said) == [False, True], said
+    assert sorted("v1.0.0 is in service in place of v1.1.0" in text for text in message) == [False, True], (
+        message
+    )
+    assert sorted("Nothing changed; v1.0.0 is in service" in text for text in message) == [False, True], (
+        message
+    )
     assert project.promotions() == [*before, "v1.0.0"]
     assert project.in_service() == "v1.0.0"
 
@@ -116,9 +120,9 @@ def test_a_full_disk_stops_a_stage_and_a_promotion_in_one_line_and_loses_nothing
         small.offer("encoder@v1.0.0")
         shutil.rmtree(small.folder / "exports/service/v1.0.0", ignore_errors=True)
         with full(small, real):
-            said = small.retrain(code=2)
-            assert "Running stage" not in said
-            assert "infocl: the disk is full" in said.splitlines()[-1]
+            message = small.retrain(code=2)
+            assert "Running stage" not in message
+            assert "infocl: the disk is full" in message.splitlines()[-1]
         assert small.in_service() == "v1.2.0"
         assert "v1.0.0 is in service in place of v1.2.0" in small.retrain()
         assert small.in_service() == "v1.0.0"
@@ -146,9 +150,9 @@ def test_the_run_after_a_cancelled_one_merges_results_of_others_and_completes(pr
     colleague.git("checkout", "encoder@v1.0.0", "--", "dvc.lock", "metrics")
     colleague.git("-c", "user.name=C", "-c", "user.email=c@example.org", "commit", "-m", "their results")
     colleague.git("push", "--quiet", "origin", f"HEAD:{branch}")
-    said = project.retrain(0, "--track", f"upstream/{branch}")
-    assert f"New commits of upstream/{branch} are merged." in said
-    assert "Results are commit" in said
+    message = project.retrain(0, "--track", f"upstream/{branch}")
+    assert f"New commits of upstream/{branch} are merged." in message
+    assert "Results are commit" in message
     assert git("status", "--short") == ""
     assert "their results" in git("log", "--format=%s")
     assert [run["type"] for run in project.prefect.runs()[-2:]] == ["CRASHED", "COMPLETED"]
@@ -159,16 +163,16 @@ def asleep(project, *command, **variables):
     """A run while it pretrains."""
     (project.folder.parent / "faults/pretrain").write_text("sleep 600")
     run = project.start(*command, **variables)
-    faults.until(lambda: "asleep" in run.said(), run.said)
+    faults.until(lambda: "asleep" in run.message(), run.message)
     return run
 
 
 def ends_in_one_line(run, interrupt, code):
-    before, tree, start = run.said(), run.tree(), time.monotonic()
+    before, tree, start = run.message(), run.tree(), time.monotonic()
     interrupt()
-    assert run.process.wait(faults.DEADLINE) == code, run.said()
+    assert run.process.wait(faults.DEADLINE) == code, run.message()
     assert time.monotonic() - start < 20, "a busy machine, too"
-    assert run.said().removeprefix(before) == "infocl: interrupted; run again to continue\n"
+    assert run.message().removeprefix(before) == "infocl: interrupted; run again to continue\n"
     _, alive = psutil.wait_procs(tree, timeout=20)
     assert not alive
 

@@ -14,7 +14,7 @@ from tests.pipelines import faults
 from tests.pipelines.once import records
 from tests.workspace import digit_images
 
-CLEAR = "from pipelines.leftovers import clear; clear(print)"  # as each run does before its work
+CLEAR = "from pipelines.cleanup import clear; clear(print)"  # as each run does before its work
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +31,7 @@ def served(tmp_path_factory):
 
 
 def log(served):
-    return "\n".join(program.said() for program in served.servers)
+    return "\n".join(program.message() for program in served.servers)
 
 
 def finished(served, count, kind="COMPLETED"):
@@ -47,22 +47,22 @@ def finished(served, count, kind="COMPLETED"):
 def test_two_that_serve_one_workspace_wait_for_their_server_and_go_on_when_it_comes(served):
     served.servers = [served.serve(), served.serve()]
     for server in served.servers:
-        faults.until(lambda server=server: "does not answer" in server.said(), server.said)
+        faults.until(lambda server=server: "does not answer" in server.message(), server.message)
     served.prefect.start()
     for server in served.servers:
-        faults.until(lambda server=server: "polling for scheduled runs" in server.said(), server.said)
+        faults.until(lambda server=server: "polling for scheduled runs" in server.message(), server.message)
     assert all(server.process.poll() is None for server in served.servers), log(served)
 
 
 def test_broken_params_fail_by_name_and_a_server_killed_in_the_run_of_the_mended_ones_ends_it_well(served):
     path = served.folder / "params.yaml"
     good = path.read_text()
-    for number, (text, said) in enumerate(
+    for number, (text, message) in enumerate(
         ((good + "oops: [1\n", "params.yaml"), (good + "wieght: 1\n", "wieght is not a known parameter")), 1
     ):
         path.write_text(text)
         failed = finished(served, number, "FAILED")
-        assert said in failed[-1]["message"]
+        assert message in failed[-1]["message"]
         assert "\n" not in failed[-1]["message"].strip()
     assert served.in_service() == "v1.0.0"
     before = len(served.prefect.runs())
@@ -116,7 +116,7 @@ def test_kill_nine_in_pretraining_and_a_restart_of_the_machine_end_with_the_same
     assert served.promotions() == ["v1.0.0", "v1.0.1", "v1.1.0"]
     assert served.in_service() == "v1.1.0"
     assert {run["type"] for run in served.prefect.runs()} == {"COMPLETED", "FAILED", "CRASHED"}
-    assert "Task run 'pretrain'" not in served.servers[0].said(), "what was finished is not done again"
+    assert "Task run 'pretrain'" not in served.servers[0].message(), "what was finished is not done again"
     resumed = served.weights()
     for server in served.servers:
         server.kill()

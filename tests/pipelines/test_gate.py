@@ -14,7 +14,7 @@ from scipy.optimize import brentq
 from infocl.config import GateParams
 from infocl.config.file import load_params
 from infocl.runtime.errors import UserError
-from pipelines.gate import Encoder, _mean, difference, judge, read_encoder, unreachable
+from pipelines.gate import ExportedEncoder, _mean, difference, judge, read_encoder, unreachable
 from tests.pipelines.exports import about, task, write_export
 from tests.workspace import ROOT
 
@@ -27,7 +27,7 @@ def rules(**changes):
 
 
 def encoder(size=1000, seconds=None, error=1e-6, **targets):
-    return Encoder(about(error=error, **targets), size, seconds)
+    return ExportedEncoder(about(error=error, **targets), size, seconds)
 
 
 row_of = functools.cache(task)
@@ -124,9 +124,9 @@ def test_the_results_in_this_repository_pass_the_shipped_rules_against_themselve
         if isinstance(value, dict)
     }
     assert len(rows) == len(load_params(ROOT / "params.yaml").transfer.targets)
-    said = about()
-    said["metrics"]["transfer"] = rows
-    same = Encoder(said, 1000, 0.01)
+    message = about()
+    message["metrics"]["transfer"] = rows
+    same = ExportedEncoder(message, 1000, 0.01)
     verdict = judge(same, same, load_params(ROOT / "params.yaml").gate)
     assert verdict.passed, verdict.reason
     assert len(verdict.checks) == 2 + 1 + len(rows) + 1 + 2
@@ -304,9 +304,9 @@ def test_size_and_time_are_ratios_of_new_to_the_one_in_service():
 def test_a_description_without_what_is_compared_is_named(tmp_path, key):
     folder = write_export(tmp_path / "encoder", digits=(9, 10))
     assert read_encoder(folder).size == (folder / "encoder.onnx").stat().st_size
-    said = json.loads((folder / "encoder.json").read_text())
-    del said[key]
-    (folder / "encoder.json").write_text(json.dumps(said))
+    message = json.loads((folder / "encoder.json").read_text())
+    del message[key]
+    (folder / "encoder.json").write_text(json.dumps(message))
     with pytest.raises(UserError, match=rf"lacks what the gate compares.*{key}.*dvc repro export"):
         read_encoder(folder)
 
@@ -319,9 +319,9 @@ def test_a_description_without_what_is_compared_is_named(tmp_path, key):
 )
 def test_accuracies_that_cannot_be_compared_are_refused_before_they_are(tmp_path, transfer):
     folder = write_export(tmp_path / "encoder", digits=(9, 10))
-    said = json.loads((folder / "encoder.json").read_text())
-    said["metrics"]["transfer"] = transfer
-    (folder / "encoder.json").write_text(json.dumps(said))
+    message = json.loads((folder / "encoder.json").read_text())
+    message["metrics"]["transfer"] = transfer
+    (folder / "encoder.json").write_text(json.dumps(message))
     with pytest.raises(UserError, match=r"encoder\.json"):
         read_encoder(folder)
 

@@ -12,8 +12,8 @@ from contextlib import ExitStack
 
 import pytest
 
+from pipelines.cleanup import clear
 from pipelines.commands import CommandError
-from pipelines.leftovers import clear
 from pipelines.repository import bring_in, git
 from pipelines.unfinished import MARK, MOST, killed_run, marked
 from tests.pipelines import faults
@@ -37,9 +37,9 @@ def clone(tmp_path, monkeypatch):
 
 
 def cleared():
-    said = []
-    clear(said.append)
-    return said
+    message = []
+    clear(message.append)
+    return message
 
 
 def test_a_clean_clone_is_left_alone_and_nothing_is_said(clone):

@@ -99,9 +99,9 @@ def test_a_remote_or_branch_that_is_a_command_is_refused_in_one_line_before_anyt
     monkeypatch.setenv("GIT_ALLOW_PROTOCOL", "ext:file")  # as a person may have set it
     shared.git("reset", "--quiet", "--hard", shared.commits[0])
     before = refs(shared)
-    said = shared.run(sys.executable, "-m", "pipelines", "retrain", option, code=2)
-    assert said.startswith(f"infocl: {name} is '")
-    assert said.count("\n") == 1
+    message = shared.run(sys.executable, "-m", "pipelines", "retrain", option, code=2)
+    assert message.startswith(f"infocl: {name} is '")
+    assert message.count("\n") == 1
     assert not list(shared.folder.rglob("ran"))
     assert refs(shared) == before
 
@@ -122,9 +122,9 @@ def test_runs_from_prefects_pages_and_rollbacks_refuse_such_a_remote_too(shared,
 
 def test_a_detached_head_is_refused_at_the_start_in_one_line(shared):
     shared.git("checkout", "--quiet", "--detach")
-    said = shared.run(*RETRAIN, code=2)
-    assert said.startswith("infocl: HEAD is detached")
-    assert said.count("\n") == 1
+    message = shared.run(*RETRAIN, code=2)
+    assert message.startswith("infocl: HEAD is detached")
+    assert message.count("\n") == 1
 
 
 def test_what_the_remote_refuses_does_not_go_in_service_and_the_messages_say_so(
@@ -177,16 +177,16 @@ def test_of_two_who_promote_at_once_one_wins_and_the_other_goes_on_from_there(sh
     )
     shared.export(4.0)
     assert run().name == "Promoted"
-    said, _ = second.communicate(timeout=120)
-    assert second.returncode in (1, 2), said
-    assert "merge their commits (--track origin/main, or git pull) and run again" in said.splitlines()[-1]
-    assert "Traceback" not in said
+    message, _ = second.communicate(timeout=120)
+    assert second.returncode in (1, 2), message
+    assert "merge their commits (--track origin/main, or git pull) and run again" in message.splitlines()[-1]
+    assert "Traceback" not in message
     assert refs(other) == before
     assert (other.folder / "exports/service/current").readlink().name == "v1.0.0"
-    said = other.run(*RETRAIN, code=2)
-    assert "main on origin has commits that this clone lacks" in said.splitlines()[-1]
-    said = other.run(*RETRAIN, "--track", "origin/main")
-    assert "v1.1.0 stays in service." in said
+    message = other.run(*RETRAIN, code=2)
+    assert "main on origin has commits that this clone lacks" in message.splitlines()[-1]
+    message = other.run(*RETRAIN, "--track", "origin/main")
+    assert "v1.1.0 stays in service." in message
     assert weights_in_service() == weights(4.0)
     current = [folder / "exports/service/current/encoder.json" for folder in (shared.folder, other.folder)]
     assert current[0].read_bytes() == current[1].read_bytes()

@@ -28,12 +28,12 @@ def project(shared, tmp_path_factory):
 
 
 def test_a_run_without_a_server_trains_and_puts_a_first_encoder_in_service(shared, project):
-    said = (shared.parent / "made").read_text()
+    message = (shared.parent / "made").read_text()
     first = r"infocl: the Prefect server \S+ does not answer; this run is recorded on this machine only\.\n"
-    assert re.match(first, said)
-    assert set(re.findall(r"Running stage '([^']+)'", said)) == ALL
-    assert "v1.0.0 is in service: all 3 checks passed." in said
-    assert "exports/encoder is sound" in said
+    assert re.match(first, message)
+    assert set(re.findall(r"Running stage '([^']+)'", message)) == ALL
+    assert "v1.0.0 is in service: all 3 checks passed." in message
+    assert "exports/encoder is sound" in message
     about = json.loads((project.folder / "exports/service/current/encoder.json").read_text())
     transfer = json.loads((project.folder / "metrics/transfer.json").read_text())
     assert about["metrics"]["transfer"]["digits"]["accuracy"] == transfer["digits"]["accuracy"]

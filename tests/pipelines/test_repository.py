@@ -163,7 +163,7 @@ def test_code_that_both_sides_changed_is_left_to_a_person_in_one_line_and_nothin
         CommandError, match=r"^origin/main cannot be merged \(.*\); merge it by hand$"
     ) as caught:
         bring_in("origin/main")
-    assert (caught.value.exit_code, caught.value.passing) == (2, False)
+    assert (caught.value.exit_code, caught.value.retryable) == (2, False)
     assert "\n" not in str(caught.value)
     assert (head(), git(here, "status", "--porcelain")) == before
     assert (here / "code").read_text() == "ours\n"
@@ -212,7 +212,7 @@ def test_a_branch_or_remote_that_is_not_there_is_one_line_and_only_the_latter_ma
     git(clones[0], "remote", "add", "far", "http://127.0.0.1:9/nobody.git")
     with pytest.raises(CommandError) as caught:
         newest("far/main")
-    assert caught.value.passing
+    assert caught.value.retryable
 
 
 @pytest.mark.parametrize(
@@ -239,7 +239,7 @@ def test_what_cannot_be_a_branch_is_refused(clones, track):
         require_names(track, None)
 
 
-def test_a_folder_that_is_no_clone_of_a_project_is_refused_with_the_mend(tmp_path, monkeypatch):
+def test_a_folder_that_is_no_clone_of_a_project_is_refused_with_the_hint(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UserError, match="not the project's root folder"):
         require_repository()

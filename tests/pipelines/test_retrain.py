@@ -77,15 +77,15 @@ def decisions(project):
 
 def test_the_first_run_makes_everything_and_puts_it_in_service(project):
     (project.folder / "notes.txt").write_text("a person's own file, not committed\n")
-    said = project.run("infocl", "retrain")
-    assert "v1.0.0 is in service: all 3 checks passed." in said
+    message = project.run("infocl", "retrain")
+    assert "v1.0.0 is in service: all 3 checks passed." in message
     run = newest_run()
     assert (run.state.name, run.state.type.value) == ("Promoted", "COMPLETED")
     assert run.name.startswith("prepare: ")
     for stage in ("check", "prepare", "targets", "pretrain", "probe", "transfer", "export", "report"):
         (task,) = runs_of_task(run, stage)
         assert task.state.name == "Completed"
-        assert f"Running stage '{stage}'" in said
+        assert f"Running stage '{stage}'" in message
     assert in_service(project) == "v1.0.0"
     assert project.git("log", "-1", "--format=%s").startswith("Retrain: prepare: ")
     changed = project.git("show", "--name-only", "--format=", "HEAD").split()
@@ -112,10 +112,10 @@ def test_without_a_change_no_flow_is_started(project):
 
 def test_a_worse_encoder_is_refused_with_both_columns_and_the_reason_and_people_are_told(project, listener):
     project.change("reg.weight", 0.0)
-    said = project.run("infocl", "retrain", "--notify", BLOCK, code=3)
+    message = project.run("infocl", "retrain", "--notify", BLOCK, code=3)
     reason = "digits: 66.8 % against 89.1 %, -22.3 points"
-    assert "The new encoder was refused, v1.0.0 stays in service: " in said
-    assert reason in said
+    assert "The new encoder was refused, v1.0.0 stays in service: " in message
+    assert reason in message
     run = newest_run()
     assert (run.state.name, run.state.type.value) == ("Refused", "COMPLETED")
     assert run.name == "pretrain: reg.weight 1.0 -> 0.0"
@@ -133,8 +133,8 @@ def test_a_worse_encoder_is_refused_with_both_columns_and_the_reason_and_people_
 
 
 def test_a_refused_result_is_not_judged_twice_by_the_same_rules(project, listener):
-    said = project.run("infocl", "retrain", "--notify", BLOCK)
-    assert said.startswith("Nothing changed; v1.0.0 is in service, and the last result was refused on ")
+    message = project.run("infocl", "retrain", "--notify", BLOCK)
+    assert message.startswith("Nothing changed; v1.0.0 is in service, and the last result was refused on ")
     assert len(listener[1]) == 1
 
 
@@ -150,12 +150,12 @@ def test_other_rules_judge_the_same_result_again(project):
 
 
 def test_force_puts_a_refused_result_in_service_and_the_table_says_so(project):
-    said = project.run("infocl", "retrain", "--force")
-    assert "v1.1.0 is in service in place of v1.0.0: " in said
+    message = project.run("infocl", "retrain", "--force")
+    assert "v1.1.0 is in service in place of v1.0.0: " in message
     assert newest_run().state.name == "Promoted"
     assert in_service(project) == "v1.1.0"
-    said = project.git("tag", "--list", "encoder@v1.1.0", "--format=%(contents:subject)")
-    assert said == "the last result was not judged yet\n"
+    message = project.git("tag", "--list", "encoder@v1.1.0", "--format=%(contents:subject)")
+    assert message == "the last result was not judged yet\n"
     assert artifact("gate").data.startswith("## Forced past the gate\n")
     assert "digits: 66.8 % against 89.1 %" in decisions(project)[-1]["reason"]
     assert "Nothing changed; v1.1.0 is in service." in project.run("infocl", "retrain", "--force")
@@ -164,8 +164,8 @@ def test_force_puts_a_refused_result_in_service_and_the_table_says_so(project):
 def test_a_failed_stage_is_one_line_of_its_own_everywhere_and_nothing_in_service_changes(project, listener):
     project.change("reg.weight", 0.5)
     project.fault("pretrain", "wrong the weight is not to my taste")
-    said = project.run("infocl", "retrain", "--notify", BLOCK, code=2)
-    assert said.endswith("infocl: the weight is not to my taste\n")
+    message = project.run("infocl", "retrain", "--notify", BLOCK, code=2)
+    assert message.endswith("infocl: the weight is not to my taste\n")
     run = newest_run()
     assert run.state.is_failed()
     assert "the weight is not to my taste" in run.state.message
@@ -183,7 +183,7 @@ def test_a_failed_stage_is_one_line_of_its_own_everywhere_and_nothing_in_service
 def test_a_full_gpu_is_tried_again_and_a_notification_that_cannot_be_sent_spoils_nothing(project):
     from pipelines.retrain import retrain
 
-    project.fault("pretrain", "passing the GPU is full")
+    project.fault("pretrain", "retryable the GPU is full")
     state = retrain(retry_seconds=[0.1, 0.1], notify="custom-webhook/nobody", return_state=True)
     assert state.name == "Promoted", state
     run = newest_run()
@@ -194,11 +194,11 @@ def test_a_full_gpu_is_tried_again_and_a_notification_that_cannot_be_sent_spoils
 
 
 def test_a_rollback_goes_back_and_a_retraining_without_changes_leaves_it_so(project):
-    said = project.run("infocl", "rollback", "--to", "v1.0.0")
-    assert said.endswith("v1.0.0 is in service instead of v1.2.0.\n")
+    message = project.run("infocl", "rollback", "--to", "v1.0.0")
+    assert message.endswith("v1.0.0 is in service instead of v1.2.0.\n")
     assert in_service(project) == "v1.0.0"
-    said = project.run("infocl", "retrain")
-    assert said.startswith(
+    message = project.run("infocl", "retrain")
+    assert message.startswith(
         "Nothing changed; v1.0.0 is in service; v1.2.0 was rolled back and stays out, unless"
     )
     assert in_service(project) == "v1.0.0"
@@ -212,9 +212,9 @@ def test_params_edited_while_a_run_is_at_work_are_not_committed_as_those_that_ma
     while "asleep" not in process.stdout.readline():
         assert process.poll() is None
     project.change("seed", 7)
-    said, _ = process.communicate(timeout=120)
+    message, _ = process.communicate(timeout=120)
     assert process.returncode == 2
-    assert re.search(r"^infocl: params\.yaml .*\bseed\b.*\b0\b.*\b7\b", said.splitlines()[-1]), said
+    assert re.search(r"^infocl: params\.yaml .*\bseed\b.*\b0\b.*\b7\b", message.splitlines()[-1]), message
     assert (project.git("rev-parse", "HEAD"), project.git("tag"), decisions(project)) == before
     assert "\nseed: 7" in "\n" + (project.folder / "params.yaml").read_text()
 
@@ -239,13 +239,13 @@ def test_a_sweep_runs_an_experiment_for_each_combination_and_shows_their_table(p
 
 def test_a_bad_combination_is_refused_before_anything_runs(project):
     before = count_of_runs()
-    said = project.run("infocl", "sweep", "-S", "reg.weight=0.5,-1", "--until", "transfer", code=2)
-    assert said == "infocl: -S reg.weight=-1: reg.weight is -1, but must be at least 0.0\n"
-    said = project.run("infocl", "sweep", "-S", "reg.wieght=1", code=2)
-    assert "did you mean reg.weight?" in said
+    message = project.run("infocl", "sweep", "-S", "reg.weight=0.5,-1", "--until", "transfer", code=2)
+    assert message == "infocl: -S reg.weight=-1: reg.weight is -1, but must be at least 0.0\n"
+    message = project.run("infocl", "sweep", "-S", "reg.wieght=1", code=2)
+    assert "did you mean reg.weight?" in message
     assert project.run("infocl", "sweep", "-S", "reg.weight", code=2).count("\n") == 1
-    said = project.run("infocl", "sweep", "-S", "seed=1,2", "--until", "pretrain", code=2)
-    assert said == (
+    message = project.run("infocl", "sweep", "-S", "seed=1,2", "--until", "pretrain", code=2)
+    assert message == (
         "infocl: a sweep cannot end with pretrain, its table needs more; "
         "use one of transfer, export, report\n"
     )
@@ -255,7 +255,7 @@ def test_a_bad_combination_is_refused_before_anything_runs(project):
 def test_a_schedule_starts_a_run_that_completes(project, tmp_path):
     serving = serve(project, tmp_path, "--every", "0.001")
     try:
-        run = faults.until(lambda: next(scheduled("served", "COMPLETED"), None), serving.said)
+        run = faults.until(lambda: next(scheduled("served", "COMPLETED"), None), serving.message)
     finally:
         serving.kill()
     assert "v1.0.0 is in service" in run.state.message
@@ -263,9 +263,11 @@ def test_a_schedule_starts_a_run_that_completes(project, tmp_path):
 
 def test_cron_has_a_time_zone_in_serve_and_in_prefect_yaml(project, tmp_path, monkeypatch):
     """Three in the morning is 18:00 UTC in Tokyo, 07:00 or 08:00 UTC in New York."""
-    said = serve(project, tmp_path, "--cron", "0 3 * * *", "--timezone", "Tokyo")
-    assert said.process.wait(faults.DEADLINE) == 2
-    assert said.said() == "infocl: --timezone Tokyo is not a time zone; name one such as Europe/Berlin\n"
+    message = serve(project, tmp_path, "--cron", "0 3 * * *", "--timezone", "Tokyo")
+    assert message.process.wait(faults.DEADLINE) == 2
+    assert (
+        message.message() == "infocl: --timezone Tokyo is not a time zone; name one such as Europe/Berlin\n"
+    )
     path = project.folder / "prefect.yaml"
     path.write_text(path.read_text().replace("timezone: UTC", "timezone: America/New_York"))
     monkeypatch.setenv("INFOCL_WORKSPACE", str(project.folder))
@@ -274,7 +276,7 @@ def test_cron_has_a_time_zone_in_serve_and_in_prefect_yaml(project, tmp_path, mo
     serving = serve(project, tmp_path, "--cron", "0 3 * * *", "--timezone", "Asia/Tokyo", "--name", "tokyo")
     try:
         for name, hours in (("tokyo", {18}), ("scheduled", {7, 8})):
-            run = faults.until(lambda name=name: next(scheduled(name, "SCHEDULED"), None), serving.said)
+            run = faults.until(lambda name=name: next(scheduled(name, "SCHEDULED"), None), serving.message)
             assert run.expected_start_time.hour in hours
     finally:
         serving.kill()
@@ -297,7 +299,7 @@ def scheduled(deployment, kind):
 @pytest.mark.parametrize("command", [["retrain"], ["rollback"], ["sweep", "-S", "seed=1,2"]])
 def test_outside_the_project_each_command_says_so_in_one_line(project, tmp_path, monkeypatch, command):
     monkeypatch.setattr(project, "folder", tmp_path)
-    said = project.run("infocl", *command, code=2)
-    assert said == (
+    message = project.run("infocl", *command, code=2)
+    assert message == (
         f"infocl: infocl {command[0]} works in the project's root folder (no pipelines/ here); go there\n"
     )

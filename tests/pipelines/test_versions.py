@@ -15,7 +15,7 @@ from pipelines.commands import CommandError
 from pipelines.promotion import _kind_of_change
 from pipelines.registry import Registry, Version, export_md5, read_registry
 from pipelines.rollback import roll_back
-from pipelines.standing import nothing_to_do, rules_in_force
+from pipelines.status import nothing_to_do, rules_in_force
 from tests.pipelines.exports import write_export
 from tests.pipelines.toy import nothing, production, promoted, weights, weights_in_service
 
@@ -77,9 +77,9 @@ def test_a_version_is_found_by_its_tags_whatever_the_clock_says(toy, monkeypatch
 def test_rollback_goes_to_the_version_before_to_a_named_one_and_twice_and_says_where_it_ends(toy):
     for index, name in enumerate(("v1.0.0", "v1.1.0", "v1.2.0")):
         promoted(toy, index, name)
-    said = []
-    assert roll_back(None, None, said.append, 0).name == "v1.1.0"
-    assert said[-1] == "v1.1.0 is in service instead of v1.2.0."
+    message = []
+    assert roll_back(None, None, message.append, 0).name == "v1.1.0"
+    assert message[-1] == "v1.1.0 is in service instead of v1.2.0."
     assert weights_in_service() == weights(2.0)
     assert roll_back(None, None, nothing, 0).name == "v1.0.0"
     with pytest.raises(UserError, match=r"no version older than v1\.0\.0 was in service; name one with --to"):
@@ -103,11 +103,11 @@ def test_what_was_rolled_back_stays_out_until_it_is_named_or_forced(toy):
         promoted(toy, index, name)
     plan, rules = Plan([], {}), rules_in_force(None)
     other = rules_in_force({"max_mean_drop": 0.5})
-    assert nothing_to_do(plan, rules, forced=False).said == "Nothing changed; v1.2.0 is in service."
+    assert nothing_to_do(plan, rules, forced=False).message == "Nothing changed; v1.2.0 is in service."
     roll_back(None, None, nothing, 0)
     for thresholds in (rules, other):
-        said = nothing_to_do(plan, thresholds, forced=False).said
-        assert "v1.1.0 is in service; v1.2.0 was rolled back and stays out" in said
+        message = nothing_to_do(plan, thresholds, forced=False).message
+        assert "v1.1.0 is in service; v1.2.0 was rolled back and stays out" in message
     assert nothing_to_do(plan, rules, forced=True) is None
     roll_back("v1.2.0", None, nothing, 0)
     assert read_registry().withdrawn(export_md5()) is None

@@ -46,9 +46,9 @@ class Asked:
     def __init__(self, track=None, idle=False):
         self.asked: list[tuple[str, str]] = []
         self.fails = False
-        self.said: list[str] = []
+        self.message: list[str] = []
         self.idle = idle
-        self.watch = Watch(track, lambda: self.idle, self.ask, self.said.append)
+        self.watch = Watch(track, lambda: self.idle, self.ask, self.message.append)
 
     def ask(self, what, key):
         if self.fails:
@@ -177,7 +177,7 @@ def test_a_change_that_no_stage_reads_asks_for_nothing(here, watch):
     watch.idle = True
     (here / "params.yaml").write_text((here / "params.yaml").read_text() + "# a remark\n")
     assert watch.settled() == []
-    assert watch.said[-1] == "Watch: params.yaml changed, and no stage has anything to do."
+    assert watch.message[-1] == "Watch: params.yaml changed, and no stage has anything to do."
     watch.idle = False
     assert watch.settled() == []
 
@@ -264,7 +264,7 @@ def test_a_remote_that_does_not_answer_stops_no_watch_and_is_told_once(here, tmp
     (tmp_path / "bare").rename(tmp_path / "gone")
     watch.watch.run(FourLooks())
     complaints = [
-        line for line in watch.said if line.startswith("The watch of the branch origin/main goes on after")
+        line for line in watch.message if line.startswith("The watch of the branch origin/main goes on after")
     ]
     assert len(complaints) == 1
     first, found = (what for what, _ in watch.asked)

@@ -71,20 +71,20 @@ def held(what, before=()):
 
 def attempt(seconds="0", before=(), **environment_):
     process = start(TRY, seconds, before=before, **environment_)
-    said, _ = process.communicate(timeout=60)
-    return process.returncode, said
+    message, _ = process.communicate(timeout=60)
+    return process.returncode, message
 
 
 def test_a_second_process_is_refused_in_one_line_that_names_the_first():
     with held("flow run brave-owl") as holder:
-        code, said = attempt()
+        code, message = attempt()
         assert code == 2
         pattern = (
             rf"infocl: this workspace is in use by flow run brave-owl \(process {holder.pid} of "
             rf"{getpass.getuser()} on {re.escape(socket.gethostname())}, since \d{{4}}-\d\d-\d\dT[^)]+\); "
             r"wait until it ends, or cancel it\n"
         )
-        assert re.fullmatch(pattern, said), said
+        assert re.fullmatch(pattern, message), message
     assert attempt() == (0, "mine\n")
 
 
@@ -94,17 +94,17 @@ def test_who_waits_is_told_once_for_whom_and_gets_it_when_the_holder_ends():
         assert waiting.stdout.readline().startswith("waiting for flow run brave-owl (process ")
         holder.stdin.close()
         holder.wait()
-        said, _ = waiting.communicate(timeout=60)
-        assert said == "mine\n"
+        message, _ = waiting.communicate(timeout=60)
+        assert message == "mine\n"
         assert waiting.returncode == 0
 
 
 def test_who_waits_in_vain_is_refused():
     with held("flow run brave-owl"):
-        code, said = attempt("1.5")
+        code, message = attempt("1.5")
         assert code == 2
-        assert said.count("waiting for") == 1
-        assert "infocl: this workspace is in use by flow run brave-owl" in said
+        assert message.count("waiting for") == 1
+        assert "infocl: this workspace is in use by flow run brave-owl" in message
 
 
 def test_the_workspace_of_a_holder_that_was_killed_is_free():
@@ -158,22 +158,22 @@ def test_a_damaged_lock_file_stops_nobody_and_still_refuses(content):
     assert attempt() == (0, "mine\n")
     with workspace("a holder"):
         LOCK.write_text(content)
-        code, said = attempt(**{HOLDER: "another"})
+        code, message = attempt(**{HOLDER: "another"})
         assert code == 2
-        assert said.startswith("infocl: this workspace is in use by ")
+        assert message.startswith("infocl: this workspace is in use by ")
 
 
 def test_a_second_machine_that_shares_the_folder_is_refused_and_named_as_such():
     apart = ("unshare", "--user", "--map-root-user", "--uts", "--pid", "--fork", "sh", "-c")
     script = 'hostname farm-two; exec "$0" "$@"'
     with held("flow run far-owl", before=(*apart, script)):
-        code, said = attempt()
+        code, message = attempt()
         assert code == 2
-        assert " on farm-two, since " in said
+        assert " on farm-two, since " in message
     with held("flow run near-owl"):
-        code, said = attempt(before=(*apart, script))
+        code, message = attempt(before=(*apart, script))
         assert code == 2
-        assert f" on {socket.gethostname()}, since " in said
+        assert f" on {socket.gethostname()}, since " in message
 
 
 def test_a_stage_started_by_hand_while_a_flow_holds_the_workspace_is_refused(tmp_path):
@@ -208,11 +208,11 @@ def test_a_persons_dvc_is_at_work_between_its_stages_too(tmp_path):
         assert repro.poll() is None
         assert time.monotonic() < deadline
         time.sleep(0.05)
-    code, said = attempt()
+    code, message = attempt()
     (tmp_path / "go").touch()
     assert repro.wait(timeout=60) == 0
     assert code == 2
-    assert said.startswith("infocl: this workspace is in use by stage one (process ")
+    assert message.startswith("infocl: this workspace is in use by stage one (process ")
     assert attempt() == (0, "mine\n"), "dvc has ended"
     with pytest.raises(BusyError), held("another"), workspace("this"):
         pass

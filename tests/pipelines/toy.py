@@ -57,10 +57,10 @@ class Toy:
             text=True,
             check=False,
         )
-        said = done.stdout + done.stderr
-        assert done.returncode == code, f"{command} ended with {done.returncode}, not {code}:\n{said}"
-        assert "Traceback" not in said, said
-        return said
+        message = done.stdout + done.stderr
+        assert done.returncode == code, f"{command} ended with {done.returncode}, not {code}:\n{message}"
+        assert "Traceback" not in message, message
+        return message
 
     def git(self, *arguments, code=0):
         return self.run("git", *arguments, code=code)

@@ -106,7 +106,7 @@ def test_the_command_prints_one_line_of_overrides(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         (["cifar10-simclr-lb"], "there is no recipe 'cifar10-simclr-lb'; did you mean"),
         (["--grid", "paper/cifar"], "there is no grid 'paper/cifar'; did you mean paper/cifar10"),
@@ -117,12 +117,12 @@ def test_the_command_prints_one_line_of_overrides(monkeypatch):
         (["--grid", "embedded", "--seeds", ""], "--seeds is ''"),
     ],
 )
-def test_mistakes_are_one_line_and_exit_code_2(monkeypatch, arguments, said):
+def test_mistakes_are_one_line_and_exit_code_2(monkeypatch, arguments, message):
     monkeypatch.chdir(ROOT)
     result = command(*arguments)
     assert result.exit_code == 2
     assert result.stderr.count("\n") == 1
-    assert result.stderr.startswith(f"infocl: {said}")
+    assert result.stderr.startswith(f"infocl: {message}")
 
 
 def test_an_unknown_recipe_stops_the_surrounding_command_too(repository):

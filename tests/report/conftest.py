@@ -6,7 +6,7 @@ import shutil
 
 import pytest
 
-from infocl.export.run import export_encoder
+from infocl.export.exporter import export_encoder
 from infocl.runtime.files import write_json
 from infocl.runtime.paths import DETAILS
 from tests.tiny_run import tiny_params, write_encoder, write_metrics, write_prepared, write_results

@@ -27,7 +27,7 @@ def test_columns_are_read_by_name(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ("", "cannot be read"),
         ("step,epoch,loss,objective,regularizer\n", "has no rows"),
@@ -36,10 +36,10 @@ def test_columns_are_read_by_name(tmp_path):
         (GOOD + "9,1.5\n", "cannot be read"),
     ],
 )
-def test_a_bad_history_is_named(tmp_path, text, said):
+def test_a_bad_history_is_named(tmp_path, text, message):
     path = tmp_path / "history.csv"
     path.write_text(text)
-    with pytest.raises(UserError, match=rf"history\.csv {said}.*dvc repro pretrain"):
+    with pytest.raises(UserError, match=rf"history\.csv {message}.*dvc repro pretrain"):
         read_history(path)
 
 
@@ -76,7 +76,7 @@ def test_an_array_that_is_no_sheet_of_images_is_refused(tmp_path, sheet):
         ("exports/encoder/encoder.json", "onnx_sha256", "export"),
     ],
 )
-def test_incomplete_descriptions_are_named_with_their_mend(project, file, key, stage):
+def test_incomplete_descriptions_are_named_with_their_hint(project, file, key, stage):
     path = Path(file)
     content = json.loads(path.read_text())
     for damage in ({k: v for k, v in content.items() if k != key}, content | {key: None}):

@@ -43,33 +43,33 @@ def test_one_target_is_no_average(inputs):
 
 
 def test_what_was_forgotten_needs_two_tasks_to_compare(inputs):
-    assert any("it kept" in said for said in verdict(inputs))
-    assert not any("it kept" in said for said in verdict(with_targets(inputs, hue=task(0.5))))
+    assert any("it kept" in message for message in verdict(inputs))
+    assert not any("it kept" in message for message in verdict(with_targets(inputs, hue=task(0.5))))
 
 
 def test_forgetting_is_judged_above_the_most_frequent_class(inputs):
     rows = {"hue": task(0.6) | {"majority": 0.55}, "tilt": task(0.5) | {"majority": 0.1}}
-    said = " ".join(verdict(with_targets(inputs, **rows)))
+    message = " ".join(verdict(with_targets(inputs, **rows)))
     assert (
         "kept tilt best (50.0 %, 40.0 points above the most frequent class) and hue least (60.0 %, 5.0"
-        in said
+        in message
     )
 
 
 def test_a_source_task_read_worse_than_changed_cues_is_said(inputs):
     """It is read 46.2 points above the most frequent class; intervals that touch leave doubt."""
     cues = {"hue": task(0.95), "tilt": task(0.99), "scale": task(0.86), "digits": task(0.99)}
-    said = " ".join(verdict(with_targets(inputs, **cues)))
+    message = " ".join(verdict(with_targets(inputs, **cues)))
     assert (
         "That is worse (46.2 points above the most frequent class) than it reads hue and tilt, which "
         "augmentation changes from view to view."
-    ) in said
+    ) in message
     easy = {"hue": task(0.95) | {"majority": 0.6}, "tilt": task(0.85)}
     assert "worse" not in " ".join(verdict(with_targets(inputs, **easy)))
 
 
 @pytest.mark.parametrize(
-    ("seconds", "said"),
+    ("seconds", "message"),
     [
         (0, "0.0 s"),
         (59.94, "59.9 s"),
@@ -80,5 +80,5 @@ def test_a_source_task_read_worse_than_changed_cues_is_said(inputs):
         (8130, "2 h 16 min"),
     ],
 )
-def test_durations(seconds, said):
-    assert duration(seconds) == said
+def test_durations(seconds, message):
+    assert duration(seconds) == message

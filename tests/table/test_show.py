@@ -53,7 +53,7 @@ def test_markdown_columns_agree():
 
 
 @pytest.mark.parametrize(
-    ("text", "arguments", "said"),
+    ("text", "arguments", "message"),
     [
         ("{", [], "not the output of `dvc exp show --json`"),
         ('[{"rev": "x"}]', [], "not the output of `dvc exp show --json`"),
@@ -63,10 +63,10 @@ def test_markdown_columns_agree():
         (shown(*ROWS), ["--paper", "mnist"], "no published figures for 'mnist'; use one of cifar10"),
     ],
 )
-def test_mistakes_are_one_line(text, arguments, said):
+def test_mistakes_are_one_line(text, arguments, message):
     result = table(text, *arguments)
     assert result.exit_code == 2
-    assert said in result.stderr
+    assert message in result.stderr
     assert result.stderr.count("\n") == 1
 
 

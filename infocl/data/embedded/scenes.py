@@ -50,7 +50,7 @@ ATTRIBUTES: dict[str, list[str]] = {
 }
 
 
-class Recipe(NamedTuple):
+class Composition(NamedTuple):
     """What each of N images shows: the exact values drawn around the classes."""
 
     digit: Labels  # (N,) which of the split's digits
@@ -60,9 +60,9 @@ class Recipe(NamedTuple):
     angle: Floats  # (N,) degrees, counter-clockwise
     background: Floats  # (N, 4) centre x, y and half width, height in the photograph, in [-1, 1]
 
-    def rows(self, chosen: slice) -> Recipe:
+    def rows(self, chosen: slice) -> Composition:
         """The recipe of some of the images."""
-        return Recipe(**{name: part[chosen] for name, part in self._asdict().items()})
+        return Composition(**{name: part[chosen] for name, part in self._asdict().items()})
 
 
 def load_scenes(request: Request) -> RawSet:
@@ -121,7 +121,9 @@ def split_digits(seed: int, split: str) -> tuple[Floats, Labels]:
     return data.images[chosen] / 16, data.target[chosen].astype(np.int64)
 
 
-def draw_recipe(generator: np.random.Generator, labels: dict[str, Labels], digits: int, split: str) -> Recipe:
+def draw_recipe(
+    generator: np.random.Generator, labels: dict[str, Labels], digits: int, split: str
+) -> Composition:
     """Draw the values of each image around its classes, each on its own."""
     count = len(labels["hue"])
 
@@ -132,7 +134,7 @@ def draw_recipe(generator: np.random.Generator, labels: dict[str, Labels], digit
     saturation, value = 0.9 + 0.1 * noise(), 0.9 + 0.1 * noise()
     column, row = labels["position"] % 3 - 1, labels["position"] // 3 - 1
     center = PLACE_STEP * np.stack([column, row], axis=1) + PLACE_NOISE * noise(2)
-    return Recipe(
+    return Composition(
         digit=generator.integers(0, digits, count),
         colour=hsv_to_rgb(np.stack([hue % 1, saturation, value], axis=1)),
         center=center,
@@ -174,7 +176,7 @@ def photo_crops(name: str, crops: Floats, image_size: int) -> Tensor:
     return F.grid_sample(photo.expand(len(crops), -1, -1, -1), grid, align_corners=False)
 
 
-def _compose(digits: Floats, recipe: Recipe, image_size: int) -> Images:
+def _compose(digits: Floats, recipe: Composition, image_size: int) -> Images:
     background = photo_crops("china.jpg", recipe.background, image_size)
     stroke = _strokes(digits, recipe, image_size)  # (N, 1, S, S)
     halo = F.avg_pool2d(F.max_pool2d(stroke, 3, 1, 1), 3, 1, 1)
@@ -185,7 +187,7 @@ def _compose(digits: Floats, recipe: Recipe, image_size: int) -> Images:
     return (255 * images.clamp(0, 1)).round().byte().permute(0, 2, 3, 1).contiguous().numpy()
 
 
-def _strokes(digits: Floats, recipe: Recipe, image_size: int) -> Tensor:
+def _strokes(digits: Floats, recipe: Composition, image_size: int) -> Tensor:
     """Opacity of the digits' strokes, (N, 1, S, S) in [0, 1], placed, scaled and tilted."""
     glyphs = torch.from_numpy(digits[recipe.digit]).float()[:, None]
     glyphs = F.interpolate(glyphs, scale_factor=4, mode="bicubic", align_corners=False)

@@ -137,7 +137,9 @@ def _listed(root: Path, table: Path) -> Iterator[Entry]:
                 )
             yield from _rows(root, table, reader)
     except OSError as error:
-        raise UserError(f"data.folder.csv {table} cannot be read ({error.strerror}); mend its name") from None
+        raise UserError(
+            f"data.folder.csv {table} cannot be read ({error.strerror}); correct its name"
+        ) from None
     except (csv.Error, UnicodeDecodeError) as error:
         raise UserError(f"{table} is not a CSV in UTF-8 ({error}); save it as one") from None
 
@@ -148,7 +150,7 @@ def _rows(root: Path, table: Path, reader: csv.DictReader[str]) -> Iterator[Entr
     for row in reader:
         empty, where = False, f"{table} line {reader.line_num}"
         if None in row or None in row.values():
-            raise UserError(f"{where} has not as many values as the first line has columns; mend it")
+            raise UserError(f"{where} has not as many values as the first line has columns; correct it")
         missing = [column for column, value in row.items() if not value]
         if missing:
             raise UserError(

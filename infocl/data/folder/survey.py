@@ -249,8 +249,8 @@ class Survey:
         digest = sha256()
         query = "SELECT name, lower(hex(digest)), label FROM kept ORDER BY part, rank"
         for name, content, label in self.database.execute(query):
-            told = b" " + label if with_labels and label else b""
-            digest.update(name + b" " + content.encode() + told + b"\n")
+            label_bytes = b" " + label if with_labels and label else b""
+            digest.update(name + b" " + content.encode() + label_bytes + b"\n")
         return digest.hexdigest()
 
 

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, get_args
 
 from infocl.config import OBJECTIVE_NAMES, REGULARIZER_NAMES, TargetName
 from infocl.config.titles import TITLES
-from infocl.experiments.table.experiments import Run
+from infocl.experiments.table.experiments import Experiment
 from infocl.experiments.table.published import Published, PublishedRow
 from infocl.experiments.table.settings import differences, method_of, setting_of
 from infocl.experiments.table.stats import Estimate, estimate, paired_difference
@@ -50,15 +50,15 @@ class _Method(NamedTuple):
     regularizer: str
 
 
-Seeds = dict[int, Run]
+Seeds = dict[int, Experiment]
 
 
-def build_sections(runs: Iterable[Run], published: Published | None = None) -> list[Section]:
+def build_sections(runs: Iterable[Experiment], published: Published | None = None) -> list[Section]:
     """One section for each source data set, with the published rows where their data are the same.
 
     The order of `runs` does not matter. Of several runs with the same params and seed the latest counts.
     """
-    by_data: dict[str, list[Run]] = defaultdict(list)
+    by_data: dict[str, list[Experiment]] = defaultdict(list)
     for run in runs:
         by_data[data_of(run.params)].append(run)
     if published:
@@ -75,7 +75,7 @@ def data_of(params: Mapping[str, Any]) -> str:
     return Path(data["root"]).name if data["name"] == "folder" else str(data["name"])
 
 
-def _section(data: str, runs: list[Run], published: Published | None) -> Section:
+def _section(data: str, runs: list[Experiment], published: Published | None) -> Section:
     methods: dict[_Method, Seeds] = defaultdict(dict)
     for run in sorted(runs, key=lambda run: (run.finished, run.revision)):
         methods[_method(run)][run.seed] = run
@@ -95,7 +95,7 @@ def _section(data: str, runs: list[Run], published: Published | None) -> Section
     )
 
 
-def _method(run: Run) -> _Method:
+def _method(run: Experiment) -> _Method:
     return _Method(setting_of(run.params), method_of(run.params, "objective"), method_of(run.params, "reg"))
 
 

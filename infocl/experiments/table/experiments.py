@@ -13,7 +13,7 @@ from infocl.runtime.files import parse_json
 PARTLY_RUN = "partly run"
 
 
-class Run(NamedTuple):
+class Experiment(NamedTuple):
     """One finished experiment; accuracies are shares in 0..1."""
 
     name: str
@@ -34,14 +34,14 @@ class Run(NamedTuple):
         return sum(self.targets.values()) / len(self.targets)
 
 
-class Runs(NamedTuple):
+class Experiments(NamedTuple):
     """What was found: finished runs, and how many others were left out, by reason."""
 
-    finished: list[Run]
+    finished: list[Experiment]
     left_out: Counter[str]
 
 
-def read_experiments(text: str, *, partly_run: bool = False) -> Runs:
+def read_experiments(text: str, *, partly_run: bool = False) -> Experiments:
     """The finished experiments in the output of `dvc exp show --json`.
 
     Workspace and commits are left out: their metrics may belong to other params than their params.yaml.
@@ -70,7 +70,7 @@ def read_experiments(text: str, *, partly_run: bool = False) -> Runs:
         raise UserError(
             f"this is not the output of `dvc exp show --json` ({type(error).__name__}: {error})"
         ) from None
-    return Runs(finished, left_out)
+    return Experiments(finished, left_out)
 
 
 def _experiments(commits: list[dict[str, Any]]) -> Iterator[tuple[str, str, dict[str, Any]]]:
@@ -101,7 +101,7 @@ def _differ(read: Mapping[str, Any], written: Mapping[str, Any] | None) -> bool:
     return written is not None and read["hash"] != written["hash"]
 
 
-def _run(name: str, revision: str, data: Mapping[str, Any]) -> Run | None:
+def _run(name: str, revision: str, data: Mapping[str, Any]) -> Experiment | None:
     """The run, or None when its metrics do not cover its targets."""
     params = data["params"][PARAMS_FILE.name]["data"]
     transfer, probe = _metrics(data, "transfer"), _metrics(data, "probe")
@@ -109,7 +109,7 @@ def _run(name: str, revision: str, data: Mapping[str, Any]) -> Run | None:
     rows = {target: row for target, row in transfer.items() if isinstance(row, dict)}
     if sorted(rows) != sorted(wanted):
         return None
-    return Run(
+    return Experiment(
         name,
         revision,
         data["timestamp"] or "",

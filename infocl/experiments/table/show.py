@@ -12,7 +12,7 @@ from rich.table import Table
 
 from infocl.experiments.dvc_command import run_dvc
 from infocl.experiments.table.build import Row, Section, build_sections
-from infocl.experiments.table.experiments import Runs, read_experiments
+from infocl.experiments.table.experiments import Experiments, read_experiments
 from infocl.experiments.table.published import read_published
 from infocl.experiments.table.stats import Estimate
 from infocl.runtime.console import Output
@@ -65,12 +65,12 @@ def _experiments(file: Path | None, all_commits: bool) -> str:
         raise UserError(f"{file} cannot be read ({error}); name the output of dvc exp show --json") from None
 
 
-def _left_out(found: Runs) -> str:
+def _left_out(found: Experiments) -> str:
     kinds = ", ".join(f"{count} {reason}" for reason, count in sorted(found.left_out.items()))
     return f" (left out: {kinds})" if kinds else ""
 
 
-def _notes(found: Runs, sections: list[Section]) -> Iterator[str]:
+def _notes(found: Experiments, sections: list[Section]) -> Iterator[str]:
     rows = [row for section in sections for row in section.rows]
     yield "Accuracies in %, differences in points; ± is half the 95 % interval over n seeds (Student's t)."
     yield "Differences are of the mean over targets, paired over seeds, to the same objective and setting."

@@ -19,7 +19,7 @@ NOT_THERE = ("404", "NoSuchKey", "NoSuchBucket")
 REFUSED = ("401", "403", "AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken")
 
 
-class Place(Protocol):
+class Location(Protocol):
     """A folder or a bucket."""
 
     url: str
@@ -35,7 +35,7 @@ class Place(Protocol):
         """Remove this machine's copy, if `name` is one."""
 
 
-def place_of(url: str) -> Place:
+def location_of(url: str) -> Location:
     """The place that a folder's path or `s3://bucket/prefix` names."""
     return Bucket(url) if url.startswith(BUCKET) else Folder(url)
 
@@ -134,7 +134,7 @@ def _patience() -> Any:
 
 @contextmanager
 def reached(url: str) -> Iterator[None]:
-    """Say in one line why an object cannot be reached.
+    """Log in one line why an object cannot be reached.
 
     Raises:
         UserError: it is not there, not allowed, or the server does not answer.
@@ -158,7 +158,7 @@ def reached(url: str) -> Iterator[None]:
 
 
 def _missing(where: str) -> UserError:
-    return UserError(f"{where} is not there; write the shards with `infocl shard`, or mend train.shards")
+    return UserError(f"{where} is not there; write the shards with `infocl shard`, or correct train.shards")
 
 
 def _unreachable(url: str, error: Exception) -> UserError:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from infocl.pretrain.loading.sampler import Order, Window
-from infocl.pretrain.parallel.world import ALONE, World
+from infocl.pretrain.parallel.process_group import ALONE, ProcessGroup
 
 READERS = 4  # threads, so that a disk has several requests to serve
 AHEAD = 4  # batches that are ready or being gathered
@@ -54,7 +54,7 @@ class PrefetchedImages:
         order: of the images; its rows lie on the CPU.
         steps: of the whole run, beyond which nothing is read.
         device: where batches go.
-        world: the processes that share each batch.
+        group: the processes that share each batch.
     """
 
     def __init__(
@@ -64,9 +64,9 @@ class PrefetchedImages:
         order: Order,
         steps: int,
         device: torch.device,
-        world: World = ALONE,
+        group: ProcessGroup = ALONE,
     ) -> None:
-        self.source, self.order, self.device, self.world = source, order, device, world
+        self.source, self.order, self.device, self.group = source, order, device, group
         self._labels = None if labels is None else torch.from_numpy(labels)
         self._steps = steps
         self._copying = torch.cuda.Stream(device) if device.type == "cuda" else None  # type: ignore[no-untyped-call]
@@ -109,7 +109,7 @@ class PrefetchedImages:
 
     def _start(self, step: int) -> None:
         chosen = self.order.rows(step)
-        own = chosen[self.world.share(len(chosen))].numpy()
+        own = chosen[self.group.share(len(chosen))].numpy()
         soon = min(self._steps - 1, step + self.order.batches_per_window)
         fill = self.source.plan(own, self.order.windows(step, max(step, soon)))
         self._waiting.append((step, self._pool.submit(self._load, fill, len(own), chosen)))

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from infocl.pretrain.loading.sampler import Order
-from infocl.pretrain.parallel.world import ALONE, World
+from infocl.pretrain.parallel.process_group import ALONE, ProcessGroup
 
 
 class ResidentImages:
@@ -19,7 +19,7 @@ class ResidentImages:
         labels: classes int64 (N,), or None.
         order: of the images; its rows lie on `device`.
         device: where the images live.
-        world: the processes that share each batch.
+        group: the processes that share each batch.
     """
 
     def __init__(
@@ -28,16 +28,16 @@ class ResidentImages:
         labels: npt.NDArray[np.int64] | None,
         order: Order,
         device: torch.device,
-        world: World = ALONE,
+        group: ProcessGroup = ALONE,
     ) -> None:
         self.images = torch.from_numpy(np.array(images)).to(device)
         self.labels = None if labels is None else torch.from_numpy(np.array(labels)).to(device)
-        self.order, self.world = order, world
+        self.order, self.group = order, group
 
     def batch(self, step: int) -> tuple[Tensor, Tensor | None]:
         """This process's uint8 images (b, H, W, 3) of a step, and the labels (B,) of the whole batch."""
         chosen = self.order.rows(step)
-        own = chosen[self.world.share(len(chosen))]
+        own = chosen[self.group.share(len(chosen))]
         # three times as fast on the CPU as self.images[own]
         images = self.images.index_select(0, own)
         return images, None if self.labels is None else self.labels[chosen]

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from infocl.pretrain.loading.places import Bucket, Place
+from infocl.pretrain.loading.places import Bucket, Location
 from infocl.pretrain.loading.prefetch import Fill
 from infocl.pretrain.loading.sampler import Order, Window
 from infocl.pretrain.loading.shards import REWRITE, Manifest, Shard
@@ -39,7 +39,7 @@ class ShardedImages:
         UserError: the order shuffles all images together and this disk has no room for all copies.
     """
 
-    def __init__(self, place: Place, manifest: Manifest, order: Order) -> None:
+    def __init__(self, place: Location, manifest: Manifest, order: Order) -> None:
         self.shape = (manifest.image_size, manifest.image_size, 3)
         self._place, self._manifest, self._order = place, manifest, order
         self._keep = not isinstance(place, Bucket) or has_room(place, manifest)

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from infocl.prepared.reader import Prepared
-from infocl.pretrain.loading.places import BUCKET, Bucket, Place
+from infocl.pretrain.loading.places import BUCKET, Bucket, Location
 from infocl.pretrain.loading.sampler import shard_count
 from infocl.runtime.errors import UserError
 from infocl.runtime.files import read_json, replacing_folder, sha256_file, write_json
@@ -52,7 +52,7 @@ class Manifest:
         return len(range(number, self.images, len(self.shards))) * 3 * self.image_size**2
 
 
-def read_manifest(place: Place) -> Manifest:
+def read_manifest(place: Location) -> Manifest:
     """Read what the shards at a place hold.
 
     Raises:

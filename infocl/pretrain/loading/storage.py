@@ -13,13 +13,13 @@ from torch import Tensor
 from infocl.config import Params, TrainParams
 from infocl.prepared.reader import Prepared
 from infocl.pretrain.loading.memmap import MappedImages
-from infocl.pretrain.loading.places import place_of
+from infocl.pretrain.loading.places import location_of
 from infocl.pretrain.loading.prefetch import PrefetchedImages
 from infocl.pretrain.loading.resident import ResidentImages
 from infocl.pretrain.loading.sampler import CPU, Order, shard_count
 from infocl.pretrain.loading.sharded import ShardedImages
 from infocl.pretrain.loading.shards import read_manifest
-from infocl.pretrain.parallel.world import World
+from infocl.pretrain.parallel.process_group import ProcessGroup
 from infocl.runtime.device import describe_device, free_memory
 from infocl.runtime.errors import UserError
 
@@ -47,7 +47,7 @@ class Images(Protocol):
 
 
 @dataclass(frozen=True)
-class Choice:
+class StorageChoice:
     """A storage and why it was taken.
 
     Attributes:
@@ -75,7 +75,7 @@ class Choice:
 
 def choose_storage(
     train: TrainParams, size: int, file: str, *, there: bool, device: torch.device, copies: int
-) -> Choice:
+) -> StorageChoice:
     """Follow `train.storage`, or take the first of resident, mapped and sharded that serves.
 
     Args:
@@ -101,10 +101,10 @@ def choose_storage(
             storage = "sharded"
         else:
             storage = "resident" if size * copies <= RESIDENT_SHARE * free else "mapped"
-    return Choice(storage, size, free, device, train.shards if storage == "sharded" else file)
+    return StorageChoice(storage, size, free, device, train.shards if storage == "sharded" else file)
 
 
-def storage_for(params: Params, prepared: Prepared, device: torch.device, copies: int) -> Choice:
+def storage_for(params: Params, prepared: Prepared, device: torch.device, copies: int) -> StorageChoice:
     """The storage for a prepared data set."""
     file = prepared.images_file(prepared.pretrain_name)
     return choose_storage(
@@ -112,15 +112,15 @@ def storage_for(params: Params, prepared: Prepared, device: torch.device, copies
     )
 
 
-def open_images(params: Params, prepared: Prepared, world: World, device: torch.device) -> Images:
+def open_images(params: Params, prepared: Prepared, group: ProcessGroup, device: torch.device) -> Images:
     """The images that pretraining sees, in batches; says in one line where they lie.
 
     Raises:
         UserError: they are missing or damaged, or the shards hold others.
     """
-    here = int(os.environ.get("LOCAL_WORLD_SIZE", world.size))
+    here = int(os.environ.get("LOCAL_WORLD_SIZE", group.size))
     choice = storage_for(params, prepared, device, here if device.type == "cpu" else 1)
-    if world.first:
+    if group.first:
         print(f"Images: {choice}", file=sys.stderr)
     name, train = prepared.pretrain_name, params.train
     count, labels = prepared.count(name), prepared.labels(name)
@@ -128,22 +128,22 @@ def open_images(params: Params, prepared: Prepared, world: World, device: torch.
     resident = choice.storage == "resident"
     order = Order(count, train.batch_size, params.seed, shards, device if resident else CPU)
     if resident:
-        return ResidentImages(prepared.pretrain.images, labels, order, device, world)
+        return ResidentImages(prepared.pretrain.images, labels, order, device, group)
     if choice.storage == "mapped":
         fits = choice.size <= RESIDENT_SHARE * free_memory(CPU)
         source: MappedImages | ShardedImages = MappedImages(prepared.pretrain.images, fits=fits)
     else:
         source = _sharded(params, prepared, order)
-    return PrefetchedImages(source, labels, order, train.epochs * order.batches_per_epoch, device, world)
+    return PrefetchedImages(source, labels, order, train.epochs * order.batches_per_epoch, device, group)
 
 
 def _sharded(params: Params, prepared: Prepared, order: Order) -> ShardedImages:
-    place = place_of(params.train.shards)
+    place = location_of(params.train.shards)
     manifest = read_manifest(place)
     if manifest.images_sha256 != prepared.images_sha256(prepared.pretrain_name):
         raise UserError(
             f"the shards in {place.url} hold other images than {prepared.folder}; write them again "
-            f"(infocl shard {place.url}), or mend train.shards"
+            f"(infocl shard {place.url}), or correct train.shards"
         )
     return ShardedImages(place, manifest, order)
 

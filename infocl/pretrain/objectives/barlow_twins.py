@@ -7,7 +7,7 @@ from torch import Tensor
 
 from infocl.config import ObjectiveParams
 from infocl.encoder.numerics import full_precision, standardised
-from infocl.pretrain.batch import Batch, Term
+from infocl.pretrain.batch import Batch, LossTerm
 from infocl.pretrain.objectives.base import Objective, bn_mlp, hidden_width, off_diagonal_squares
 
 
@@ -54,8 +54,8 @@ class BarlowTwins(Objective):
         self.off_diagonal = own.off_diagonal
         self.projector = bn_mlp([dim, hidden_width(dim, own.projector_hidden), own.projector_out])
 
-    def forward(self, batch: Batch) -> Term:
+    def forward(self, batch: Batch) -> LossTerm:
         """The loss; part `positive_correlation` is the mean of the diagonal."""
         z1, z2 = self.embed(torch.cat([batch.view1.features, batch.view2.features])).chunk(2)
         diagonal = (standardised(z1.detach()) * standardised(z2.detach())).mean()
-        return Term(barlow_twins_loss(z1, z2, self.off_diagonal), {"positive_correlation": diagonal})
+        return LossTerm(barlow_twins_loss(z1, z2, self.off_diagonal), {"positive_correlation": diagonal})

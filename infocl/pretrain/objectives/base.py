@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from infocl.config import ObjectiveParams
 from infocl.encoder.numerics import at_least_float32
-from infocl.pretrain.batch import Batch, Term
+from infocl.pretrain.batch import Batch, LossTerm
 
 
 class Objective(nn.Module, ABC):
@@ -31,7 +31,7 @@ class Objective(nn.Module, ABC):
         super().__init__()
 
     @abstractmethod
-    def forward(self, batch: Batch) -> Term:
+    def forward(self, batch: Batch) -> LossTerm:
         """The loss of a batch and its named parts."""
 
     def embed(self, features: Tensor) -> Tensor:

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from infocl.config import ObjectiveParams
 from infocl.encoder.numerics import full_precision
-from infocl.pretrain.batch import Batch, Term
+from infocl.pretrain.batch import Batch, LossTerm
 from infocl.pretrain.objectives.base import (
     Objective,
     bn_mlp,
@@ -60,14 +60,14 @@ class BYOL(Objective):
         self.predictor = bn_mlp([own.projector_out, own.predictor_hidden, own.projector_out])
         self.target_projector = target_of(self.projector)
 
-    def forward(self, batch: Batch) -> Term:
+    def forward(self, batch: Batch) -> LossTerm:
         """BYOL's loss; part `positive_cosine` is the mean cosine of predictions and targets."""
         embedded = self.embed(torch.cat([batch.view1.features, batch.view2.features]))
         p1, p2 = self.predictor(embedded).chunk(2)
         with torch.no_grad():
             t1, t2 = self.target_projector(target_features(batch)).chunk(2)
         loss = byol_loss(p1, p2, t1, t2)
-        return Term(loss, {"positive_cosine": 1 - loss.detach() / 4})
+        return LossTerm(loss, {"positive_cosine": 1 - loss.detach() / 4})
 
     def momentum(self, step: int, total_steps: int) -> float:
         """From `momentum` to 1 along half a cosine."""

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from infocl.config import ObjectiveParams
 from infocl.encoder.numerics import full_precision
-from infocl.pretrain.batch import Batch, Term
+from infocl.pretrain.batch import Batch, LossTerm
 from infocl.pretrain.objectives.base import Objective, hidden_width, mlp
 
 
@@ -62,8 +62,8 @@ class DCL(Objective):
         self.temperature = own.temperature
         self.projector = mlp(dim, hidden_width(dim, own.projector_hidden), own.projector_out)
 
-    def forward(self, batch: Batch) -> Term:
+    def forward(self, batch: Batch) -> LossTerm:
         """The decoupled loss of a batch; part `positive_cosine` is the mean cosine between partners."""
         z1, z2 = self.embed(torch.cat([batch.view1.features, batch.view2.features])).chunk(2)
         cosine = F.cosine_similarity(z1.detach(), z2.detach()).mean()
-        return Term(decoupled_nt_xent(z1, z2, self.temperature), {"positive_cosine": cosine})
+        return LossTerm(decoupled_nt_xent(z1, z2, self.temperature), {"positive_cosine": cosine})

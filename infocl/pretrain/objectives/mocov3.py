@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from infocl.config import ObjectiveParams
 from infocl.encoder.numerics import full_precision
-from infocl.pretrain.batch import Batch, Term
+from infocl.pretrain.batch import Batch, LossTerm
 from infocl.pretrain.objectives.base import (
     Objective,
     bn_mlp,
@@ -66,7 +66,7 @@ class MoCoV3(Objective):
         self.predictor = bn_mlp([out, own.predictor_hidden, out])
         self.target_projector = target_of(self.projector)
 
-    def forward(self, batch: Batch) -> Term:
+    def forward(self, batch: Batch) -> LossTerm:
         """The sum of both ways; part `positive_cosine` is the mean cosine of queries and keys."""
         embedded = self.embed(torch.cat([batch.view1.features, batch.view2.features]))
         q1, q2 = self.predictor(embedded).chunk(2)
@@ -74,7 +74,7 @@ class MoCoV3(Objective):
             k1, k2 = self.target_projector(target_features(batch)).chunk(2)
         loss = moco_loss(q1, k2, self.temperature) + moco_loss(q2, k1, self.temperature)
         cosine = F.cosine_similarity(torch.cat([q1, q2]).detach(), torch.cat([k2, k1])).mean()
-        return Term(loss, {"positive_cosine": cosine})
+        return LossTerm(loss, {"positive_cosine": cosine})
 
     def momentum(self, step: int, total_steps: int) -> float:
         """From `momentum` to 1 along half a cosine."""

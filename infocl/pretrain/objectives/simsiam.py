@@ -8,7 +8,7 @@ from torch import Tensor
 
 from infocl.config import ObjectiveParams
 from infocl.encoder.numerics import full_precision
-from infocl.pretrain.batch import Batch, Term
+from infocl.pretrain.batch import Batch, LossTerm
 from infocl.pretrain.objectives.base import Objective, bn_mlp, hidden_width
 
 
@@ -53,10 +53,10 @@ class SimSiam(Objective):
         self.projector = bn_mlp([dim, hidden, hidden, out], last_bn=True)
         self.predictor = bn_mlp([out, own.predictor_hidden, out])
 
-    def forward(self, batch: Batch) -> Term:
+    def forward(self, batch: Batch) -> LossTerm:
         """SimSiam's loss; part `positive_cosine` is the mean cosine of predictions and embeddings."""
         embedded = self.embed(torch.cat([batch.view1.features, batch.view2.features]))
         z1, z2 = embedded.chunk(2)
         p1, p2 = self.predictor(embedded).chunk(2)
         loss = simsiam_loss(p1, p2, z1, z2)
-        return Term(loss, {"positive_cosine": -loss.detach()})
+        return LossTerm(loss, {"positive_cosine": -loss.detach()})

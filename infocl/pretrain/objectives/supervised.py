@@ -8,7 +8,7 @@ from torch import nn
 
 from infocl.config import ObjectiveParams
 from infocl.encoder.numerics import at_least_float32
-from infocl.pretrain.batch import Batch, Term
+from infocl.pretrain.batch import Batch, LossTerm
 from infocl.pretrain.objectives.base import Objective
 
 
@@ -31,7 +31,7 @@ class Supervised(Objective):
         self.projector = nn.Identity()
         self.classifier = nn.Linear(dim, classes)
 
-    def forward(self, batch: Batch) -> Term:
+    def forward(self, batch: Batch) -> LossTerm:
         """Mean cross-entropy of both views in nats; part `train_accuracy` in 0..1.
 
         Raises:
@@ -43,4 +43,4 @@ class Supervised(Objective):
         logits = self.classifier(torch.cat([batch.view1.features, batch.view2.features]))
         right = (logits.detach().argmax(1) == labels).float().mean()
         loss = F.cross_entropy(at_least_float32(logits), labels, label_smoothing=self.smoothing)
-        return Term(loss, {"train_accuracy": right})
+        return LossTerm(loss, {"train_accuracy": right})

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from infocl.config import ObjectiveParams
 from infocl.encoder.numerics import full_precision
-from infocl.pretrain.batch import Batch, Term
+from infocl.pretrain.batch import Batch, LossTerm
 from infocl.pretrain.objectives.base import Objective, bn_mlp, hidden_width, off_diagonal_squares
 
 EPSILON = 1e-4  # Bardes et al. 2022, equation 2
@@ -52,7 +52,7 @@ class VICReg(Objective):
         hidden = hidden_width(dim, own.projector_hidden)
         self.projector = bn_mlp([dim, hidden, hidden, own.projector_out])
 
-    def forward(self, batch: Batch) -> Term:
+    def forward(self, batch: Batch) -> LossTerm:
         """The weighted sum of the three terms."""
         z1, z2 = self.embed(torch.cat([batch.view1.features, batch.view2.features])).chunk(2)
         terms = {
@@ -63,4 +63,4 @@ class VICReg(Objective):
         value = torch.stack(
             [weight * term for weight, term in zip(self.weights, terms.values(), strict=True)]
         ).sum()
-        return Term(value, {name: term.detach() for name, term in terms.items()})
+        return LossTerm(value, {name: term.detach() for name, term in terms.items()})

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from infocl.encoder.numerics import at_least_float32
-from infocl.pretrain.parallel.world import World
+from infocl.pretrain.parallel.process_group import ProcessGroup
 
 
 class SyncBatchNorm(_BatchNorm):
@@ -19,12 +19,12 @@ class SyncBatchNorm(_BatchNorm):
 
     Args:
         layer: whose weights and statistics are taken over.
-        world: the processes; each must hold as many values as the others.
+        group: the processes; each must hold as many values as the others.
     """
 
-    def __init__(self, layer: _BatchNorm, world: World) -> None:
+    def __init__(self, layer: _BatchNorm, group: ProcessGroup) -> None:
         super().__init__(layer.num_features, layer.eps, layer.momentum, layer.affine)
-        self.world = world
+        self.group = group
         self.weight, self.bias = layer.weight, layer.bias
         for name, buffer in layer.named_buffers(recurse=False):
             setattr(self, name, buffer)
@@ -39,9 +39,9 @@ class SyncBatchNorm(_BatchNorm):
             return super().forward(input)
         values = at_least_float32(input)
         others = [dim for dim in range(input.ndim) if dim != 1]
-        mean = self.world.mean(values.mean(others, keepdim=True))
+        mean = self.group.mean(values.mean(others, keepdim=True))
         centred = values - mean
-        variance = self.world.mean(centred.square().mean(others, keepdim=True))
+        variance = self.group.mean(centred.square().mean(others, keepdim=True))
         self._track(mean.detach().flatten(), variance.detach().flatten(), input.numel() // input.shape[1])
         normal = centred * (variance + self.eps).rsqrt()
         if self.affine:
@@ -53,7 +53,7 @@ class SyncBatchNorm(_BatchNorm):
     def _track(self, mean: Tensor, variance: Tensor, count: int) -> None:
         if not self.track_running_stats or self.running_mean is None or self.running_var is None:
             return
-        whole = count * self.world.size
+        whole = count * self.group.size
         share = 0.1 if self.momentum is None else self.momentum
         self.running_mean.lerp_(mean.to(self.running_mean.dtype), share)
         self.running_var.lerp_((variance * whole / (whole - 1)).to(self.running_var.dtype), share)
@@ -61,12 +61,12 @@ class SyncBatchNorm(_BatchNorm):
             self.num_batches_tracked.add_(1)
 
 
-def synchronize(module: nn.Module, world: World, device: torch.device) -> nn.Module:
+def synchronize(module: nn.Module, group: ProcessGroup, device: torch.device) -> nn.Module:
     """`module` with every BatchNorm layer replaced by one that sees the whole batch.
 
     On CUDA these are PyTorch's, elsewhere ours; weights, statistics and their names stay.
     """
-    if world.size == 1:
+    if group.size == 1:
         return module
     if device.type == "cuda":
         converted: nn.Module = nn.SyncBatchNorm.convert_sync_batchnorm(module)  # type: ignore[no-untyped-call]
@@ -74,5 +74,5 @@ def synchronize(module: nn.Module, world: World, device: torch.device) -> nn.Mod
     for parent in list(module.modules()):
         for name, child in list(parent.named_children()):
             if isinstance(child, _BatchNorm):
-                setattr(parent, name, SyncBatchNorm(child, world))
+                setattr(parent, name, SyncBatchNorm(child, group))
     return module

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from infocl.encoder.network import Levels
-from infocl.pretrain.batch import Batch, Term
+from infocl.pretrain.batch import Batch, LossTerm
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Regularizer(nn.Module, ABC):
         return levels
 
     @abstractmethod
-    def forward(self, batch: Batch) -> Term:
+    def forward(self, batch: Batch) -> LossTerm:
         """The term of a batch, to be minimised, and its named parts."""
 
     def reconstruct(self, features: Tensor) -> Tensor | None:

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from infocl.config import RegParams
 from infocl.encoder.numerics import full_precision
-from infocl.pretrain.batch import Batch, Term
+from infocl.pretrain.batch import Batch, LossTerm
 from infocl.pretrain.regularizers.base import Regularizer, Shapes, mean_norm
 
 
@@ -65,9 +65,9 @@ class IP(Regularizer):
         super().__init__()
         self.distance = params.ip.distance
 
-    def forward(self, batch: Batch) -> Term:
+    def forward(self, batch: Batch) -> LossTerm:
         """The chosen distance between the views."""
         h1, h2 = batch.view1.features, batch.view2.features
         relative = relative_distance(h1, h2)
         value = relative if self.distance == "relative" else mean_squared_difference(h1, h2)
-        return Term(value, {"relative_distance": relative.detach(), "feature_norm": mean_norm(batch)})
+        return LossTerm(value, {"relative_distance": relative.detach(), "feature_norm": mean_norm(batch)})

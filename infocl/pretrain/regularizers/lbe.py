@@ -10,7 +10,7 @@ from torch import Tensor
 from infocl.config import RegParams
 from infocl.encoder.network import Levels
 from infocl.encoder.numerics import full_precision
-from infocl.pretrain.batch import Batch, Term, View
+from infocl.pretrain.batch import Batch, LossTerm, View
 from infocl.pretrain.regularizers.base import Regularizer, Shapes, add_noise, mean_norm
 
 RHO_TIMES_WIDTH = 25.6  # rho 0.05 at D = 512 and 1/80 at D = 2048 (Wang et al. 2022) are both 25.6 / D
@@ -76,7 +76,7 @@ class LBE(Regularizer):
         """mu + sigma * eps, eps ~ N(0, I), at every level."""
         return add_noise(levels, self.sigma, generator)
 
-    def forward(self, batch: Batch) -> Term:
+    def forward(self, batch: Batch) -> LossTerm:
         """Minus the weighted bounds."""
         view1, view2 = batch.view1, batch.view2
         value = view1.features.new_zeros(())
@@ -91,7 +91,7 @@ class LBE(Regularizer):
         rows = len(view1.features) * (2 if self.views == "joint" else 1)
         # A fill, not a copy from the host, for which a GPU's host would wait.
         parts["mi_ceiling_nats"] = view1.features.new_full((), math.log(rows))
-        return Term(value, parts)
+        return LossTerm(value, parts)
 
     def _bounds(self, view1: View, view2: View, level: int) -> Tensor:
         """One bound over both views, or one of each, (1,) or (2,)."""

@@ -8,7 +8,7 @@ from torch import Tensor
 from infocl.config import RegParams
 from infocl.encoder.network import Levels
 from infocl.encoder.numerics import full_precision
-from infocl.pretrain.batch import Batch, Term
+from infocl.pretrain.batch import Batch, LossTerm
 from infocl.pretrain.regularizers.base import Regularizer, Shapes, add_noise, mean_norm
 
 
@@ -63,7 +63,7 @@ class MIB(Regularizer):
         """mu + sigma * eps, eps ~ N(0, I), at every level."""
         return add_noise(levels, self.sigma, generator)
 
-    def forward(self, batch: Batch) -> Term:
+    def forward(self, batch: Batch) -> LossTerm:
         """The divergence, from the clean means."""
         kl = symmetrised_kl(batch.view1.clean.level4, batch.view2.clean.level4, self.sigma)
-        return Term(kl, {"kl_nats": kl.detach(), "feature_norm": mean_norm(batch)})
+        return LossTerm(kl, {"kl_nats": kl.detach(), "feature_norm": mean_norm(batch)})

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from infocl.config import RegParams
 from infocl.encoder.numerics import full_precision, standardised
-from infocl.pretrain.batch import Batch, Term
+from infocl.pretrain.batch import Batch, LossTerm
 from infocl.pretrain.regularizers.base import Regularizer, Shapes, embed_views
 
 
@@ -60,17 +60,17 @@ class MixedSamples(Regularizer):
         super().__init__()
         self.scale = params.mixed.scale
 
-    def forward(self, batch: Batch) -> Term:
+    def forward(self, batch: Batch) -> LossTerm:
         """The scaled error of both views' correlations."""
         if batch.encode is None or batch.embed is None:
             raise ValueError("mixed samples need the encoder and a projector, but the batch has none")
-        pixels1, pixels2 = batch.view1.pixels, batch.world.gather(batch.view2.pixels)
+        pixels1, pixels2 = batch.view1.pixels, batch.group.gather(batch.view2.pixels)
         device, count = pixels1.device, len(pixels2)
         share = torch.rand((), generator=batch.generator, device=device)
         order = torch.randperm(count, generator=batch.generator, device=device)
-        own = batch.world.share(count)
+        own = batch.group.share(count)
         mixed = share * pixels1 + (1 - share) * pixels2[order[own]]
         embedded = batch.embed(batch.encode(mixed).level4)
-        return Term(
+        return LossTerm(
             self.scale * mixed_correlation_error(*embed_views(batch), embedded, order, share),
         )

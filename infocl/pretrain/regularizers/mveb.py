@@ -8,7 +8,7 @@ from torch import Tensor
 
 from infocl.config import RegParams
 from infocl.encoder.numerics import full_precision
-from infocl.pretrain.batch import Batch, Term
+from infocl.pretrain.batch import Batch, LossTerm
 from infocl.pretrain.regularizers.base import Regularizer, Shapes, embed_views
 
 
@@ -111,9 +111,9 @@ class MVEB(Regularizer):
         self.min_temperature = params.mveb.min_temperature
         self.ridge = params.mveb.ridge
 
-    def forward(self, batch: Batch) -> Term:
+    def forward(self, batch: Batch) -> LossTerm:
         """Minus the entropy, by its gradient."""
         views = embed_views(batch)
         terms = [entropy_surrogate(z, self.min_temperature, self.ridge) for z in views]
         uniformity = torch.stack([log_potential(z.detach()) for z in views]).mean()
-        return Term((terms[0] + terms[1]) / 2, {"embedding_uniformity": uniformity})
+        return LossTerm((terms[0] + terms[1]) / 2, {"embedding_uniformity": uniformity})

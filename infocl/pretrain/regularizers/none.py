@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from infocl.config import RegParams
-from infocl.pretrain.batch import Batch, Term
+from infocl.pretrain.batch import Batch, LossTerm
 from infocl.pretrain.regularizers.base import Regularizer, Shapes
 
 
@@ -13,6 +13,6 @@ class NoRegularizer(Regularizer):
     def __init__(self, params: RegParams, shapes: Shapes) -> None:
         super().__init__()
 
-    def forward(self, batch: Batch) -> Term:
+    def forward(self, batch: Batch) -> LossTerm:
         """Zero."""
-        return Term(batch.view1.features.new_zeros(()))
+        return LossTerm(batch.view1.features.new_zeros(()))

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from infocl.config import RegParams
 from infocl.encoder.numerics import full_precision
 from infocl.encoder.sizes import decoder_start
-from infocl.pretrain.batch import Batch, Term
+from infocl.pretrain.batch import Batch, LossTerm
 from infocl.pretrain.regularizers.base import Regularizer, Shapes
 
 
@@ -45,14 +45,14 @@ class RC(Regularizer):
             channels = 128 if 32 < shapes.image_size <= 64 else 64
         self.decoder = Decoder(shapes.level_dims[-1], channels, shapes.image_size)
 
-    def forward(self, batch: Batch) -> Term:
+    def forward(self, batch: Batch) -> LossTerm:
         """Sum of the two views' reconstruction errors."""
         views = (batch.view1, batch.view2)
-        own = batch.world.share(len(batch.view1.clean.level4))
+        own = batch.group.share(len(batch.view1.clean.level4))
         decoded = self.decoder(torch.cat([view.clean.level4[own] for view in views]))
         pixels = torch.cat([view.pixels for view in views])
-        error = batch.world.mean(reconstruction_error(decoded, pixels))
-        return Term(2 * error, {"reconstruction_mse": error.detach()})
+        error = batch.group.mean(reconstruction_error(decoded, pixels))
+        return LossTerm(2 * error, {"reconstruction_mse": error.detach()})
 
     def reconstruct(self, features: Tensor) -> Tensor:
         """Normalised images decoded from features (B, D)."""

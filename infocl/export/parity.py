@@ -19,7 +19,7 @@ from infocl.evaluate.features import encode, extract
 from infocl.evaluate.protocol import evaluate_task
 from infocl.evaluate.stored import Features
 from infocl.export.compare import compare, neighbour_agreement
-from infocl.export.halves import with_half_rounding
+from infocl.export.float16 import with_half_rounding
 from infocl.export.preprocessing import square_unit_range
 from infocl.export.session import BATCH, embed, few_threads, open_session
 from infocl.prepared.reader import Prepared, Split
@@ -37,7 +37,7 @@ LEAST_OF_A_CLASS = 10  # training images, so that a part of them can be held out
 
 
 @dataclass(frozen=True)
-class Task:
+class ProbeTask:
     """The source task, or an even part of it, as every variant is probed with.
 
     The strength of the probe is chosen once, on torch's features.
@@ -55,13 +55,13 @@ class Task:
             return {"accuracy": math.nan}
         return evaluate_task(train, self.train[1], test, self.test[1], self.params, self.seed, CPU)
 
-    def with_strength(self, l2: float) -> Task:
+    def with_strength(self, l2: float) -> ProbeTask:
         """The same task with one strength of the probe, so that variants do not differ by its choice."""
         return replace(self, params=self.params.model_copy(update={"l2": [l2]}))
 
 
 @dataclass(frozen=True)
-class Yardstick:
+class TorchReference:
     """Torch's answers in float32, which every variant is held to.
 
     `resized` holds images of other sizes than the trained one, and their embeddings.
@@ -70,7 +70,7 @@ class Yardstick:
     images: Images
     embeddings: Features
     resized: list[tuple[Images, Features]]
-    task: Task | None
+    task: ProbeTask | None
     probe_accuracy: float | None
     images_per_second: float
     threads: int
@@ -98,7 +98,7 @@ class Figures:
     images_per_second: float
 
 
-def measure_torch(encoder: Encoder, data: Prepared, params: Params) -> Yardstick:
+def measure_torch(encoder: Encoder, data: Prepared, params: Params) -> TorchReference:
     """What torch makes of real images, on the CPU.
 
     Args:
@@ -109,7 +109,7 @@ def measure_torch(encoder: Encoder, data: Prepared, params: Params) -> Yardstick
     Raises:
         InfoCLError: an embedding is not finite, or all images have the same embedding.
     """
-    images = proof_images(data, params.export.parity_images)
+    images = parity_images(data, params.export.parity_images)
     with few_threads() as threads:
         extract(encoder, images[:BATCH], CPU)  # the first batch of a shape is slower
         start = time.perf_counter()
@@ -124,7 +124,7 @@ def measure_torch(encoder: Encoder, data: Prepared, params: Params) -> Yardstick
     if task is not None:
         row = task.judge(lambda pixels: extract(encoder, pixels, CPU))
         task = task.with_strength(row["l2"])
-    return Yardstick(
+    return TorchReference(
         images=images,
         embeddings=embeddings,
         resized=[(odd, _by_torch(encoder, odd, data)) for odd in other_sizes(images)],
@@ -142,7 +142,7 @@ def _by_torch(encoder: Encoder, images: Images, data: Prepared) -> Features:
     return features
 
 
-def proof_images(data: Prepared, count: int) -> Images:
+def parity_images(data: Prepared, count: int) -> Images:
     """At most `count` images (N, S, S, 3), evenly spread over the test split (train where there is none)."""
     split = data.split("test" if "test" in data.splits else "train")
     return np.asarray(split.images[evenly_spread(len(split), count)])
@@ -163,7 +163,7 @@ def other_sizes(images: Images) -> list[Images]:
     return [np.ascontiguousarray(mosaics[:, :height, :width]) for height, width in shapes]
 
 
-def source_task(data: Prepared, params: Params) -> Task | None:
+def source_task(data: Prepared, params: Params) -> ProbeTask | None:
     """The source task on at most about `export.probe_images` images of each split; None without labels."""
     if "test" not in data.splits:
         return None
@@ -171,7 +171,7 @@ def source_task(data: Prepared, params: Params) -> Task | None:
     if train.labels is None or test.labels is None:
         return None
     most = params.export.probe_images
-    return Task(
+    return ProbeTask(
         train=_part(train, train.labels, training_rows(train.labels, most, params.probe.validation_share)),
         test=_part(test, test.labels, evenly_spread(len(test), most)),
         params=params.probe,
@@ -199,7 +199,7 @@ def training_rows(labels: Labels, most: int, validation_share: float) -> Labels:
     return rows
 
 
-def prove(model: bytes, yardstick: Yardstick, *, resized: bool) -> Figures:
+def prove(model: bytes, yardstick: TorchReference, *, resized: bool) -> Figures:
     """Measure a variant that takes raw images.
 
     The first image also goes through alone, so a model that only works on batches is found.
@@ -246,14 +246,14 @@ def worst(pairs: list[tuple[Features, Features]]) -> tuple[float, float, float]:
     return float(absolute), float(relative), float(distance)
 
 
-def _probe_accuracy(model: bytes, task: Task | None) -> float | None:
+def _probe_accuracy(model: bytes, task: ProbeTask | None) -> float | None:
     if task is None:
         return None
     session: Any = open_session(model, torch.get_num_threads())
     return float(task.judge(lambda pixels: embed(session, pixels))["accuracy"])
 
 
-def shortfall(variant: str, figures: Figures, yardstick: Yardstick, params: ExportParams) -> str | None:
+def shortfall(variant: str, figures: Figures, yardstick: TorchReference, params: ExportParams) -> str | None:
     """Why a variant must not be shipped, naming the first limit it breaks; None when it may be.
 
     NaN breaks every limit.

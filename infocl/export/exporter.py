@@ -8,11 +8,11 @@ from typing import Any
 
 from infocl.config import Crop, Params
 from infocl.encoder.files import load_encoder
-from infocl.evaluate.run import check_source_data
+from infocl.evaluate.evaluation import check_source_data
 from infocl.export.about import SUMS_FILE, describe, describe_parity, describe_signature
 from infocl.export.build import Bench, Outcome, build_files
 from infocl.export.model_card import render_card
-from infocl.export.proof import Yardstick, measure_torch
+from infocl.export.parity import TorchReference, measure_torch
 from infocl.export.signing import fingerprint, sign
 from infocl.prepared.reader import Prepared, load_source
 from infocl.results.reading import ABOUT_FILE
@@ -76,7 +76,7 @@ def _write_sums(folder: Path) -> None:
 
 
 def _metrics(
-    outcomes: Mapping[str, Outcome], about: Mapping[str, Any], yardstick: Yardstick
+    outcomes: Mapping[str, Outcome], about: Mapping[str, Any], yardstick: TorchReference
 ) -> dict[str, Any]:
     """Only here is speed: the folder is the same whenever it is made."""
     parity, best = about["parity"], outcomes["float32"].figures

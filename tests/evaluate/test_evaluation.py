@@ -14,7 +14,7 @@ import torch
 
 from infocl.encoder.files import load_encoder, save_encoder
 from infocl.encoder.network import Encoder
-from infocl.evaluate import run
+from infocl.evaluate import evaluation
 from infocl.evaluate.diagnostics import describe_features, describe_views, encode_views
 from infocl.evaluate.scaling import fit_scaling
 from infocl.evaluate.stored import SplitFeatures, StoredFeatures, load_features, save_features
@@ -60,7 +60,7 @@ def write_encoder(params, *, seed, **about):
 
 
 def test_probe_writes_features_and_every_metric(workspace, params):
-    metrics = run.run_probe(params)
+    metrics = evaluation.run_probe(params)
     stored = load_features(FEATURES)
     encoder, config = load_encoder(PRETRAIN)
     assert stored.encoder_sha256 == config["weights_sha256"]
@@ -75,7 +75,7 @@ def test_probe_writes_features_and_every_metric(workspace, params):
 
 
 def test_diagnostics_are_of_held_out_views_scaled_by_the_training_images(workspace, params):
-    metrics = run.run_probe(params)
+    metrics = evaluation.run_probe(params)
     encoder, _ = load_encoder(PRETRAIN)
     held_out = load_prepared(PREPARED).split("test").images
     pairs = encode_views(encoder, held_out, params.views, params.seed, CPU)
@@ -86,17 +86,17 @@ def test_diagnostics_are_of_held_out_views_scaled_by_the_training_images(workspa
 
 
 def test_without_labels_only_the_diagnostics_remain(workspace, params):
-    labelled = run.run_probe(params)
+    labelled = evaluation.run_probe(params)
     shutil.rmtree(PREPARED)
     write_prepared(PREPARED, labelled=False)
-    unlabelled = run.run_probe(params)
+    unlabelled = evaluation.run_probe(params)
     assert not {"accuracy", "knn_accuracy", "majority"} & set(unlabelled)
     assert unlabelled == {key: labelled[key] for key in unlabelled}
 
 
 def test_transfer_gives_one_row_for_each_target_and_the_mean(workspace, params):
-    source = run.run_probe(params)
-    metrics = run.run_transfer(params)
+    source = evaluation.run_probe(params)
+    metrics = evaluation.run_transfer(params)
     rows = [metrics[target] for target in ("hue", "scale", "digits")]
     assert metrics["hue"] == {key: source[key] for key in metrics["hue"]}
     assert metrics["mean_accuracy"] == pytest.approx(sum(row["accuracy"] for row in rows) / 3)
@@ -108,51 +108,51 @@ def test_transfer_gives_one_row_for_each_target_and_the_mean(workspace, params):
 
 
 def test_the_same_numbers_twice(workspace, params):
-    assert run.run_probe(params) == run.run_probe(params)
-    assert run.run_transfer(params) == run.run_transfer(params)
+    assert evaluation.run_probe(params) == evaluation.run_probe(params)
+    assert evaluation.run_transfer(params) == evaluation.run_transfer(params)
 
 
 def test_transfer_reads_the_features_of_the_probe_stage(workspace, params):
     """Stored features that give the label away make exactly the targets on those images easy."""
-    run.run_probe(params)
+    evaluation.run_probe(params)
     stored = load_features(FEATURES)
-    told = {}
+    reported = {}
     for name, split in stored.splits.items():
         labels = np.load(TARGETS / "scale" / name / "labels.npy")
         features = np.random.default_rng(0).normal(0, 0.01, split.features.shape).astype(np.float32)
         features[:, 0] += labels
-        told[name] = SplitFeatures(features, split.images_sha256)
-    save_features(FEATURES, StoredFeatures(stored.encoder_sha256, told))
-    metrics = run.run_transfer(params)
+        reported[name] = SplitFeatures(features, split.images_sha256)
+    save_features(FEATURES, StoredFeatures(stored.encoder_sha256, reported))
+    metrics = evaluation.run_transfer(params)
     assert metrics["scale"]["accuracy"] == 1.0
     assert metrics["digits"]["accuracy"] < 1.0
 
 
 def test_images_shared_by_targets_are_encoded_once(workspace, params):
-    run.run_probe(params)
+    evaluation.run_probe(params)
     shutil.copytree(TARGETS / "digits", TARGETS / "photos")
     encoder, config = load_encoder(PRETRAIN)
-    bank = run.FeatureBank(encoder, CPU, load_features(FEATURES), config)
+    bank = evaluation.FeatureBank(encoder, CPU, load_features(FEATURES), config)
     first = bank.features(load_prepared(TARGETS / "digits").split("train"))
     assert bank.features(load_prepared(TARGETS / "photos").split("train")) is first
     assert bank.features(load_prepared(TARGETS / "digits").split("test")) is not first
 
 
 def test_features_of_another_encoder_are_refused(workspace, params):
-    run.run_probe(params)
+    evaluation.run_probe(params)
     write_encoder(params, seed=1)
     with pytest.raises(UserError, match=r"another encoder .*dvc repro probe"):
-        run.run_transfer(params)
+        evaluation.run_transfer(params)
 
 
 def test_transfer_before_probe_is_told_to_wait(workspace, params):
     with pytest.raises(UserError, match=r"features.*missing; make it again: .*dvc repro probe"):
-        run.run_transfer(params)
+        evaluation.run_transfer(params)
 
 
-@pytest.mark.parametrize("stage", [run.run_probe, run.run_transfer])
+@pytest.mark.parametrize("stage", [evaluation.run_probe, evaluation.run_transfer])
 def test_images_of_another_size_are_refused(workspace, params, stage):
-    run.run_probe(params)
+    evaluation.run_probe(params)
     write_prepared(PREPARED, size=16)
     write_prepared(TARGETS / "hue", name="hue", size=16)
     with pytest.raises(UserError, match=r"(holds images of|data.image_size) 16.*, but .* 32"):
@@ -160,27 +160,27 @@ def test_images_of_another_size_are_refused(workspace, params, stage):
 
 
 def test_a_target_without_labels_is_refused(workspace, params):
-    run.run_probe(params)
+    evaluation.run_probe(params)
     shutil.rmtree(TARGETS / "scale")
     write_prepared(TARGETS / "scale", name="scale", labelled=False)
     with pytest.raises(UserError, match=r"targets.scale has no labels"):
-        run.run_transfer(params)
+        evaluation.run_transfer(params)
 
 
 def test_too_few_test_images_are_refused_before_the_work(workspace, params):
     write_prepared(PREPARED, test=5)
     with pytest.raises(UserError, match=r"has 5 test images, but the diagnostics need at least 8"):
-        run.run_probe(params)
+        evaluation.run_probe(params)
     assert not FEATURES.exists()
 
 
 def test_a_row_is_said_in_sentences(workspace, params, capsys):
-    run.run_probe(params)
-    said = capsys.readouterr().out.strip().splitlines()
-    assert len(said) == 1
-    assert said[0].startswith("scenes: the linear probe is right for ")
+    evaluation.run_probe(params)
+    message = capsys.readouterr().out.strip().splitlines()
+    assert len(message) == 1
+    assert message[0].startswith("scenes: the linear probe is right for ")
     row = {"accuracy": 0.5, "accuracy_ci95": [0.4, 0.6], "knn_accuracy": 0.4, "majority": 0.1}
-    warned = run.describe_row(
+    warned = evaluation.describe_row(
         "hue", row | {"test_images": 9, "l2": 0.1, "l2_at_edge": True, "converged": False}
     )
     assert "0.1 is at the edge of probe.l2" in warned
@@ -189,7 +189,7 @@ def test_a_row_is_said_in_sentences(workspace, params, capsys):
 
 @pytest.mark.parametrize("stage", ["probe", "transfer"])
 def test_the_stage_script_writes_its_metrics(workspace, params, stage):
-    run.run_probe(params)
+    evaluation.run_probe(params)
     (workspace / "params.yaml").write_text(json.dumps(raw_params(**PARAMS)))
     command = [sys.executable, "-m", f"stages.{stage}"]
     subprocess.run(command, env=os.environ | {"PYTHONPATH": str(ROOT)}, check=True)

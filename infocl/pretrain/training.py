@@ -20,14 +20,14 @@ from infocl.prepared.tasks import check_source
 from infocl.pretrain.fingerprint import fingerprint
 from infocl.pretrain.learner import Learner
 from infocl.pretrain.loading.storage import open_images
-from infocl.pretrain.loop import VIEWS, Run, train
+from infocl.pretrain.loop import VIEWS, Training, train
 from infocl.pretrain.objectives import OBJECTIVES
 from infocl.pretrain.optim import build_optimizer
-from infocl.pretrain.parallel.world import World, joined, launched, own_device
+from infocl.pretrain.parallel.process_group import ProcessGroup, joined, launched, own_device
 from infocl.pretrain.samples import sample_reconstructions, sample_views
 from infocl.runtime.checkpoint import Checkpoints
 from infocl.runtime.device import choose_device, describe_device
-from infocl.runtime.errors import PassingError, UserError
+from infocl.runtime.errors import RetryableError, UserError
 from infocl.runtime.files import replacing_folder, write_array
 from infocl.runtime.history import History
 from infocl.runtime.paths import CHECKPOINTS, PRETRAIN
@@ -64,34 +64,38 @@ def pretrain(params: Params, confirm: Callable[[], object] = lambda: None) -> di
         launch(params.train.devices)
         return None
     device = own_device(params.train.device)
-    with joined(device) as world:
-        return _pretrain(params, prepared, world, device, confirm)
+    with joined(device) as group:
+        return _pretrain(params, prepared, group, device, confirm)
 
 
 def _pretrain(
-    params: Params, prepared: Prepared, world: World, device: torch.device, confirm: Callable[[], object]
+    params: Params,
+    prepared: Prepared,
+    group: ProcessGroup,
+    device: torch.device,
+    confirm: Callable[[], object],
 ) -> dict[str, Any] | None:
-    if params.train.batch_size % world.size:
-        raise world.once(
+    if params.train.batch_size % group.size:
+        raise group.once(
             UserError(
-                f"train.batch_size {params.train.batch_size} is no multiple of the {world.size} processes "
+                f"train.batch_size {params.train.batch_size} is no multiple of the {group.size} processes "
                 "that share it; change one of them"
             )
         )
     try:
-        run = _set_up(params, prepared, world, device)
+        run = _set_up(params, prepared, group, device)
         with closing(run.images):
             return _train(run, confirm)
     except torch.OutOfMemoryError:
-        raise PassingError(
+        raise RetryableError(
             f"the memory of {device} does not hold its share of a batch of train.batch_size "
             f"{params.train.batch_size}; make it smaller, or wait until others leave the device"
         ) from None
 
 
-def _train(run: Run, confirm: Callable[[], object]) -> dict[str, Any] | None:
+def _train(run: Training, confirm: Callable[[], object]) -> dict[str, Any] | None:
     history = train(run)
-    if not run.world.first:
+    if not run.group.first:
         return None
     _write(run, history)
     confirm()
@@ -117,29 +121,29 @@ def _check_fit(params: Params, prepared: Prepared) -> None:
         )
 
 
-def _set_up(params: Params, prepared: Prepared, world: World, device: torch.device) -> Run:
+def _set_up(params: Params, prepared: Prepared, group: ProcessGroup, device: torch.device) -> Training:
     sha256 = prepared.images_sha256(prepared.pretrain_name)
     about = {"images": sha256, "mean": prepared.mean, "std": prepared.std}
     torch.manual_seed(derive_seed(params.seed, WEIGHTS))
     learner = Learner(params, prepared.mean, prepared.std, len(prepared.classes or ()))
     learner.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    learner.distribute(world, device)
+    learner.distribute(group, device)
     if params.train.compile:
         learner.encoder.forward_levels = torch.compile(learner.encoder.forward_levels)  # type: ignore[method-assign]
-    return Run(
+    return Training(
         params,
-        world,
+        group,
         learner,
-        learner if world.size == 1 else DistributedDataParallel(learner),
+        learner if group.size == 1 else DistributedDataParallel(learner),
         build_optimizer(params.train.optimizer, learner.parameters()),
-        open_images(params, prepared, world, device),
+        open_images(params, prepared, group, device),
         Views(params.views, params.data.image_size),
         device,
         Checkpoints(CHECKPOINTS, fingerprint(params, about)),
     )
 
 
-def _write(run: Run, history: History) -> None:
+def _write(run: Training, history: History) -> None:
     params = run.params
     about = {
         "version": __version__,
@@ -173,7 +177,7 @@ def git_revision() -> str | None:
         return None
 
 
-def _metrics(run: Run, history: History) -> dict[str, Any]:
+def _metrics(run: Training, history: History) -> dict[str, Any]:
     last = history.rows[-1]
     metrics = {
         "images_per_second": history.images_per_second(),
@@ -183,7 +187,7 @@ def _metrics(run: Run, history: History) -> dict[str, Any]:
         "epochs": run.params.train.epochs,
         "steps": run.total_steps,
         "device": describe_device(run.device),
-        "processes": run.world.size,
+        "processes": run.group.size,
     }
     if run.device.type == "cuda":
         metrics["peak_device_memory_mib"] = round(torch.cuda.max_memory_allocated(run.device) / 2**20, 1)

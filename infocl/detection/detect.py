@@ -23,7 +23,7 @@ from infocl.encoder.files import load_encoder
 from infocl.encoder.numerics import derive_seed
 from infocl.runtime.checkpoint import Checkpoints
 from infocl.runtime.device import choose_device, describe_device
-from infocl.runtime.errors import PassingError
+from infocl.runtime.errors import RetryableError
 from infocl.runtime.files import replacing, replacing_folder, sha256_file, write_json
 from infocl.runtime.paths import CHECKPOINTS, DETECTION, PRETRAIN, raw_folder
 
@@ -72,7 +72,7 @@ def detect(params: Params, confirm: Callable[[], object] = lambda: None) -> dict
         history = train_detector(detector, train, params, device, checkpoints)
         found = find(detector, test, device)
     except torch.OutOfMemoryError:
-        raise PassingError(
+        raise RetryableError(
             f"the memory of {device} does not hold a batch of detection.batch_size {chosen.batch_size}; make "
             "it or detection.shorter_sides smaller, or wait until others leave the device"
         ) from None
@@ -102,11 +102,11 @@ def detect(params: Params, confirm: Callable[[], object] = lambda: None) -> dict
 
 def describe_scores(scores: Mapping[str, Mapping[str, float]], images: int) -> str:
     """What was measured, as a person would say it."""
-    said = [
+    figures = [
         f"{kind} have an AP of {each['ap']:.1%} (AP50 {each['ap50']:.1%}, AP75 {each['ap75']:.1%})"
         for kind, each in scores.items()
     ]
-    return f"On {images} test images, {' and '.join(said)}."
+    return f"On {images} test images, {' and '.join(figures)}."
 
 
 @torch.no_grad()

@@ -22,7 +22,7 @@ FROM_LAUNCHER = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 
 
 @dataclass(frozen=True)
-class World:
+class ProcessGroup:
     """`size` processes, of which this is number `rank`; with one, nothing is ever sent.
 
     Every process computes the objective and the regulariser on the features of the whole batch, so
@@ -78,21 +78,21 @@ class World:
         """The number that process 0 says."""
         if self.size == 1:
             return number
-        said = torch.tensor([number], device="cuda" if dist.get_backend() == "nccl" else "cpu")
-        dist.broadcast(said, src=0)
-        return int(said.item())
+        shared = torch.tensor([number], device="cuda" if dist.get_backend() == "nccl" else "cpu")
+        dist.broadcast(shared, src=0)
+        return int(shared.item())
 
 
-ALONE = World()
+ALONE = ProcessGroup()
 
 
 class _Gather(Function):
     """Backward: the sum of all processes' gradients, of which each takes its own rows."""
 
     @staticmethod
-    def forward(context: Any, own: Tensor, world: World) -> Tensor:
-        context.world, context.rows = world, len(own)
-        parts = [torch.empty_like(own) for _ in range(world.size)]
+    def forward(context: Any, own: Tensor, group: ProcessGroup) -> Tensor:
+        context.group, context.rows = group, len(own)
+        parts = [torch.empty_like(own) for _ in range(group.size)]
         dist.all_gather(parts, own.contiguous())
         return torch.cat(parts)
 
@@ -100,7 +100,7 @@ class _Gather(Function):
     def backward(context: Any, *gradients: Tensor) -> tuple[Tensor, None]:
         summed = gradients[0].clone(memory_format=torch.contiguous_format)
         dist.all_reduce(summed)
-        return summed[context.world.share(len(summed))], None
+        return summed[context.group.share(len(summed))], None
 
 
 class _Mean(Function):
@@ -139,7 +139,7 @@ def own_device(name: str) -> torch.device:
 
 
 @contextmanager
-def joined(device: torch.device) -> Iterator[World]:
+def joined(device: torch.device) -> Iterator[ProcessGroup]:
     """The world that the launcher's environment describes; one process where there was no launcher.
 
     Args:
@@ -156,7 +156,7 @@ def joined(device: torch.device) -> Iterator[World]:
         torch.cuda.set_device(device)
     dist.init_process_group("nccl" if cuda else "gloo", device_id=device if cuda else None)
     try:
-        yield World(dist.get_rank(), dist.get_world_size())
+        yield ProcessGroup(dist.get_rank(), dist.get_world_size())
     except RuntimeError as error:
         if isinstance(error, dist.DistError) or "/gloo/" in str(error):
             time.sleep(PATIENCE)

@@ -14,24 +14,24 @@ from ruamel.yaml.error import YAMLError
 
 from infocl.runtime.files import parse_json
 from infocl.runtime.lock import is_dvc
-from pipelines.commands import Say
+from pipelines.commands import Log
 from pipelines.repository import git
 
 LOCK_FILE = Path("dvc.lock")
 DVC_TMP = Path(".dvc/tmp")
 
 
-def clear(say: Say) -> None:
+def clear(log: Log) -> None:
     """Clear locks whose owners are gone and files cut off in the middle.
 
     Nothing is touched that a running `git` or `dvc` may own.
     """
-    _clear_git(say)
-    _clear_dvc(say)
-    _mend_lock_file(say)
+    _clear_git(log)
+    _clear_dvc(log)
+    _restore_lock_file(log)
 
 
-def _clear_git(say: Say) -> None:
+def _clear_git(log: Log) -> None:
     """Git never removes the lock of a process that was killed, and refuses every commit from then on."""
     folder = Path(git("rev-parse", "--git-dir"))
     locks = [folder / "index.lock", folder / "HEAD.lock", folder / "packed-refs.lock"]
@@ -40,10 +40,10 @@ def _clear_git(say: Say) -> None:
         return
     for lock in locks:
         lock.unlink(missing_ok=True)
-        say(f"Removed {lock}, which a killed git left.")
+        log(f"Removed {lock}, which a killed git left.")
 
 
-def _clear_dvc(say: Say) -> None:
+def _clear_dvc(log: Log) -> None:
     """DVC takes a lock for held when any process has its owner's number, as after a restart."""
     path = DVC_TMP / "rwlock"
     if not path.exists():
@@ -54,11 +54,11 @@ def _clear_dvc(say: Say) -> None:
             stale = [owner for owner in _owners(held) if not _is_dvc(owner["pid"])]
         except (ValueError, KeyError, TypeError, AttributeError):
             path.unlink()
-            say(f"Removed {path}, which a killed dvc left cut off.")
+            log(f"Removed {path}, which a killed dvc left cut off.")
             return
         if stale:
             path.write_text(json.dumps(_without(held, stale)), encoding="utf-8")
-            say(f"Cleared {path} of what a killed dvc held.")
+            log(f"Cleared {path} of what a killed dvc held.")
 
 
 def _owners(held: dict[str, Any]) -> Iterator[dict[str, Any]]:
@@ -92,7 +92,7 @@ def _works_here(process: psutil.Process, name: str) -> bool:
         return False
 
 
-def _mend_lock_file(say: Say) -> None:
+def _restore_lock_file(log: Log) -> None:
     """A `dvc.lock` that was cut off while it was written is taken from git; DVC's cache has the rest."""
     if not LOCK_FILE.exists():
         return
@@ -106,4 +106,4 @@ def _mend_lock_file(say: Say) -> None:
         git("checkout", "HEAD", "--", str(LOCK_FILE))
     else:
         LOCK_FILE.unlink()
-    say(f"{LOCK_FILE} was cut off; the last committed one is back.")
+    log(f"{LOCK_FILE} was cut off; the last committed one is back.")

@@ -161,16 +161,18 @@ def evaluate_data(
 def describe_row(name: str, row: Mapping[str, Any]) -> str:
     """A task's result as a person would say it."""
     low, high = row["accuracy_ci95"]
-    said = (
+    message = (
         f"{name}: the linear probe is right for {row['accuracy']:.1%} of {row['test_images']} test images "
         f"(95 % interval {low:.1%} to {high:.1%}), nearest neighbours for {row['knn_accuracy']:.1%}, "
         f"the most frequent class for {row['majority']:.1%}."
     )
     if row["l2_at_edge"]:
-        said += f" The chosen strength {row['l2']:g} is at the edge of probe.l2; a wider grid may do better."
+        message += (
+            f" The chosen strength {row['l2']:g} is at the edge of probe.l2; a wider grid may do better."
+        )
     if not row["converged"]:
-        said += " The fit ended at probe.max_iterations."
-    return said
+        message += " The fit ended at probe.max_iterations."
+    return message
 
 
 def check_source_data(data: Prepared, config: Mapping[str, Any], crop: Crop) -> None:

@@ -12,7 +12,7 @@ SECONDS = 5.0  # between two looks at the machine
 SLOW = 0.7  # of the fastest window: what a run may lose before it is worth a line
 
 
-class Crowding:
+class Contention:
     """Notices once that the threads of a run on the CPU wait for each other, and what helps.
 
     Threads of one step meet many times. Where one has to share its core, all wait for it: on two cores,

@@ -11,8 +11,8 @@ from contextlib import contextmanager
 import pytest
 import torch
 
-from infocl.pretrain import crowding, loop
-from infocl.pretrain import run as stage
+from infocl.pretrain import contention, loop
+from infocl.pretrain import training as stage
 from infocl.runtime.paths import PREPARED
 from tests.workspace import tiny_params, write_prepared
 
@@ -37,7 +37,7 @@ def busy_programs():
 @pytest.mark.parametrize("threads", [2, 1])
 def test_crowded_threads_are_noticed_while_training(tmp_path, monkeypatch, capsys, threads):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(crowding, "SECONDS", 1.0)
+    monkeypatch.setattr(contention, "SECONDS", 1.0)
     write_prepared(PREPARED, size=16)
     start, before, step, lines = time.monotonic(), torch.get_num_threads(), loop._step, []
 

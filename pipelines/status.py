@@ -18,10 +18,10 @@ from pipelines.registry import Registry, Version, export_md5, read_registry
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a run ended: promoted, refused or unchanged; `said` is one sentence."""
+    """How a run ended: promoted, refused or unchanged; `message` is one sentence."""
 
     kind: str
-    said: str
+    message: str
     version: str | None = None
 
 
@@ -71,8 +71,8 @@ def nothing_to_do(plan: Plan, rules: GateParams, *, forced: bool) -> Outcome | N
     if before is None:
         return None
     where = f"{now.name} is in service" if now else "none is in service"
-    said = f"Nothing changed; {where}, and the last result was {before['decision']} on {before['at']}."
-    return Outcome("unchanged", said)
+    message = f"Nothing changed; {where}, and the last result was {before['decision']} on {before['at']}."
+    return Outcome("unchanged", message)
 
 
 def stays_out(withdrawn: Version, registry: Registry) -> str:
