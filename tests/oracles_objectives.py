@@ -35,6 +35,13 @@ def simsiam(p1, p2, z1, z2):
     return -0.5 * sum(ways) / len(ways)
 
 
+def spectral(z1, z2):
+    count = len(z1)
+    together = sum(sum(a * b) for a, b in zip(z1, z2, strict=True)) / count
+    apart = sum(sum(z1[i] * z2[j]) ** 2 for i in range(count) for j in range(count) if i != j)
+    return apart / (count * (count - 1)) - 2 * together
+
+
 def moco(q, k, temperature):
     total = 0.0
     for i in range(len(q)):

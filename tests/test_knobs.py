@@ -153,6 +153,9 @@ FORMULAS = {
     "simclr__temperature": lambda g, x: oracles.nt_xent(g["z1"], g["z2"], x),
     "dcl__temperature": lambda g, x: loops.decoupled_nt_xent(g["z1"], g["z2"], x),
     "mocov3__temperature": lambda g, x: loops.moco(g["p1"], g["t2"], x) + loops.moco(g["p2"], g["t1"], x),
+    "spectral__radius": lambda g, x: loops.spectral(
+        *(x * g[z] / np.linalg.norm(g[z], axis=1, keepdims=True) for z in ("z1", "z2"))
+    ),
     "barlow_twins__off_diagonal": lambda g, x: loops.barlow_twins(g["z1"], g["z2"], x, 1e-5),
     "vicreg__invariance": lambda g, x: vicreg(g, invariance=x),
     "vicreg__variance": lambda g, x: vicreg(g, variance=x),

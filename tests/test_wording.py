@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from infocl.config.titles import TITLES, method
+from infocl.config.titles import method
 from infocl.export.limits import limits
-from infocl.pretrain.regularizers import REGULARIZERS
+from infocl.pretrain.objectives import OBJECTIVES, objective_class
+from infocl.pretrain.regularizers import REGULARIZERS, regularizer_class
 from infocl.runtime.text import counted, file_size, interval, percent
 
 
@@ -34,8 +35,12 @@ def test_methods(parts, message):
     assert method(*parts) == message
 
 
-def test_every_regulariser_has_a_title():
-    assert set(REGULARIZERS) - {"none"} <= set(TITLES)
+@pytest.mark.parametrize(
+    ("plug_ins", "class_of"), [(OBJECTIVES, objective_class), (REGULARIZERS, regularizer_class)]
+)
+def test_every_plug_in_has_its_file_and_a_title_of_its_own(plug_ins, class_of):
+    assert len({class_of(name) for name in plug_ins}) == len(plug_ins)
+    assert len({block.title for block in plug_ins.values()}) == len(plug_ins)
 
 
 def test_shares_and_counts():

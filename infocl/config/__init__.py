@@ -3,27 +3,25 @@
 from __future__ import annotations
 
 import math
-from typing import Annotated, Any, Literal, get_args
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from infocl.config.base import Auto, Model, Probability, Seed, Share, Strength
 from infocl.config.detection import DetectionParams
 from infocl.config.export import ExportParams
 from infocl.config.gate import GateParams
-from infocl.config.objectives import ObjectiveParams
-from infocl.config.regularizers import RegParams
 from infocl.config.train import OptimizerParams, ScheduleParams, TrainParams
 from infocl.data.sizes import OWN_SIZE
-from infocl.encoder.sizes import STEM_STRIDE, decoder_start
+from infocl.encoder.sizes import STEM_STRIDE
+from infocl.pretrain.objectives.params import OBJECTIVES
+from infocl.pretrain.regularizers.params import REGULARIZERS
+from infocl.runtime.schema import Auto, Model, PlugInSection, Probability, Seed, Share, Strength, section_of
 
 __all__ = [
     "DetectionParams",
     "ExportParams",
     "GateParams",
-    "ObjectiveParams",
     "OptimizerParams",
-    "RegParams",
     "ScheduleParams",
     "TrainParams",
 ]
@@ -33,9 +31,6 @@ PictureSet = Literal["dtd", "cub200", "flowers102", "gtsrb", "aircraft", "eurosa
 DataName = Literal["scenes", ArraySet, PictureSet, "imagenet", "folder"]
 TargetName = Literal["hue", "position", "scale", "tilt", "scenery", "digits", "photos", ArraySet, PictureSet]
 Crop = Literal["center", "squash"]
-# The registries name the same; these are read without importing torch.
-OBJECTIVE_NAMES: tuple[str, ...] = get_args(ObjectiveParams.model_fields["name"].annotation)
-REGULARIZER_NAMES: tuple[str, ...] = get_args(RegParams.model_fields["name"].annotation)
 Stem = Literal["cifar", "stl", "imagenet"]
 
 
@@ -151,6 +146,24 @@ class TransferParams(Model):
         return value
 
 
+class ObjectiveSection(PlugInSection):
+    """What is contrasted, and how."""
+
+
+class RegSection(PlugInSection):
+    """What raises I(z; v), and its weight."""
+
+    weight: Annotated[float, Field(ge=0, le=1e6)]
+
+
+if TYPE_CHECKING:  # a type checker cannot see fields that are made of the registries
+    ObjectiveParams = ObjectiveSection
+    RegParams = RegSection
+else:
+    ObjectiveParams = section_of(ObjectiveSection, OBJECTIVES)
+    RegParams = section_of(RegSection, REGULARIZERS)
+
+
 class Params(Model):
     """All of params.yaml."""
 
@@ -188,11 +201,8 @@ class Params(Model):
                 f"data.image_size {size} is too small for encoder.stem {self.encoder.stem}, "
                 f"which needs at least {smallest} px; choose another stem or a larger size"
             )
-        if self.reg.name == "rc" and decoder_start(size) is None:
-            raise ValueError(
-                f"data.image_size {size} cannot be reconstructed by reg.name rc, whose decoder doubles "
-                "4 or 7 px; use 8, 16, 32, 64, 128, 256, 14, 28, 56, 112 or 224, or another regulariser"
-            )
+        self.objective.own.require_fit(size)
+        self.reg.own.require_fit(size)
         unknown = sorted(set(self.gate.floors) - {"mean", *self.transfer.targets})
         if unknown:
             raise ValueError(

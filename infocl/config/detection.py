@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from infocl.config.base import Model, Probability, Share
+from infocl.runtime.schema import Model, Probability, Share
 
 SplitName = Annotated[str, Field(min_length=1)]
 Side = Annotated[int, Field(ge=32, le=4096)]

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from infocl.config.base import Model, Probability
+from infocl.runtime.schema import Model, Probability
 
 Error = Annotated[float, Field(gt=0, le=1)]
 

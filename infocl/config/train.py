@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from infocl.config.base import Model
+from infocl.runtime.schema import Model
 
 LARGEST_ADAM = 1.0  # weights begin between 0.01 and 1
 

@@ -15,7 +15,6 @@ GRACE_STEPS = 50  # steps before a small spread counts as collapse
 GROWTH = 10.0  # sound runs of every objective beside every regulariser stay below 1, lost ones pass 19
 PATIENCE = 8  # rows, about an epoch, in which the loss may come back from a peak
 TEMPERATURE = 0.1  # the smallest that is published for SimCLR, DCL and MoCo v3
-WEIGHTS = {"mib": 1e-3, "mveb": 1e-2}  # usual largest weights of terms; 1 of the others
 RATES = {"adam": 1e-3, "adamw": 1e-3, "sgd": 0.1, "lars": 1.0}  # usual at batches of some hundred images
 
 
@@ -65,10 +64,9 @@ def _hint(params: Params) -> str:
     """The knob that is furthest beyond its usual values; the learning rate where none is."""
     optimizer, name = params.train.optimizer, params.objective.name
     beyond = {f"Lower train.optimizer.lr ({optimizer.lr:g} now)": optimizer.lr / RATES[optimizer.name]}
-    if params.reg.name not in ("none", "noise"):
-        usual = WEIGHTS.get(params.reg.name, 1.0)
+    if (usual := params.reg.own.usual_weight) is not None:
         beyond[f"Lower reg.weight ({params.reg.weight:g} now)"] = params.reg.weight / usual
-    temperature = getattr(getattr(params.objective, name), "temperature", None)
+    temperature = getattr(params.objective.own, "temperature", None)
     if temperature:
         beyond[f"Raise objective.{name}.temperature ({temperature:g} now)"] = TEMPERATURE / temperature
     return max(beyond, key=beyond.__getitem__)

@@ -21,7 +21,7 @@ from infocl.pretrain.fingerprint import fingerprint
 from infocl.pretrain.learner import Learner
 from infocl.pretrain.loading.storage import open_images
 from infocl.pretrain.loop import VIEWS, Training, train
-from infocl.pretrain.objectives import OBJECTIVES
+from infocl.pretrain.objectives import objective_class
 from infocl.pretrain.optim import build_optimizer
 from infocl.pretrain.parallel.process_group import ProcessGroup, joined, launched, own_device
 from infocl.pretrain.samples import sample_reconstructions, sample_views
@@ -105,7 +105,7 @@ def _train(run: Training, confirm: Callable[[], object]) -> dict[str, Any] | Non
 
 def _check_fit(params: Params, prepared: Prepared) -> None:
     name = prepared.pretrain_name
-    if OBJECTIVES[params.objective.name].needs_labels and prepared.labels(name) is None:
+    if objective_class(params.objective.name).needs_labels and prepared.labels(name) is None:
         raise UserError(
             f"objective.name {params.objective.name} needs labels, but the images that {prepared.name} "
             "pretrains on have none; choose another objective or labelled data"

@@ -19,6 +19,7 @@ from infocl.pretrain.objectives import (
     mocov3,
     simclr,
     simsiam,
+    spectral,
     vicreg,
 )
 from infocl.pretrain.regularizers import ip, lbe, mib, mixed, mveb, rc
@@ -60,6 +61,7 @@ LOSSES = {
     simclr.nt_xent: (*MATRICES[:2], 0.1),
     dcl.decoupled_nt_xent: (*MATRICES[:2], 0.1),
     mocov3.moco_loss: (*MATRICES[:2], 0.1),
+    spectral.spectral_loss: MATRICES[:2],
     byol.byol_loss: MATRICES,
     simsiam.simsiam_loss: MATRICES,
     barlow_twins.barlow_twins_loss: (*MATRICES[:2], 0.01),

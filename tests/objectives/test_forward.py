@@ -65,6 +65,8 @@ def expected(name, o, b):
         return oracles.nt_xent(z1, z2, 0.5)
     if name == "dcl":
         return loops.decoupled_nt_xent(z1, z2, 0.1)
+    if name == "spectral":
+        return loops.spectral(*(z / np.linalg.norm(z, axis=1, keepdims=True) for z in (z1, z2)))
     if name == "barlow_twins":
         return loops.barlow_twins(z1, z2, 0.01, 1e-5)
     if name == "vicreg":
@@ -169,6 +171,7 @@ def test_every_weight_but_the_targets_gets_a_gradient(name):
         ("byol", "predictor", [4, 3, 4], nn.Linear),
         ("barlow_twins", "projector", [8, 8, 4], nn.Linear),
         ("vicreg", "projector", [8, 8, 8, 4], nn.Linear),
+        ("spectral", "projector", [8, 8, 4], nn.Linear),
         ("simsiam", "projector", [8, 8, 8, 4], nn.BatchNorm1d),
         ("simsiam", "predictor", [4, 3, 4], nn.Linear),
         ("mocov3", "projector", [8, 8, 4], nn.BatchNorm1d),

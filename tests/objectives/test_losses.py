@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from infocl.pretrain.objectives import barlow_twins, byol, dcl, mocov3, simclr, simsiam, vicreg
+from infocl.pretrain.objectives import barlow_twins, byol, dcl, mocov3, simclr, simsiam, spectral, vicreg
 from tests import oracles_objectives as oracles
 
 
@@ -30,6 +30,7 @@ LOSSES = {  # ours, the oracle, how many inputs
     "byol": (byol.byol_loss, oracles.byol, 4),
     "simsiam": (simsiam.simsiam_loss, oracles.simsiam, 4),
     "mocov3": (lambda q, k: mocov3.moco_loss(q, k, 0.2), lambda q, k: oracles.moco(q, k, 0.2), 2),
+    "spectral": (spectral.spectral_loss, oracles.spectral, 2),
     "barlow_twins": (bt, lambda a, b: oracles.barlow_twins(a, b, 0.01, 1e-5), 2),
     "variance": (vicreg.variance_hinge, lambda z: oracles.variance_hinge(z, 1e-4), 1),
     "covariance": (vicreg.covariance_penalty, oracles.covariance_penalty, 1),
@@ -132,6 +133,8 @@ def test_vicreg_parts_in_closed_form():
         lambda a, b: dcl.decoupled_nt_xent(a, b[:3], 0.1),
         lambda a, b: dcl.decoupled_nt_xent(a[:1], b[:1], 0.1),
         lambda a, b: mocov3.moco_loss(a, b[:3], 0.2),
+        lambda a, b: spectral.spectral_loss(a, b[:3]),
+        lambda a, b: spectral.spectral_loss(a[:1], b[:1]),
         lambda a, b: bt(a, b[:3]),
     ],
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import sys
+import time
 
 import pytest
 from prefect.blocks.notifications import CustomWebhookNotificationBlock
@@ -14,6 +15,8 @@ from prefect.client.schemas.filters import (
     ArtifactFilterKey,
     DeploymentFilter,
     DeploymentFilterName,
+    FlowRunFilter,
+    FlowRunFilterId,
     LogFilter,
 )
 from prefect.client.schemas.sorting import FlowRunSort
@@ -61,9 +64,20 @@ def logged(run):
 
 
 def runs_of_task(run, name):
+    of_run = FlowRunFilter(id=FlowRunFilterId(any_=[run.id]))
     with get_client(sync_client=True) as client:
-        tasks = client.read_task_runs()
-    return [task for task in tasks if task.flow_run_id == run.id and task.name == name]
+        tasks = client.read_task_runs(flow_run_filter=of_run)
+    return [task for task in tasks if task.name == name]
+
+
+def run_of_task(run, name):
+    """The task's run in its last state, which the server writes down a moment after the flow has ended."""
+    until = time.monotonic() + 60
+    while not ((found := runs_of_task(run, name)) and found[0].state.is_final()):
+        assert time.monotonic() < until, f"the server knows no run of {name} that ended: {found}"
+        time.sleep(0.2)
+    (task,) = found
+    return task
 
 
 def in_service(project):
@@ -83,7 +97,7 @@ def test_the_first_run_makes_everything_and_puts_it_in_service(project):
     assert (run.state.name, run.state.type.value) == ("Promoted", "COMPLETED")
     assert run.name.startswith("prepare: ")
     for stage in ("check", "prepare", "targets", "pretrain", "probe", "transfer", "export", "report"):
-        (task,) = runs_of_task(run, stage)
+        task = run_of_task(run, stage)
         assert task.state.name == "Completed"
         assert f"Running stage '{stage}'" in message
     assert in_service(project) == "v1.0.0"
@@ -169,7 +183,7 @@ def test_a_failed_stage_is_one_line_of_its_own_everywhere_and_nothing_in_service
     run = newest_run()
     assert run.state.is_failed()
     assert "the weight is not to my taste" in run.state.message
-    (task,) = runs_of_task(run, "pretrain")
+    task = run_of_task(run, "pretrain")
     assert task.run_count == 1, "bad params are not tried again"
     assert runs_of_task(run, "probe") == []
     assert "Traceback" not in logged(run)
@@ -187,7 +201,7 @@ def test_a_full_gpu_is_tried_again_and_a_notification_that_cannot_be_sent_spoils
     state = retrain(retry_seconds=[0.1, 0.1], notify="custom-webhook/nobody", return_state=True)
     assert state.name == "Promoted", state
     run = newest_run()
-    (task,) = runs_of_task(run, "pretrain")
+    task = run_of_task(run, "pretrain")
     assert task.run_count == 2
     assert in_service(project) == "v1.2.0"
     assert "the GPU is full" in logged(run)

@@ -11,8 +11,10 @@ from typing import Any, NamedTuple
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
-from infocl.config import OBJECTIVE_NAMES, REGULARIZER_NAMES, Params
+from infocl.config import Params
 from infocl.config.file import parse_params, read_yaml
+from infocl.pretrain.objectives.params import OBJECTIVES
+from infocl.pretrain.regularizers.params import REGULARIZERS
 from infocl.runtime.errors import UserError
 from infocl.runtime.mappings import flat, merged
 
@@ -42,7 +44,7 @@ class Recipe(NamedTuple):
 
 def recipe_names() -> list[str]:
     """The published settings in the order of the published tables, then one for each embedded pair."""
-    embedded = [f"{EMBEDDED}-{objective}-{reg}" for objective in OBJECTIVE_NAMES for reg in REGULARIZER_NAMES]
+    embedded = [f"{EMBEDDED}-{objective}-{reg}" for objective in OBJECTIVES for reg in REGULARIZERS]
     return names_of(read_yaml(CONF / "published.yaml")) + embedded
 
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from infocl.config import OBJECTIVE_NAMES, REGULARIZER_NAMES
 from infocl.config.file import parse_params, read_yaml
 from infocl.experiments.recipes.compose import CONF, EMBEDDED, checked, find_recipe, names_of, near, overrides
+from infocl.pretrain.objectives.params import OBJECTIVES
+from infocl.pretrain.regularizers.params import REGULARIZERS
 from infocl.runtime.errors import UserError
 from infocl.runtime.mappings import merged
 
@@ -15,7 +16,7 @@ from infocl.runtime.mappings import merged
 def grids() -> dict[str, list[str]]:
     """Every grid and its recipes: the published tables, and each objective with each regulariser."""
     published = read_yaml(CONF / "grids.yaml")
-    every = {EMBEDDED: {objective: list(REGULARIZER_NAMES) for objective in OBJECTIVE_NAMES}}
+    every = {EMBEDDED: {objective: list(REGULARIZERS) for objective in OBJECTIVES}}
     return {name: names_of(table) for name, table in published.items()} | {EMBEDDED: names_of(every)}
 
 

@@ -8,7 +8,6 @@ from typing import Any
 
 from rich.table import Column, Table
 
-from infocl.config import OBJECTIVE_NAMES, REGULARIZER_NAMES
 from infocl.config.file import PARAMS_FILE, read_yaml
 from infocl.experiments.dvc_command import run_dvc
 from infocl.experiments.recipes.compose import (
@@ -21,6 +20,8 @@ from infocl.experiments.recipes.compose import (
     overrides,
 )
 from infocl.experiments.recipes.grid import grid_commands, grids
+from infocl.pretrain.objectives.params import OBJECTIVES
+from infocl.pretrain.regularizers.params import REGULARIZERS
 from infocl.runtime.console import Output
 from infocl.runtime.text import counted
 
@@ -42,7 +43,7 @@ def print_recipes() -> None:
     out.print(
         f"\n{EMBEDDED}-OBJECTIVE-REGULARISER: any pair on the embedded data, otherwise as params.yaml has it"
     )
-    out.print(f"  objectives: {', '.join(OBJECTIVE_NAMES)}\n  regularisers: {', '.join(REGULARIZER_NAMES)}")
+    out.print(f"  objectives: {', '.join(OBJECTIVES)}\n  regularisers: {', '.join(REGULARIZERS)}")
     out.print("\nWhat deliberately differs from the published or released setting:")
     for number, note in enumerate(notes, 1):
         out.print(f"{number:>3}  {note}")

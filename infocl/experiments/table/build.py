@@ -8,14 +8,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, get_args
 
-from infocl.config import OBJECTIVE_NAMES, REGULARIZER_NAMES, TargetName
-from infocl.config.titles import TITLES
+from infocl.config import TargetName
+from infocl.config.titles import has_weight, objective_title, regularizer_title
 from infocl.experiments.table.experiments import Experiment
 from infocl.experiments.table.published import Published, PublishedRow
 from infocl.experiments.table.settings import differences, method_of, setting_of
 from infocl.experiments.table.stats import Estimate, estimate, paired_difference
+from infocl.pretrain.objectives.params import OBJECTIVES
+from infocl.pretrain.regularizers.params import REGULARIZERS
 
-WEIGHTLESS = ("none", "noise")  # reg.weight has no effect
 TARGETS = get_args(TargetName)
 
 
@@ -109,9 +110,9 @@ def _order(method: _Method, letters: Mapping[str, str]) -> tuple[object, ...]:
     reg = json.loads(method.regularizer)
     return (
         list(letters).index(method.setting),
-        _place(json.loads(method.objective)["name"], OBJECTIVE_NAMES),
+        _place(json.loads(method.objective)["name"], list(OBJECTIVES)),
         method.objective,
-        _place(reg["name"], REGULARIZER_NAMES),
+        _place(reg["name"], list(REGULARIZERS)),
         reg.get("reg.weight", 0.0),
         method.regularizer,
     )
@@ -154,11 +155,11 @@ def _label(method: _Method) -> str:
 
 def label(objective: str, regularizer: str, weight: float | None) -> str:
     """A row's name, such as "SimCLR", "SimCLR + noise only" or "SimCLR + RC (λ = 1)"."""
-    name = TITLES.get(objective, objective)
+    name = objective_title(objective)
     if regularizer == "none":
         return name
-    reg = TITLES.get(regularizer, regularizer)
-    return f"{name} + {reg}" if regularizer in WEIGHTLESS else f"{name} + {reg} (λ = {weight:g})"
+    reg = regularizer_title(regularizer)
+    return f"{name} + {reg} (λ = {weight:g})" if has_weight(regularizer) else f"{name} + {reg}"
 
 
 def _row(method: _Method, seeds: Seeds, methods: Mapping[_Method, Seeds], letter: str, label: str) -> Row:
@@ -175,7 +176,7 @@ def _row(method: _Method, seeds: Seeds, methods: Mapping[_Method, Seeds], letter
         {column: found for column, values in columns.items() if (found := estimate(values))},
         _certain(estimate([run.mean for run in runs])),
         None if reg["name"] == "none" else _against("none", method, methods),
-        None if reg["name"] in WEIGHTLESS else _against("noise", method, methods),
+        _against("noise", method, methods) if has_weight(reg["name"]) else None,
     )
 
 
@@ -223,7 +224,7 @@ def _with_published(rows: list[Row], published: Published) -> list[Row]:
 
 def _published_row(row: PublishedRow, published: Published) -> Row:
     means = {other.regularizer: other.mean for other in published.rows if other.objective == row.objective}
-    weight = None if row.regularizer in WEIGHTLESS else row.weight
+    weight = row.weight if has_weight(row.regularizer) else None
     to = {
         name: Estimate(row.mean - means[name], None, 1)
         for name in ("none", "noise")

@@ -5,10 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from infocl.config import ObjectiveParams
 from infocl.encoder.numerics import full_precision, standardised
 from infocl.pretrain.batch import Batch, LossTerm
 from infocl.pretrain.objectives.base import Objective, bn_mlp, hidden_width, off_diagonal_squares
+from infocl.pretrain.objectives.params import BarlowTwinsParams
 
 
 @full_precision
@@ -40,7 +40,7 @@ class BarlowTwins(Objective):
     """Redundancy reduction between the embeddings of a projector with BatchNorm.
 
     Args:
-        params: the block `objective`.
+        params: the block `objective.barlow_twins`.
         dim: width D of the representation.
         classes: unused; labels play no part.
 
@@ -48,11 +48,10 @@ class BarlowTwins(Objective):
     Wang et al., CVPR 2022.
     """
 
-    def __init__(self, params: ObjectiveParams, dim: int, classes: int) -> None:
+    def __init__(self, params: BarlowTwinsParams, dim: int, classes: int) -> None:
         super().__init__(params, dim, classes)
-        own = params.barlow_twins
-        self.off_diagonal = own.off_diagonal
-        self.projector = bn_mlp([dim, hidden_width(dim, own.projector_hidden), own.projector_out])
+        self.off_diagonal = params.off_diagonal
+        self.projector = bn_mlp([dim, hidden_width(dim, params.projector_hidden), params.projector_out])
 
     def forward(self, batch: Batch) -> LossTerm:
         """The loss; part `positive_correlation` is the mean of the diagonal."""

@@ -11,9 +11,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from infocl.config import ObjectiveParams
 from infocl.encoder.numerics import at_least_float32
 from infocl.pretrain.batch import Batch, LossTerm
+from infocl.runtime.schema import PlugIn
 
 
 class Objective(nn.Module, ABC):
@@ -27,7 +27,7 @@ class Objective(nn.Module, ABC):
     projector: nn.Module
     needs_labels = False
 
-    def __init__(self, params: ObjectiveParams, dim: int, classes: int) -> None:
+    def __init__(self, params: PlugIn, dim: int, classes: int) -> None:
         super().__init__()
 
     @abstractmethod

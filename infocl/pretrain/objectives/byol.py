@@ -6,7 +6,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from infocl.config import ObjectiveParams
 from infocl.encoder.numerics import full_precision
 from infocl.pretrain.batch import Batch, LossTerm
 from infocl.pretrain.objectives.base import (
@@ -17,6 +16,7 @@ from infocl.pretrain.objectives.base import (
     target_features,
     target_of,
 )
+from infocl.pretrain.objectives.params import BYOLParams
 
 
 @full_precision
@@ -44,7 +44,7 @@ class BYOL(Objective):
     """Online projector and predictor against a momentum target.
 
     Args:
-        params: the block `objective`.
+        params: the block `objective.byol`.
         dim: width D of the representation.
         classes: unused; labels play no part.
 
@@ -52,12 +52,11 @@ class BYOL(Objective):
     0.996 to 1 as in Wang et al., CVPR 2022. The momentum moves at each step, not at each epoch.
     """
 
-    def __init__(self, params: ObjectiveParams, dim: int, classes: int) -> None:
+    def __init__(self, params: BYOLParams, dim: int, classes: int) -> None:
         super().__init__(params, dim, classes)
-        own = params.byol
-        self.start = own.momentum
-        self.projector = bn_mlp([dim, hidden_width(dim, own.projector_hidden), own.projector_out])
-        self.predictor = bn_mlp([own.projector_out, own.predictor_hidden, own.projector_out])
+        self.start = params.momentum
+        self.projector = bn_mlp([dim, hidden_width(dim, params.projector_hidden), params.projector_out])
+        self.predictor = bn_mlp([params.projector_out, params.predictor_hidden, params.projector_out])
         self.target_projector = target_of(self.projector)
 
     def forward(self, batch: Batch) -> LossTerm:

@@ -6,10 +6,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from infocl.config import ObjectiveParams
 from infocl.encoder.numerics import full_precision
 from infocl.pretrain.batch import Batch, LossTerm
 from infocl.pretrain.objectives.base import Objective, hidden_width, mlp
+from infocl.pretrain.objectives.params import DCLParams
 
 
 @full_precision
@@ -49,18 +49,17 @@ class DCL(Objective):
     """The decoupled loss on the embeddings of SimCLR's projector.
 
     Args:
-        params: the block `objective`.
+        params: the block `objective.dcl`.
         dim: width D of the representation.
         classes: unused; labels play no part.
 
     Reference: Yeh et al., ECCV 2022; temperature 0.1 there.
     """
 
-    def __init__(self, params: ObjectiveParams, dim: int, classes: int) -> None:
+    def __init__(self, params: DCLParams, dim: int, classes: int) -> None:
         super().__init__(params, dim, classes)
-        own = params.dcl
-        self.temperature = own.temperature
-        self.projector = mlp(dim, hidden_width(dim, own.projector_hidden), own.projector_out)
+        self.temperature = params.temperature
+        self.projector = mlp(dim, hidden_width(dim, params.projector_hidden), params.projector_out)
 
     def forward(self, batch: Batch) -> LossTerm:
         """The decoupled loss of a batch; part `positive_cosine` is the mean cosine between partners."""

@@ -6,7 +6,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from infocl.config import ObjectiveParams
 from infocl.encoder.numerics import full_precision
 from infocl.pretrain.batch import Batch, LossTerm
 from infocl.pretrain.objectives.base import (
@@ -17,6 +16,7 @@ from infocl.pretrain.objectives.base import (
     target_features,
     target_of,
 )
+from infocl.pretrain.objectives.params import MoCoV3Params
 
 
 @full_precision
@@ -49,7 +49,7 @@ class MoCoV3(Objective):
     """Online projector and predictor, momentum target, in-batch negatives, both ways.
 
     Args:
-        params: the block `objective`.
+        params: the block `objective.mocov3`.
         dim: width D of the representation.
         classes: unused; labels play no part.
 
@@ -57,13 +57,12 @@ class MoCoV3(Objective):
     BatchNorm without scale and offset on the projector only, momentum 0.99 to 1 along half a cosine.
     """
 
-    def __init__(self, params: ObjectiveParams, dim: int, classes: int) -> None:
+    def __init__(self, params: MoCoV3Params, dim: int, classes: int) -> None:
         super().__init__(params, dim, classes)
-        own = params.mocov3
-        self.start, self.temperature = own.momentum, own.temperature
-        hidden, out = hidden_width(dim, own.projector_hidden), own.projector_out
+        self.start, self.temperature = params.momentum, params.temperature
+        hidden, out = hidden_width(dim, params.projector_hidden), params.projector_out
         self.projector = bn_mlp([dim, hidden, out], last_bn=True)
-        self.predictor = bn_mlp([out, own.predictor_hidden, out])
+        self.predictor = bn_mlp([out, params.predictor_hidden, out])
         self.target_projector = target_of(self.projector)
 
     def forward(self, batch: Batch) -> LossTerm:

@@ -6,10 +6,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from infocl.config import ObjectiveParams
 from infocl.encoder.numerics import full_precision
 from infocl.pretrain.batch import Batch, LossTerm
 from infocl.pretrain.objectives.base import Objective, hidden_width, mlp
+from infocl.pretrain.objectives.params import SimCLRParams
 
 
 @full_precision
@@ -47,7 +47,7 @@ class SimCLR(Objective):
     """NT-Xent on the embeddings of a two-layer projector.
 
     Args:
-        params: the block `objective`.
+        params: the block `objective.simclr`.
         dim: width D of the representation.
         classes: unused; labels play no part.
 
@@ -55,11 +55,10 @@ class SimCLR(Objective):
     Wang et al., CVPR 2022.
     """
 
-    def __init__(self, params: ObjectiveParams, dim: int, classes: int) -> None:
+    def __init__(self, params: SimCLRParams, dim: int, classes: int) -> None:
         super().__init__(params, dim, classes)
-        own = params.simclr
-        self.temperature = own.temperature
-        self.projector = mlp(dim, hidden_width(dim, own.projector_hidden), own.projector_out)
+        self.temperature = params.temperature
+        self.projector = mlp(dim, hidden_width(dim, params.projector_hidden), params.projector_out)
 
     def forward(self, batch: Batch) -> LossTerm:
         """NT-Xent of a batch; part `positive_cosine` is the mean cosine between partners."""

@@ -6,10 +6,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from infocl.config import ObjectiveParams
 from infocl.encoder.numerics import full_precision
 from infocl.pretrain.batch import Batch, LossTerm
 from infocl.pretrain.objectives.base import Objective, bn_mlp, hidden_width
+from infocl.pretrain.objectives.params import SimSiamParams
 
 
 @full_precision
@@ -37,7 +37,7 @@ class SimSiam(Objective):
     """Projector and predictor without negatives and without a momentum target.
 
     Args:
-        params: the block `objective`.
+        params: the block `objective.simsiam`.
         dim: width D of the representation.
         classes: unused; labels play no part.
 
@@ -46,12 +46,11 @@ class SimSiam(Objective):
     follows the schedule like all others (their released code keeps it constant).
     """
 
-    def __init__(self, params: ObjectiveParams, dim: int, classes: int) -> None:
+    def __init__(self, params: SimSiamParams, dim: int, classes: int) -> None:
         super().__init__(params, dim, classes)
-        own = params.simsiam
-        hidden, out = hidden_width(dim, own.projector_hidden), own.projector_out
+        hidden, out = hidden_width(dim, params.projector_hidden), params.projector_out
         self.projector = bn_mlp([dim, hidden, hidden, out], last_bn=True)
-        self.predictor = bn_mlp([out, own.predictor_hidden, out])
+        self.predictor = bn_mlp([out, params.predictor_hidden, out])
 
     def forward(self, batch: Batch) -> LossTerm:
         """SimSiam's loss; part `positive_cosine` is the mean cosine of predictions and embeddings."""

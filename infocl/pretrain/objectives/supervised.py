@@ -6,17 +6,17 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from infocl.config import ObjectiveParams
 from infocl.encoder.numerics import at_least_float32
 from infocl.pretrain.batch import Batch, LossTerm
 from infocl.pretrain.objectives.base import Objective
+from infocl.pretrain.objectives.params import SupervisedParams
 
 
 class Supervised(Objective):
     """A linear classifier on the representation of each view; the embedding is the representation.
 
     Args:
-        params: the block `objective`.
+        params: the block `objective.supervised`.
         dim: width D of the representation.
         classes: C, of the labels.
 
@@ -25,9 +25,9 @@ class Supervised(Objective):
 
     needs_labels = True
 
-    def __init__(self, params: ObjectiveParams, dim: int, classes: int) -> None:
+    def __init__(self, params: SupervisedParams, dim: int, classes: int) -> None:
         super().__init__(params, dim, classes)
-        self.smoothing = params.supervised.label_smoothing
+        self.smoothing = params.label_smoothing
         self.projector = nn.Identity()
         self.classifier = nn.Linear(dim, classes)
 

@@ -6,10 +6,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from infocl.config import ObjectiveParams
 from infocl.encoder.numerics import full_precision
 from infocl.pretrain.batch import Batch, LossTerm
 from infocl.pretrain.objectives.base import Objective, bn_mlp, hidden_width, off_diagonal_squares
+from infocl.pretrain.objectives.params import VICRegParams
 
 EPSILON = 1e-4  # Bardes et al. 2022, equation 2
 
@@ -36,7 +36,7 @@ class VICReg(Objective):
     with v the variance hinge and c the covariance penalty. Parts: each of the three without its weight.
 
     Args:
-        params: the block `objective`.
+        params: the block `objective.vicreg`.
         dim: width D of the representation.
         classes: unused; labels play no part.
 
@@ -45,12 +45,11 @@ class VICReg(Objective):
     does this.
     """
 
-    def __init__(self, params: ObjectiveParams, dim: int, classes: int) -> None:
+    def __init__(self, params: VICRegParams, dim: int, classes: int) -> None:
         super().__init__(params, dim, classes)
-        own = params.vicreg
-        self.weights = (own.invariance, own.variance, own.covariance)
-        hidden = hidden_width(dim, own.projector_hidden)
-        self.projector = bn_mlp([dim, hidden, hidden, own.projector_out])
+        self.weights = (params.invariance, params.variance, params.covariance)
+        hidden = hidden_width(dim, params.projector_hidden)
+        self.projector = bn_mlp([dim, hidden, hidden, params.projector_out])
 
     def forward(self, batch: Batch) -> LossTerm:
         """The weighted sum of the three terms."""

@@ -1,32 +1,28 @@
-"""Regularisers of the mutual information by name; a new one is one file and one line here."""
+"""Regularisers by name; a new one is one file, and its knobs and a line in `params.py`."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
-from infocl.config import RegParams
-from infocl.pretrain.regularizers.base import Regularizer, Shapes
-from infocl.pretrain.regularizers.ip import IP
-from infocl.pretrain.regularizers.lbe import LBE
-from infocl.pretrain.regularizers.mib import MIB
-from infocl.pretrain.regularizers.mixed import MixedSamples
-from infocl.pretrain.regularizers.mveb import MVEB
-from infocl.pretrain.regularizers.noise import NoiseOnly
-from infocl.pretrain.regularizers.none import NoRegularizer
-from infocl.pretrain.regularizers.rc import RC
+from infocl.pretrain.regularizers.params import REGULARIZERS
+from infocl.runtime.schema import PlugInSection, class_beside
 
-REGULARIZERS: dict[str, Callable[[RegParams, Shapes], Regularizer]] = {
-    "none": NoRegularizer,
-    "noise": NoiseOnly,
-    "rc": RC,
-    "lbe": LBE,
-    "ip": IP,
-    "mib": MIB,
-    "mixed": MixedSamples,
-    "mveb": MVEB,
-}
+if TYPE_CHECKING:
+    from infocl.pretrain.regularizers.base import Regularizer, Shapes
+
+__all__ = ["REGULARIZERS", "build_regularizer", "regularizer_class"]
 
 
-def build_regularizer(params: RegParams, shapes: Shapes) -> Regularizer:
+def regularizer_class(name: str) -> type[Regularizer]:
+    """The class in the file of that name; torch is imported here, since checking params.yaml does without."""
+    from infocl.pretrain.regularizers.base import Regularizer
+
+    found: type[Regularizer] = class_beside(__name__, name, Regularizer)
+    return found
+
+
+def build_regularizer(section: PlugInSection, shapes: Shapes) -> Regularizer:
     """The regulariser that `reg.name` asks for."""
-    return REGULARIZERS[params.name](params, shapes)
+    build: Any = regularizer_class(section.name)
+    built: Regularizer = build(section.own, shapes)
+    return built

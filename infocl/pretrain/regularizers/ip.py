@@ -6,10 +6,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from infocl.config import RegParams
 from infocl.encoder.numerics import full_precision
 from infocl.pretrain.batch import Batch, LossTerm
 from infocl.pretrain.regularizers.base import Regularizer, Shapes, mean_norm
+from infocl.pretrain.regularizers.params import IPParams
 
 
 @full_precision
@@ -61,9 +61,9 @@ class IP(Regularizer):
     ICLR 2021. Deviation: the scale, as said above.
     """
 
-    def __init__(self, params: RegParams, shapes: Shapes) -> None:
+    def __init__(self, params: IPParams, shapes: Shapes) -> None:
         super().__init__()
-        self.distance = params.ip.distance
+        self.distance = params.distance
 
     def forward(self, batch: Batch) -> LossTerm:
         """The chosen distance between the views."""

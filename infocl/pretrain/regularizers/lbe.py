@@ -7,11 +7,11 @@ import math
 import torch
 from torch import Tensor
 
-from infocl.config import RegParams
 from infocl.encoder.network import Levels
 from infocl.encoder.numerics import full_precision
 from infocl.pretrain.batch import Batch, LossTerm, View
 from infocl.pretrain.regularizers.base import Regularizer, Shapes, add_noise, mean_norm
+from infocl.pretrain.regularizers.params import LBEParams
 
 RHO_TIMES_WIDTH = 25.6  # rho 0.05 at D = 512 and 1/80 at D = 2048 (Wang et al. 2022) are both 25.6 / D
 
@@ -64,13 +64,12 @@ class LBE(Regularizer):
 
     changes_forward = True
 
-    def __init__(self, params: RegParams, shapes: Shapes) -> None:
+    def __init__(self, params: LBEParams, shapes: Shapes) -> None:
         super().__init__()
-        own = params.lbe
-        self.sigma = own.sigma
-        self.views = own.views
-        self.level_weights = own.level_weights
-        self.rhos = [RHO_TIMES_WIDTH / d if own.rho == "auto" else own.rho for d in shapes.level_dims]
+        self.sigma = params.sigma
+        self.views = params.views
+        self.level_weights = params.level_weights
+        self.rhos = [RHO_TIMES_WIDTH / d if params.rho == "auto" else params.rho for d in shapes.level_dims]
 
     def perturb(self, levels: Levels, generator: torch.Generator) -> Levels:
         """mu + sigma * eps, eps ~ N(0, I), at every level."""

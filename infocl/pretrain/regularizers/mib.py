@@ -5,11 +5,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from infocl.config import RegParams
 from infocl.encoder.network import Levels
 from infocl.encoder.numerics import full_precision
 from infocl.pretrain.batch import Batch, LossTerm
 from infocl.pretrain.regularizers.base import Regularizer, Shapes, add_noise, mean_norm
+from infocl.pretrain.regularizers.params import MIBParams
 
 
 @full_precision
@@ -55,9 +55,9 @@ class MIB(Regularizer):
 
     changes_forward = True
 
-    def __init__(self, params: RegParams, shapes: Shapes) -> None:
+    def __init__(self, params: MIBParams, shapes: Shapes) -> None:
         super().__init__()
-        self.sigma = params.mib.sigma
+        self.sigma = params.sigma
 
     def perturb(self, levels: Levels, generator: torch.Generator) -> Levels:
         """mu + sigma * eps, eps ~ N(0, I), at every level."""

@@ -5,10 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from infocl.config import RegParams
 from infocl.encoder.numerics import full_precision, standardised
 from infocl.pretrain.batch import Batch, LossTerm
 from infocl.pretrain.regularizers.base import Regularizer, Shapes, embed_views
+from infocl.pretrain.regularizers.params import MixedParams
 
 
 @full_precision
@@ -56,9 +56,9 @@ class MixedSamples(Regularizer):
     Reference: Bandara et al., arXiv 2312.02151; `reg.weight` is its lambda_reg and `scale` its lambda_BT.
     """
 
-    def __init__(self, params: RegParams, shapes: Shapes) -> None:
+    def __init__(self, params: MixedParams, shapes: Shapes) -> None:
         super().__init__()
-        self.scale = params.mixed.scale
+        self.scale = params.scale
 
     def forward(self, batch: Batch) -> LossTerm:
         """The scaled error of both views' correlations."""

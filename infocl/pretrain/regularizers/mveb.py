@@ -6,10 +6,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from infocl.config import RegParams
 from infocl.encoder.numerics import full_precision
 from infocl.pretrain.batch import Batch, LossTerm
 from infocl.pretrain.regularizers.base import Regularizer, Shapes, embed_views
+from infocl.pretrain.regularizers.params import MVEBParams
 
 
 @torch.no_grad()
@@ -106,10 +106,10 @@ class MVEB(Regularizer):
     target; here it joins any objective. Deviation: the curvature terms of `stein_score`.
     """
 
-    def __init__(self, params: RegParams, shapes: Shapes) -> None:
+    def __init__(self, params: MVEBParams, shapes: Shapes) -> None:
         super().__init__()
-        self.min_temperature = params.mveb.min_temperature
-        self.ridge = params.mveb.ridge
+        self.min_temperature = params.min_temperature
+        self.ridge = params.ridge
 
     def forward(self, batch: Batch) -> LossTerm:
         """Minus the entropy, by its gradient."""

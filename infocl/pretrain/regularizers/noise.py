@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import torch
 
-from infocl.config import RegParams
 from infocl.encoder.network import Levels
 from infocl.pretrain.regularizers.base import Shapes, add_noise
 from infocl.pretrain.regularizers.none import NoRegularizer
+from infocl.pretrain.regularizers.params import NoiseParams
 
 
 class NoiseOnly(NoRegularizer):
@@ -21,9 +21,9 @@ class NoiseOnly(NoRegularizer):
 
     changes_forward = True
 
-    def __init__(self, params: RegParams, shapes: Shapes) -> None:
+    def __init__(self, params: NoiseParams, shapes: Shapes) -> None:
         super().__init__(params, shapes)
-        self.sigma = params.noise.sigma
+        self.sigma = params.sigma
 
     def perturb(self, levels: Levels, generator: torch.Generator) -> Levels:
         """mu + sigma * eps, eps ~ N(0, I), at every level."""

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from infocl.config import RegParams
 from infocl.pretrain.batch import Batch, LossTerm
 from infocl.pretrain.regularizers.base import Regularizer, Shapes
+from infocl.pretrain.regularizers.params import RegPlugIn
 
 
 class NoRegularizer(Regularizer):
     """A term that is zero."""
 
-    def __init__(self, params: RegParams, shapes: Shapes) -> None:
+    def __init__(self, params: RegPlugIn, shapes: Shapes) -> None:
         super().__init__()
 
     def forward(self, batch: Batch) -> LossTerm:

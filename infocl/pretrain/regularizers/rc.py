@@ -6,11 +6,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from infocl.config import RegParams
 from infocl.encoder.numerics import full_precision
 from infocl.encoder.sizes import decoder_start
 from infocl.pretrain.batch import Batch, LossTerm
 from infocl.pretrain.regularizers.base import Regularizer, Shapes
+from infocl.pretrain.regularizers.params import RCParams
 
 
 @full_precision
@@ -38,9 +38,9 @@ class RC(Regularizer):
     Reference: Wang et al., CVPR 2022.
     """
 
-    def __init__(self, params: RegParams, shapes: Shapes) -> None:
+    def __init__(self, params: RCParams, shapes: Shapes) -> None:
         super().__init__()
-        channels = params.rc.channels
+        channels = params.channels
         if channels == "auto":
             channels = 128 if 32 < shapes.image_size <= 64 else 64
         self.decoder = Decoder(shapes.level_dims[-1], channels, shapes.image_size)

@@ -1,12 +1,12 @@
-"""The section `objective`: its name and one block of knobs per choice."""
+"""The knobs of each objective, with their types and ranges; loads without torch."""
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import Field, model_validator
 
-from infocl.config.base import Auto, Count, Model
+from infocl.runtime.schema import Auto, Count, PlugIn
 
 # Below 0.01 the softmax over cosines is a hard maximum, and its gradient that of one pair.
 Temperature = Annotated[float, Field(ge=0.01, le=100)]
@@ -15,7 +15,7 @@ Coefficient = Annotated[float, Field(ge=0, le=1e6)]
 Width = Annotated[int, Field(ge=2, le=65536)]
 
 
-class ProjectorParams(Model):
+class ProjectorParams(PlugIn):
     """A projector's widths."""
 
     projector_hidden: Count | Auto
@@ -25,15 +25,21 @@ class ProjectorParams(Model):
 class SimCLRParams(ProjectorParams):
     """NT-Xent and its projector."""
 
+    title = "SimCLR"
+
     temperature: Temperature
 
 
 class DCLParams(SimCLRParams):
     """The decoupled contrastive loss and its projector."""
 
+    title = "DCL"
+
 
 class BYOLParams(ProjectorParams):
     """Prediction of a momentum target."""
+
+    title = "BYOL"
 
     predictor_hidden: Width
     momentum: Momentum
@@ -42,11 +48,15 @@ class BYOLParams(ProjectorParams):
 class MoCoV3Params(BYOLParams):
     """Contrast with a momentum target."""
 
+    title = "MoCo v3"
+
     temperature: Temperature
 
 
 class SimSiamParams(ProjectorParams):
     """Prediction with a stopped gradient."""
+
+    title = "SimSiam"
 
     predictor_hidden: Width
 
@@ -54,11 +64,15 @@ class SimSiamParams(ProjectorParams):
 class BarlowTwinsParams(ProjectorParams):
     """Redundancy reduction."""
 
+    title = "Barlow Twins"
+
     off_diagonal: Coefficient
 
 
 class VICRegParams(ProjectorParams):
     """Invariance, variance, covariance."""
+
+    title = "VICReg"
 
     invariance: Coefficient
     variance: Coefficient
@@ -74,21 +88,30 @@ class VICRegParams(ProjectorParams):
         return self
 
 
-class SupervisedParams(Model):
+class SpectralParams(ProjectorParams):
+    """The spectral contrastive loss and its projector."""
+
+    title = "Spectral"
+
+    radius: Annotated[float, Field(gt=0, le=1e3)]
+
+
+class SupervisedParams(PlugIn):
     """Cross-entropy on labels."""
+
+    title = "Supervised"
 
     label_smoothing: Annotated[float, Field(ge=0, lt=1)]
 
 
-class ObjectiveParams(Model):
-    """The objective: its name and one block of knobs per choice."""
-
-    name: Literal["simclr", "byol", "barlow_twins", "supervised", "vicreg", "simsiam", "mocov3", "dcl"]
-    simclr: SimCLRParams
-    byol: BYOLParams
-    barlow_twins: BarlowTwinsParams
-    supervised: SupervisedParams
-    vicreg: VICRegParams
-    simsiam: SimSiamParams
-    mocov3: MoCoV3Params
-    dcl: DCLParams
+OBJECTIVES: dict[str, type[PlugIn]] = {
+    "simclr": SimCLRParams,
+    "byol": BYOLParams,
+    "barlow_twins": BarlowTwinsParams,
+    "supervised": SupervisedParams,
+    "vicreg": VICRegParams,
+    "simsiam": SimSiamParams,
+    "mocov3": MoCoV3Params,
+    "dcl": DCLParams,
+    "spectral": SpectralParams,
+}
