@@ -19,7 +19,7 @@ from infocl.encoder.files import load_encoder
 from infocl.evaluate.features import extract
 from infocl.export.session import THREADS, embed, few_threads, open_session
 from infocl.pretrain.training import git_revision
-from infocl.results.reading import ABOUT_FILE
+from infocl.results.card import CARD_FILE
 from infocl.runtime.files import read_json, write_text
 from infocl.runtime.paths import EXPORT, PRETRAIN, rerun
 from infocl.runtime.text import counted
@@ -48,7 +48,7 @@ class VariantRow:
 
 def variant_rows() -> list[VariantRow]:
     """Torch and every shipped variant on real images, timed in turn, with the threads of the export stage."""
-    about = read_json(EXPORT / ABOUT_FILE, rerun("export", EXPORT))
+    about = read_json(EXPORT / CARD_FILE, rerun("export", EXPORT))
     shipped = {name: row for name, row in about["variants"].items() if row["shipped"]}
     example = np.load(EXPORT / about["example"]["file"])["images"]
     with few_threads() as threads:
@@ -106,7 +106,7 @@ def variant_table(rows: list[VariantRow]) -> list[str]:
 def main() -> None:
     """Measure, and write results/export.md with the raw figures beside it as JSON."""
     rows = variant_rows()
-    config = read_json(EXPORT / ABOUT_FILE, rerun("export", EXPORT))
+    config = read_json(EXPORT / CARD_FILE, rerun("export", EXPORT))
     about = {
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
         "device": f"{processor()}, {counted(min(THREADS, torch.get_num_threads()), 'thread')}",

@@ -18,9 +18,9 @@ from typing import Any
 
 from benchmarks import try_export
 from benchmarks.run import RESULTS, processor
-from infocl.export.about import TRIED_RUNTIMES
+from infocl.export.card import TRIED_RUNTIMES
 from infocl.pretrain.training import git_revision
-from infocl.results.reading import ABOUT_FILE
+from infocl.results.card import CARD_FILE
 from infocl.runtime.files import read_json, write_text
 from infocl.runtime.paths import EXPORT, rerun
 
@@ -58,7 +58,7 @@ def runtime_table(rows: list[dict[str, Any]]) -> list[str]:
 
 def main() -> None:
     """Try the named releases, or those that the cards name, and write results/runtimes.md and .json."""
-    read_json(EXPORT / ABOUT_FILE, rerun("export", EXPORT))
+    read_json(EXPORT / CARD_FILE, rerun("export", EXPORT))
     tried = [name.split("==") for name in sys.argv[1:]] or TRIED_RUNTIMES
     rows = [try_runtime(name, version, EXPORT.resolve()) for name, version in tried]
     about = {

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from infocl.config import GateParams
-from infocl.results.reading import ABOUT_FILE, ONNX_FILE
-from infocl.runtime.errors import UserError
-from infocl.runtime.files import read_json
+from infocl.deploy.exported import Export
+from infocl.results.card import ONNX_FILE, Accuracy, CardMetrics, Parity
 from infocl.runtime.text import counted, file_size, percent
 
 MEAN = "mean"
@@ -19,16 +17,17 @@ MEAN = "mean"
 
 @dataclass(frozen=True)
 class ExportedEncoder:
-    """What the gate looks at: `encoder.json`, the file's size in bytes, seconds for a batch of 64 images."""
+    """What the gate looks at: the card, the file's size in bytes, seconds for a batch of 64 images."""
 
-    about: Mapping[str, Any]
+    metrics: CardMetrics
+    parity: Parity
     size: int
     seconds: float | None = None
 
     @property
-    def tasks(self) -> dict[str, Mapping[str, Any]]:
+    def tasks(self) -> dict[str, Accuracy]:
         """Accuracy and its interval for each target."""
-        return dict(self.about["metrics"]["transfer"])
+        return self.metrics.transfer
 
 
 @dataclass(frozen=True)
@@ -71,26 +70,8 @@ def read_encoder(folder: Path, seconds: float | None = None) -> ExportedEncoder:
     Raises:
         UserError: its description is missing, damaged, or without transfer accuracies.
     """
-    hint = "export it again (dvc repro export)"
-    about = read_json(folder / ABOUT_FILE, hint)
-    try:
-        encoder = ExportedEncoder(about, (folder / ONNX_FILE).stat().st_size, seconds)
-        source = about["metrics"].get("source")
-        for name, row in {**encoder.tasks, **({"source": source} if source else {})}.items():
-            _check_interval(name, *_estimate(row))
-            float(row["majority"]), int(row["test_images"])
-        if not encoder.tasks:
-            raise ValueError("no target was measured")
-        float(about["parity"]["max_relative_error"]), float(about["parity"]["tolerance"])
-    except (KeyError, TypeError, ValueError, AttributeError, FileNotFoundError) as error:
-        raise UserError(f"{folder / ABOUT_FILE} lacks what the gate compares ({error}); {hint}") from None
-    return encoder
-
-
-def _check_interval(name: str, accuracy: float, low: float, high: float) -> None:
-    slack = 1e-9  # of limits that are the accuracy itself, at 0 and at 1
-    if not (0 <= low <= accuracy + slack and accuracy - slack <= high <= 1):
-        raise ValueError(f"{name}: {accuracy} with the interval {low} to {high}")
+    card = Export(folder).card
+    return ExportedEncoder(card.metrics, card.parity, (folder / ONNX_FILE).stat().st_size, seconds)
 
 
 def judge(new: ExportedEncoder, now: ExportedEncoder | None, rules: GateParams) -> Verdict:
@@ -128,10 +109,10 @@ def _drops(new: ExportedEncoder, now: ExportedEncoder | None, rules: GateParams)
     if not common:
         yield Check("targets", ", ".join(now.tasks), ", ".join(new.tasks), "none in common to compare", False)
         return
-    mean = [_mean([_estimate(encoder.tasks[name]) for name in common]) for encoder in (new, now)]
+    mean = [_mean([encoder.tasks[name].estimate for name in common]) for encoder in (new, now)]
     yield _drop(f"{MEAN} of {len(common)} targets", mean[0], mean[1], rules.max_mean_drop)
     for name in common:
-        yield _drop(name, _estimate(new.tasks[name]), _estimate(now.tasks[name]), rules.max_task_drop)
+        yield _drop(name, new.tasks[name].estimate, now.tasks[name].estimate, rules.max_task_drop)
 
 
 def _drop(what: str, new: tuple[float, float, float], now: tuple[float, float, float], most: float) -> Check:
@@ -145,11 +126,11 @@ def _drop(what: str, new: tuple[float, float, float], now: tuple[float, float, f
 
 def _leads(new: ExportedEncoder, rules: GateParams) -> Iterator[Check]:
     """The source task and the mean of the targets, each against always naming the most frequent class."""
-    rows, source = list(new.tasks.values()), new.about["metrics"].get("source")
-    chance = sum(float(row["majority"]) for row in rows) / len(rows)
-    tasks = [(f"{MEAN} of {counted(len(rows), 'target')}", _mean([_estimate(row) for row in rows]), chance)]
+    rows, source = list(new.tasks.values()), new.metrics.source
+    chance = sum(row.majority for row in rows) / len(rows)
+    tasks = [(f"{MEAN} of {counted(len(rows), 'target')}", _mean([row.estimate for row in rows]), chance)]
     if source:
-        tasks.append(("source", _estimate(source), float(source["majority"])))
+        tasks.append(("source", source.estimate, source.majority))
     for name, (accuracy, low, _), majority in tasks:
         rule = (
             f"the low end {percent(low)} is {100 * (low - majority):+.1f} points from naming the most "
@@ -160,7 +141,7 @@ def _leads(new: ExportedEncoder, rules: GateParams) -> Iterator[Check]:
 
 def unreachable(now: ExportedEncoder, rules: GateParams) -> Iterator[str]:
     """A line for each margin that an encoder of the accuracy in service cannot keep on its test images."""
-    rows = {name: (_estimate(row), int(row["test_images"])) for name, row in now.tasks.items()}
+    rows = {name: (row.estimate, row.test_images) for name, row in now.tasks.items()}
     mean = _mean([estimate for estimate, _ in rows.values()]), sum(images for _, images in rows.values())
     margins = [("max_mean_drop", f"the {MEAN} of the targets", *mean, rules.max_mean_drop)]
     margins += [("max_task_drop", name, *row, rules.max_task_drop) for name, row in rows.items()]
@@ -179,18 +160,16 @@ def unreachable(now: ExportedEncoder, rules: GateParams) -> Iterator[str]:
 
 def _floors(new: ExportedEncoder, rules: GateParams) -> Iterator[Check]:
     for name, floor in rules.floors.items():
-        measured = _mean([_estimate(row) for row in new.tasks.values()]) if name == MEAN else None
-        accuracy = (
-            measured[0] if measured else float(new.tasks[name]["accuracy"]) if name in new.tasks else None
-        )
+        measured = _mean([row.estimate for row in new.tasks.values()]) if name == MEAN else None
+        accuracy = measured[0] if measured else new.tasks[name].accuracy if name in new.tasks else None
         shown = "not measured" if accuracy is None else percent(accuracy)
         passed = accuracy is not None and accuracy >= floor
         yield Check(f"{name}, floor", "", shown, f"at least {percent(floor)}", passed)
 
 
 def _parity(new: ExportedEncoder, now: ExportedEncoder | None) -> Check:
-    error, tolerance = (float(new.about["parity"][key]) for key in ("max_relative_error", "tolerance"))
-    shown = "" if now is None else f"{now.about['parity']['max_relative_error']:.1e}"
+    error, tolerance = new.parity.max_relative_error, new.parity.tolerance
+    shown = "" if now is None else f"{now.parity.max_relative_error:.1e}"
     return Check(
         "agreement with torch", shown, f"{error:.1e}", f"at most {tolerance:.0e}", error <= tolerance
     )
@@ -213,11 +192,6 @@ def _ratios(new: ExportedEncoder, now: ExportedEncoder | None, rules: GateParams
 def _ratio(what: str, new: float, now: float, most: float, show: Callable[[float], str]) -> Check:
     ratio = new / now
     return Check(what, show(now), show(new), f"{ratio:.2f} times, at most {most:g} times", ratio <= most)
-
-
-def _estimate(row: Mapping[str, Any]) -> tuple[float, float, float]:
-    low, high = row["accuracy_ci95"]
-    return float(row["accuracy"]), float(low), float(high)
 
 
 def _mean(estimates: list[tuple[float, float, float]]) -> tuple[float, float, float]:

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from infocl.deploy.about import Export
 from infocl.deploy.example import read_example
+from infocl.deploy.exported import Export
 from infocl.deploy.session import OnnxEncoder
 
 IMAGES = 64

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
@@ -17,6 +17,7 @@ from prefect.client.schemas.objects import State
 from prefect.exceptions import ObjectNotFound
 from prefect.states import Crashed
 
+from infocl.results.card import CardMetrics
 from infocl.runtime.errors import one_line
 from pipelines.gate import Verdict
 
@@ -39,18 +40,17 @@ def show_verdict(verdict: Verdict, names: tuple[str, str], outcome: str) -> None
     create_markdown_artifact("\n".join(lines), key="gate", description=outcome)
 
 
-def show_metrics(about: Mapping[str, Any]) -> None:
+def show_metrics(metrics: CardMetrics) -> None:
     """Accuracies of the new encoder, one row for each task."""
-    metrics = about["metrics"]
-    tasks = ({"source": metrics["source"]} if metrics["source"] else {}) | metrics["transfer"]
+    tasks = ({"source": metrics.source} if metrics.source else {}) | metrics.transfer
     rows = [
         {
             "task": name,
-            "accuracy %": round(100 * row["accuracy"], 1),
-            "from %": round(100 * row["accuracy_ci95"][0], 1),
-            "to %": round(100 * row["accuracy_ci95"][1], 1),
-            "kNN %": round(100 * row["knn_accuracy"], 1),
-            "test images": row["test_images"],
+            "accuracy %": round(100 * row.accuracy, 1),
+            "from %": round(100 * row.accuracy_ci95[0], 1),
+            "to %": round(100 * row.accuracy_ci95[1], 1),
+            "kNN %": round(100 * row.knn_accuracy, 1),
+            "test images": row.test_images,
         }
         for name, row in tasks.items()
     ]

@@ -13,9 +13,8 @@ from prefect.runtime import flow_run
 from prefect.states import Completed
 
 from infocl.config.file import PARAMS_FILE, read_yaml
-from infocl.results.reading import ABOUT_FILE
+from infocl.deploy.exported import Export
 from infocl.runtime.errors import UserError, in_words
-from infocl.runtime.files import read_json
 from infocl.runtime.lock import workspace
 from infocl.runtime.paths import EXPORT
 from pipelines import cleanup, notices, reports, service, unfinished
@@ -129,7 +128,7 @@ def _run(
     commit = commit_results(f"{OURS}{headline}", tracked)
     if commit:
         log.info(f"Results are commit {commit[:7]}.")
-    notices.show_metrics(read_json(EXPORT / ABOUT_FILE, "export it again (dvc repro export)"))
+    notices.show_metrics(Export(EXPORT).card.metrics)
     return decide(rules, message=headline, forced=force, git_remote=git_remote, retries=retries)
 
 

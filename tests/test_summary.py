@@ -10,10 +10,10 @@ import pytest
 from infocl.cli.summary import print_summary, summary_lines
 from infocl.runtime.errors import UserError
 from infocl.runtime.files import read_json, write_json, write_text
+from tests.pipelines.exports import write_export
 from tests.test_cli import into_a_closed_pipe
 from tests.tiny_run import task, write_metrics
 
-ABOUT = {"data": "scenes", "objective": "simclr", "regularizer": "lbe", "reg_weight": 0.1}
 EXPORTED = {
     "bytes": 4321,
     "max_abs_error": 1e-6,
@@ -31,7 +31,7 @@ def project(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     write_metrics()
     write_json(Path("metrics/details/export.json"), EXPORTED)
-    write_json(Path("exports/encoder/encoder.json"), ABOUT)
+    write_export(Path("exports/encoder"), digits=(9, 10))
     Path("exports/encoder/encoder.onnx").write_bytes(bytes(4321))
     write_text(Path("report/index.html"), "<p>")
 
@@ -39,7 +39,7 @@ def project(tmp_path, monkeypatch):
 def test_it_says_what_was_made(project, capsys):
     lines = summary_lines()
     assert lines == [
-        "An encoder was trained on scenes by SimCLR + LBE (λ = 0.1).",
+        "An encoder was trained on scenes by SimCLR + RC (λ = 1).",
         "On its source task a linear probe is right for 81.2 % of 60 test images "
         "(95 % interval 76.9 to 84.7 %).",
         "Over 3 targets the mean accuracy is 64.3 % (95 % interval 62.1 to 67.6 %).",
@@ -86,7 +86,7 @@ def test_what_is_missing_is_named(project, path, stage):
             {"hue": {"accuracy": 0.5}},
             "transfer.json has no usable hue.accuracy_ci95",
         ),
-        ("exports/encoder/encoder.json", {"reg_weight": None}, "encoder.json is incomplete"),
+        ("exports/encoder/encoder.json", {"reg_weight": None}, "encoder.json: reg_weight is not usable"),
     ],
 )
 def test_what_is_damaged_is_named(project, path, values, message):

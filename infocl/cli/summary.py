@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from infocl.config.titles import method
-from infocl.results.reading import ABOUT_FILE, ONNX_FILE, read_export, read_probe, read_transfer
+from infocl.results.card import CARD_FILE, ONNX_FILE, parse_card
+from infocl.results.reading import read_export, read_probe, read_transfer
 from infocl.runtime.errors import UserError
 from infocl.runtime.files import read_json
 from infocl.runtime.paths import EXPORT, REPORT, rerun
@@ -16,12 +17,9 @@ def summary_lines() -> list[str]:
     Raises:
         UserError: a result is missing or damaged; the message names the file and the stage to run again.
     """
-    about_file, onnx_file = EXPORT / ABOUT_FILE, EXPORT / ONNX_FILE
-    about = read_json(about_file, rerun("export", EXPORT))
-    try:
-        data, how = about["data"], method(about["objective"], about["regularizer"], about["reg_weight"])
-    except (KeyError, TypeError, ValueError) as error:
-        raise UserError(f"{about_file} is incomplete ({error}); {rerun('export', EXPORT)}") from None
+    card_file, onnx_file = EXPORT / CARD_FILE, EXPORT / ONNX_FILE
+    card = parse_card(read_json(card_file, rerun("export", EXPORT)), card_file)
+    data, how = card.data, method(card.objective, card.regularizer, card.reg_weight)
     source, transfer, export = read_probe().source, read_transfer(), read_export()
     for path, stage in ((onnx_file, "export"), (REPORT, "report")):
         if not path.exists():

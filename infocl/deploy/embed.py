@@ -75,11 +75,11 @@ def embed_files(
             raise UserError("none of the files can be read as an image; nothing was written")
     done = f"Embedded {counted(len(files) - skipped, 'image')} into {output}"
     rest = f"; {counted(skipped, 'file')} skipped." if skipped else "."
-    print(f"{done} ({model.export.about.dim} numbers each){rest}")
+    print(f"{done} ({model.export.card.dim} numbers each){rest}")
 
 
 def _schema(model: OnnxEncoder) -> pa.Schema:
-    about, raw = model.export.about, model.export.raw
+    about, raw = model.export.card, model.export.raw
     described = {
         "encoder_sha256": model.file.sha256,
         "encoder_file": model.file.file,
@@ -145,11 +145,11 @@ def _rows(model: OnnxEncoder, images: Sequence[tuple[str, Images]], schema: pa.S
     by_size: dict[int, list[int]] = {}
     for row, (_, image) in enumerate(images):
         by_size.setdefault(len(image), []).append(row)
-    embeddings: npt.NDArray[np.float32] = np.empty((len(images), model.export.about.dim), np.float32)
+    embeddings: npt.NDArray[np.float32] = np.empty((len(images), model.export.card.dim), np.float32)
     for rows in by_size.values():
         batch = max(1, min(BATCH, BATCH_BYTES // images[rows[0]][1].nbytes))
         for start in range(0, len(rows), batch):
             some = rows[start : start + batch]
             embeddings[some] = model.embed(np.stack([images[row][1] for row in some]))
-    numbers = pa.FixedSizeListArray.from_arrays(pa.array(embeddings.ravel()), model.export.about.dim)
+    numbers = pa.FixedSizeListArray.from_arrays(pa.array(embeddings.ravel()), model.export.card.dim)
     return pa.record_batch([pa.array([path for path, _ in images]), numbers], schema=schema)

@@ -11,9 +11,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from infocl.deploy.about import MEND, Export
+from infocl.deploy.exported import Export
 from infocl.deploy.plain import COPY_AGAIN, read_plain
 from infocl.deploy.session import OnnxEncoder
+from infocl.results.card import HINT
 from infocl.runtime.errors import UserError, one_line
 from infocl.runtime.text import file_size
 
@@ -37,14 +38,14 @@ def read_example(export: Export) -> list[Batch]:
     Raises:
         UserError: the file is missing, damaged, or has other arrays.
     """
-    path, dim = export.folder / export.about.example.file, export.about.dim
-    data = read_plain(path, LARGEST, MEND)
+    path, dim = export.folder / export.card.example.file, export.card.dim
+    data = read_plain(path, LARGEST, HINT)
     try:
         arrays = _unpack(data)
         sizes = sorted(name.removeprefix(IMAGES) for name in arrays if name.startswith(IMAGES))
         batches = [Batch(arrays[IMAGES + size], arrays[EMBEDDINGS + size]) for size in sizes or [""]]
     except KeyError as error:
-        raise UserError(f"{path} holds no array {error}; {MEND}") from None
+        raise UserError(f"{path} holds no array {error}; {HINT}") from None
     except Exception as error:  # damaged archives fail in every way there is
         raise UserError(f"{path} cannot be read ({one_line(error)}); {COPY_AGAIN}") from None
     for images, embeddings in batches:
@@ -52,7 +53,7 @@ def read_example(export: Export) -> list[Batch]:
         if not are_images or embeddings.dtype != np.float32 or embeddings.shape != (len(images), dim):
             raise UserError(
                 f"{path} holds {images.dtype} {images.shape} and {embeddings.dtype} {embeddings.shape}, not "
-                f"uint8 (N, H, W, 3) and float32 (N, {dim}); {MEND}"
+                f"uint8 (N, H, W, 3) and float32 (N, {dim}); {HINT}"
             )
     return batches
 
@@ -75,7 +76,7 @@ def repeat_example(encoder: OnnxEncoder, example: Sequence[Batch]) -> tuple[floa
     error, allowed = max(pairs, key=lambda pair: pair[0] / pair[1])
     if not error <= allowed:
         raise UserError(
-            f"{encoder.path} does not repeat {encoder.export.about.example.file}: the relative L2 error of "
+            f"{encoder.path} does not repeat {encoder.export.card.example.file}: the relative L2 error of "
             f"an embedding is {error:.3g}, {allowed:.3g} is allowed; use another version of onnxruntime, or "
             "ask for another export"
         )
@@ -84,7 +85,7 @@ def repeat_example(encoder: OnnxEncoder, example: Sequence[Batch]) -> tuple[floa
 
 def _allowed(encoder: OnnxEncoder, measured: float) -> float:
     rounding = 0.0 if encoder.variant == "float32" else LEEWAY * measured
-    return encoder.export.about.example.max_relative_error + rounding
+    return encoder.export.card.example.max_relative_error + rounding
 
 
 def _error(encoder: OnnxEncoder, batch: Batch) -> float:

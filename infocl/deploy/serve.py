@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from infocl.deploy.about import Tensor
 from infocl.deploy.session import OnnxEncoder
 from infocl.deploy.trust import open_trusted
+from infocl.results.card import Tensor
 from infocl.runtime.errors import UserError, one_line
 
 NAME = "encoder"
@@ -78,7 +78,7 @@ def _model(encoder: OnnxEncoder) -> Any:
             return [_tensor(encoder.file.input)]
 
         def get_output_types(self) -> list[dict[str, Any]]:
-            return [_tensor(encoder.export.about.output)]
+            return [_tensor(encoder.export.card.output)]
 
         async def predict(self, payload: Any, headers: Any = None) -> Any:
             try:
@@ -87,7 +87,7 @@ def _model(encoder: OnnxEncoder) -> Any:
             except UserError as error:
                 raise InvalidInput(str(error)) from None
             output = InferOutput(
-                encoder.export.about.output.name, list(embeddings.shape), DATATYPES["float32"]
+                encoder.export.card.output.name, list(embeddings.shape), DATATYPES["float32"]
             )
             output.set_data_from_numpy(embeddings, binary_data=payload.use_binary_outputs)
             return InferResponse(

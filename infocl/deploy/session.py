@@ -11,8 +11,9 @@ import numpy.typing as npt
 import onnx
 import onnxruntime
 
-from infocl.deploy.about import MEND, Export, ModelFile
+from infocl.deploy.exported import Export
 from infocl.deploy.plain import LARGEST_FILE, read_plain
+from infocl.results.card import HINT, ModelFile
 from infocl.runtime.errors import UserError, one_line
 
 FATAL_ONLY = 4  # of onnxruntime's levels; its errors are raised as well, and its remarks are not for users
@@ -36,7 +37,7 @@ class OnnxEncoder:
     def __init__(self, export: Export, variant: str, *, prepared: bool = False) -> None:
         self.export, self.variant = export, variant
         self.prepared = prepared
-        self.file: ModelFile = export.about.float_input if prepared else export.variant(variant)
+        self.file: ModelFile = export.card.float_input if prepared else export.variant(variant)
         self.path = export.folder / self.file.file
         data = self._read()
         refuse_hostile(data, self.path.name)
@@ -51,11 +52,11 @@ class OnnxEncoder:
         """
         feed = {self.file.input.name: np.ascontiguousarray(images)}
         try:
-            (embeddings,) = self.session.run([self.export.about.output.name], feed)
+            (embeddings,) = self.session.run([self.export.card.output.name], feed)
         except Exception as error:  # onnxruntime's own errors have no common type
             raise self._refused(f"cannot run {self.path} on images {images.shape}", error) from None
-        if embeddings.shape != (len(images), self.export.about.dim):
-            raise UserError(f"{self.path} gives {embeddings.shape} for images {images.shape}; {MEND}")
+        if embeddings.shape != (len(images), self.export.card.dim):
+            raise UserError(f"{self.path} gives {embeddings.shape} for images {images.shape}; {HINT}")
         return np.asarray(embeddings)
 
     @property
@@ -64,7 +65,7 @@ class OnnxEncoder:
         return dict(self.session.get_modelmeta().custom_metadata_map)
 
     def _read(self) -> bytes:
-        data = read_plain(self.path, LARGEST_FILE, MEND)
+        data = read_plain(self.path, LARGEST_FILE, HINT)
         if hashlib.sha256(data).hexdigest() != self.file.sha256:
             raise UserError(
                 f"{self.path} is not the file that encoder.json describes (SHA-256 differs); "
@@ -87,19 +88,17 @@ class OnnxEncoder:
         )
 
     def _check_interface(self) -> None:
-        output = self.export.about.output
+        output = self.export.card.output
         sides = ((self.session.get_inputs(), self.file.input), (self.session.get_outputs(), output))
         for found, declared in sides:
             real = [(node.name, node.type, list(node.shape)) for node in found]
             promised = [(declared.name, TYPES[declared.dtype], declared.shape)]
             if real != promised:
                 raise UserError(
-                    f"{self.path} has {_words(real)}, but encoder.json says {_words(promised)}; {MEND}"
+                    f"{self.path} has {_words(real)}, but encoder.json says {_words(promised)}; {HINT}"
                 )
-        if output.shape != ["N", self.export.about.dim]:
-            raise UserError(
-                f"encoder.json says dim {self.export.about.dim} and output {output.shape}; {MEND}"
-            )
+        if output.shape != ["N", self.export.card.dim]:
+            raise UserError(f"encoder.json says dim {self.export.card.dim} and output {output.shape}; {HINT}")
 
 
 def _words(nodes: Iterable[tuple[Any, Any, Any]]) -> str:
@@ -118,7 +117,7 @@ def refuse_hostile(data: bytes, name: str) -> None:
         raise UserError(f"{name} is not an ONNX file; copy the folder again as a whole") from None
     for part in _parts(model):
         if isinstance(part, onnx.NodeProto) and part.op_type in REPEATING:
-            raise UserError(f"{name} contains the operator {part.op_type}, which no encoder needs; {MEND}")
+            raise UserError(f"{name} contains the operator {part.op_type}, which no encoder needs; {HINT}")
         if isinstance(part, onnx.TensorProto) and (
             part.data_location == onnx.TensorProto.EXTERNAL or part.external_data
         ):

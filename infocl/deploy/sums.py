@@ -9,14 +9,13 @@ import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
-from infocl.deploy.about import MEND, plain_name
 from infocl.deploy.plain import COPY_AGAIN, LARGEST_FILE, LARGEST_TEXT, open_plain, read_plain
-from infocl.export.signing import NAMESPACE, SUFFIX
+from infocl.results.card import HINT, SIGNATURE_NAMESPACE, SIGNATURE_SUFFIX, plain_name
 from infocl.runtime.errors import UserError
 from infocl.runtime.text import file_size
 
 SUMS_FILE = "SHA256SUMS"
-SIGNATURE_FILE = SUMS_FILE + SUFFIX
+SIGNATURE_FILE = SUMS_FILE + SIGNATURE_SUFFIX
 LINE = re.compile(r"([0-9a-f]{64}) [ *](.+)")
 LARGEST_FOLDER = 4 * LARGEST_FILE
 SECONDS = 60
@@ -53,7 +52,7 @@ def check_sums(folder: Path) -> int:
 
 
 def _listed(path: Path) -> dict[str, str]:
-    data = read_plain(path, LARGEST_TEXT, f"is {path.parent} an exported encoder? If so, {MEND}")
+    data = read_plain(path, LARGEST_TEXT, f"is {path.parent} an exported encoder? If so, {HINT}")
     try:
         lines = data.decode().splitlines()
     except ValueError:
@@ -94,7 +93,7 @@ def check_signature(folder: Path, signers: Path | None, *, promised: bool) -> st
         if promised:
             raise UserError(f"{signature} is missing, but encoder.json says that it is there; {COPY_AGAIN}")
         return "none; the sums tell of damage, not of who made the folder"
-    named = ["-n", NAMESPACE, "-s", str(signature)]
+    named = ["-n", SIGNATURE_NAMESPACE, "-s", str(signature)]
     if signers is None:
         lines = _ssh_keygen(folder, ["-Y", "check-novalidate", *named])
         return f"of these sums ({lines}); name those you trust with --signers to check who made it"

@@ -54,6 +54,6 @@ def _config(encoder: OnnxEncoder) -> str:
         sha256=encoder.file.sha256,
         batch=LARGEST_BATCH,
         input=encoder.file.input.name,
-        output=encoder.export.about.output.name,
-        dim=encoder.export.about.dim,
+        output=encoder.export.card.output.name,
+        dim=encoder.export.card.dim,
     )

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from infocl.deploy.about import Export
 from infocl.deploy.example import read_example, repeat_example
+from infocl.deploy.exported import Export
 from infocl.deploy.session import OnnxEncoder
 from infocl.deploy.sums import check_signature, check_sums
 

@@ -8,11 +8,12 @@ from pathlib import Path
 
 import onnxruntime
 
-from infocl.deploy.about import MEND, Export
 from infocl.deploy.example import read_example, repeat_example
+from infocl.deploy.exported import Export
 from infocl.deploy.plain import COPY_AGAIN
 from infocl.deploy.session import OnnxEncoder
 from infocl.deploy.sums import check_signature, check_sums
+from infocl.results.card import HINT
 from infocl.runtime.errors import UserError
 from infocl.runtime.text import counted
 
@@ -29,7 +30,7 @@ def verify_folder(folder: Path, signers: Path | None) -> None:
     """
     print(f"sums       {counted(check_sums(folder), 'file')}, all as SHA256SUMS lists them, and no other")
     export = Export(folder)
-    promised = export.about.signature is not None
+    promised = export.card.signature is not None
     print(f"signature  {check_signature(folder, signers, promised=promised)}", flush=True)
     _check_no_other_models(export)
     example = read_example(export)
@@ -38,7 +39,7 @@ def verify_folder(folder: Path, signers: Path | None) -> None:
         error, allowed = repeat_example(encoder, example)
         print(
             f"{encoder.path.name}  {encoder.variant}, nothing outside it, metadata as encoder.json; repeats "
-            f"{export.about.example.file} within {error:.2g} (allowed {allowed:.2g})",
+            f"{export.card.example.file} within {error:.2g} (allowed {allowed:.2g})",
             flush=True,
         )
     print(f"{folder} is sound (onnxruntime {onnxruntime.__version__}).")
@@ -53,10 +54,10 @@ def _encoders(export: Export) -> Iterator[OnnxEncoder]:
 
 
 def _check_no_other_models(export: Export) -> None:
-    described = {file.file for file in (*export.shipped.values(), export.about.float_input)}
+    described = {file.file for file in (*export.shipped.values(), export.card.float_input)}
     for path in sorted(export.folder.glob("*.onnx")):
         if path.name not in described:
-            raise UserError(f"{path} is not described by encoder.json; remove it, or {MEND}")
+            raise UserError(f"{path} is not described by encoder.json; remove it, or {HINT}")
 
 
 def _check_metadata(encoder: OnnxEncoder) -> None:

@@ -17,7 +17,7 @@ from infocl.detection.annotated import AnnotatedImage, AnnotatedSet, RunLengths,
 from infocl.runtime.errors import UserError
 from infocl.runtime.files import read_json
 
-MEND = "bring COCO's files there (detection.root), or choose other splits"
+HINT = "bring COCO's files there (detection.root), or choose other splits"
 
 
 def read_coco(
@@ -39,7 +39,7 @@ def read_coco(
     images: list[AnnotatedImage] = []
     for split in splits:
         file = root / "annotations" / f"instances_{split}.json"
-        content = read_json(file, MEND)
+        content = read_json(file, HINT)
         try:
             categories = sorted(content["categories"], key=lambda category: category["id"])
             names = [str(category["name"]) for category in categories]
@@ -81,7 +81,7 @@ def _image(
     crowd = np.array([bool(item.get("iscrowd", 0)) for item in annotations], bool)
     empty = (boxes[:, 2:] <= boxes[:, :2]).any(axis=1)
     return AnnotatedImage(
-        require_file(folder / about["file_name"], MEND),
+        require_file(folder / about["file_name"], HINT),
         width,
         height,
         boxes,

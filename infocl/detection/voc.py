@@ -25,7 +25,7 @@ from infocl.detection.annotated import AnnotatedImage, AnnotatedSet, RunLengths,
 from infocl.runtime.errors import UserError
 
 VOID = 255
-MEND = "bring the files of VOCdevkit there (detection.root), or choose other splits"
+HINT = "bring the files of VOCdevkit there (detection.root), or choose other splits"
 
 
 class _Object(NamedTuple):
@@ -77,7 +77,7 @@ def _files(root: Path, split: str, *, masks: bool) -> list[Path]:
     folder = root / "VOCdevkit" / year
     listing = folder / "ImageSets" / ("Segmentation" if masks else "Main") / f"{name}.txt"
     try:
-        lines = require_file(listing, MEND).read_text(encoding="utf-8").splitlines()
+        lines = require_file(listing, HINT).read_text(encoding="utf-8").splitlines()
     except UnicodeDecodeError:
         raise UserError(f"{listing} is not a text file; replace it") from None
     names = [line.split()[0] for line in lines if line.strip()]
@@ -87,7 +87,7 @@ def _files(root: Path, split: str, *, masks: bool) -> list[Path]:
 
 
 def _parse(file: Path) -> _Annotation:
-    require_file(file, MEND)
+    require_file(file, HINT)
     try:
         tree = ElementTree.parse(file).getroot()
         width, height = int(_text(tree, "size/width")), int(_text(tree, "size/height"))
@@ -123,7 +123,7 @@ def _image(annotation: _Annotation, number: dict[str, int], *, masks: bool) -> A
         # Objects without a pixel of their own cannot be found by their mask.
         ignored |= np.array([rle.area(outline) == 0 for outline in outlines], bool)
     return AnnotatedImage(
-        require_file(folder / "JPEGImages" / f"{file.stem}.jpg", MEND),
+        require_file(folder / "JPEGImages" / f"{file.stem}.jpg", HINT),
         width,
         height,
         clip_boxes(boxes, width, height),
@@ -135,7 +135,7 @@ def _image(annotation: _Annotation, number: dict[str, int], *, masks: bool) -> A
 
 
 def _masks(file: Path, annotation: _Annotation) -> tuple[RunLengths, ...]:
-    require_file(file, MEND)
+    require_file(file, HINT)
     try:
         with Image.open(file, formats=("PNG",)) as opened:
             if opened.mode not in ("P", "L"):

@@ -15,14 +15,14 @@ import torch
 from infocl.config import ExportParams
 from infocl.encoder.network import Encoder
 from infocl.encoder.views import to_unit_range
-from infocl.export.about import describe_float_input, describe_variant
+from infocl.export.card import describe_float_input, describe_variant
 from infocl.export.graph import network_graph, with_preprocessing, write_graph
 from infocl.export.parity import Figures, Images, TorchReference, prove, shortfall, worst
 from infocl.export.session import embed, open_session
 from infocl.export.variants import eight_bits, half_precision
 from infocl.prepared.reader import Prepared
 from infocl.prepared.rows import evenly_spread
-from infocl.results.reading import ONNX_FILE
+from infocl.results.card import ONNX_FILE
 from infocl.runtime.errors import InfoCLError
 from infocl.runtime.files import sha256_file
 

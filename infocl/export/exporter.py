@@ -9,18 +9,18 @@ from typing import Any
 from infocl.config import Crop, Params
 from infocl.encoder.files import load_encoder
 from infocl.evaluate.evaluation import check_source_data
-from infocl.export.about import SUMS_FILE, describe, describe_parity, describe_signature
 from infocl.export.build import Bench, Outcome, build_files
+from infocl.export.card import describe, describe_parity, describe_signature
 from infocl.export.model_card import render_card
 from infocl.export.parity import TorchReference, measure_torch
 from infocl.export.signing import fingerprint, sign
 from infocl.prepared.reader import Prepared, load_source
-from infocl.results.reading import ABOUT_FILE
+from infocl.results.card import CARD_FILE, SUMS_FILE, parse_card
 from infocl.runtime.errors import UserError
 from infocl.runtime.files import replacing_folder, sha256_file, write_json, write_text
 from infocl.runtime.paths import EXPORT, PRETRAIN
 
-CARD_FILE = "README.md"
+MODEL_CARD_FILE = "README.md"
 
 
 def export_encoder(params: Params) -> dict[str, Any]:
@@ -53,8 +53,9 @@ def export_encoder(params: Params) -> dict[str, Any]:
             **files,
             "signature": signature,
         }
-        write_json(folder / ABOUT_FILE, about)
-        write_text(folder / CARD_FILE, render_card(about))
+        parse_card(about, EXPORT / CARD_FILE)
+        write_json(folder / CARD_FILE, about)
+        write_text(folder / MODEL_CARD_FILE, render_card(about))
         _write_sums(folder)
         if key:
             sign(folder / SUMS_FILE, key)

@@ -6,10 +6,9 @@ import os
 import subprocess
 from pathlib import Path
 
+from infocl.results.card import SIGNATURE_NAMESPACE, SIGNATURE_SUFFIX
 from infocl.runtime.errors import UserError
 
-NAMESPACE = "infocl-encoder"  # keeps a signature from being passed off as one of something else
-SUFFIX = ".sig"
 SECONDS = 60
 
 
@@ -32,8 +31,8 @@ def sign(file: Path, key: str) -> Path:
     Raises:
         UserError: the key cannot sign.
     """
-    _ssh_keygen(["-q", "-Y", "sign", "-n", NAMESPACE, "-f", _path(key), str(file)], key)
-    return file.with_name(file.name + SUFFIX)
+    _ssh_keygen(["-q", "-Y", "sign", "-n", SIGNATURE_NAMESPACE, "-f", _path(key), str(file)], key)
+    return file.with_name(file.name + SIGNATURE_SUFFIX)
 
 
 def _path(key: str) -> str:

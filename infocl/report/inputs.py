@@ -14,8 +14,8 @@ import numpy.typing as npt
 from infocl.config import Params
 from infocl.evaluate.stored import Features, load_features
 from infocl.prepared.reader import Prepared, load_source
+from infocl.results.card import CARD_FILE
 from infocl.results.reading import (
-    ABOUT_FILE,
     ExportResult,
     ProbeResult,
     StageCost,
@@ -75,10 +75,10 @@ def read_inputs(params: Params) -> Inputs:
     """
     config = _read_complete(PRETRAIN / CONFIG_FILE, CONFIG_KEYS, rerun("pretrain", PRETRAIN))
     data = load_source(params.data)
-    about = _read_complete(EXPORT / ABOUT_FILE, ABOUT_KEYS, rerun("export", EXPORT))
+    about = _read_complete(EXPORT / CARD_FILE, ABOUT_KEYS, rerun("export", EXPORT))
     if about.get("weights_sha256") != config.get("weights_sha256"):
         raise UserError(
-            f"{EXPORT / ABOUT_FILE} describes another encoder than {PRETRAIN}; {rerun('export', EXPORT)}"
+            f"{EXPORT / CARD_FILE} describes another encoder than {PRETRAIN}; {rerun('export', EXPORT)}"
         )
     features, labels = _test_features(config, data)
     decoded = PRETRAIN / "reconstructions.npy"

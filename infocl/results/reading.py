@@ -10,8 +10,6 @@ from infocl.runtime.errors import UserError
 from infocl.runtime.files import read_json
 from infocl.runtime.paths import DETAILS, rerun
 
-ONNX_FILE, ABOUT_FILE = "encoder.onnx", "encoder.json"
-
 
 class Metrics(BaseModel):
     """Numbers of a file of details; other keys of the file are left alone."""

@@ -11,7 +11,7 @@ import numpy as np
 
 from benchmarks import try_export
 from benchmarks.export import TORCH, variant_rows, variant_table
-from infocl.export.about import TRIED_RUNTIMES
+from infocl.export.card import TRIED_RUNTIMES
 from tests.workspace import ROOT
 
 

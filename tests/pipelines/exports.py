@@ -32,6 +32,10 @@ def about(*, weights=1.0, error=1e-6, **targets):
     rows = {name: task(*counts) for name, counts in targets.items()}
     return {
         "format": 2,
+        "data": "scenes",
+        "objective": "simclr",
+        "regularizer": "rc",
+        "reg_weight": weights,
         "weights_sha256": f"{weights:064.6f}".replace(".", "f"),
         "dim": DIM,
         "normalized": False,

@@ -16,12 +16,10 @@ from infocl.export.graph import OUTPUT
 from infocl.export.lineage import lineage
 from infocl.export.parity import Figures, TorchReference
 from infocl.export.preprocessing import INPUT, describe_preprocessing
-from infocl.export.signing import NAMESPACE, SUFFIX
 from infocl.prepared.reader import Prepared
+from infocl.results.card import FORMAT, SIGNATURE_NAMESPACE, SIGNATURE_SUFFIX, SUMS_FILE
 from infocl.results.reading import read_probe, read_transfer
 
-FORMAT = 2
-SUMS_FILE = "SHA256SUMS"
 # `python -m benchmarks.runtimes` measures them, and the JavaScript example the other two; each gave the
 # example's embeddings, those of images to be shrunk and cropped included.
 TRIED_OPSET = 18
@@ -130,12 +128,12 @@ def describe_signature(key_fingerprint: str | None) -> dict[str, Any] | None:
     if key_fingerprint is None:
         return None
     return {
-        "file": SUMS_FILE + SUFFIX,
+        "file": SUMS_FILE + SIGNATURE_SUFFIX,
         "of": SUMS_FILE,
-        "namespace": NAMESPACE,
+        "namespace": SIGNATURE_NAMESPACE,
         "key": key_fingerprint,
         "check": "ssh-keygen -Y verify -f ALLOWED_SIGNERS -I SIGNER "
-        f"-n {NAMESPACE} -s {SUMS_FILE}{SUFFIX} < {SUMS_FILE}",
+        f"-n {SIGNATURE_NAMESPACE} -s {SUMS_FILE}{SIGNATURE_SUFFIX} < {SUMS_FILE}",
     }
 
 

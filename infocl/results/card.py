@@ -1,0 +1,164 @@
+"""`encoder.json`, the description of an export: the stage export checks what it writes by the same models
+by which users of an export, the gate and the summary read it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from infocl.runtime.errors import UserError
+
+FORMAT = 2
+CARD_FILE, ONNX_FILE, SUMS_FILE = "encoder.json", "encoder.onnx", "SHA256SUMS"
+SIGNATURE_SUFFIX = ".sig"
+SIGNATURE_NAMESPACE = "infocl-encoder"  # keeps a signature from being passed off as one of something else
+HINT = "ask for a complete export, or make it again (dvc repro export)"
+
+
+def plain_name(name: str) -> str:
+    """A file's name that cannot lead out of its folder.
+
+    Raises:
+        ValueError: it has a folder in it.
+    """
+    if name in ("", ".", "..") or any(sign in name for sign in "/\\\0"):
+        raise ValueError(f"{name!r} is not the name of a file inside the folder")
+    return name
+
+
+FileName = Annotated[str, AfterValidator(plain_name)]
+Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
+class Part(BaseModel):
+    """Part of the card; keys that no program acts on are left alone."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True, strict=True, allow_inf_nan=False)
+
+
+class Tensor(Part):
+    """An input or output; letters in its shape stand for any size."""
+
+    name: str
+    dtype: Literal["uint8", "float32"]
+    shape: list[int | str]
+
+
+class ModelFile(Part):
+    """An ONNX file.
+
+    `relative_error` is the largest relative L2 error of an embedding against torch, `other_sizes_error` that
+    of images of other sizes than the trained one.
+    """
+
+    file: FileName
+    sha256: Sha256
+    input: Tensor
+    relative_error: Share
+    other_sizes_error: Share = 0.0
+
+
+class Unshipped(Part):
+    """A variant that missed the export's limits."""
+
+    shipped: Literal[False]
+    reason: str
+
+
+class Shipped(ModelFile):
+    """A variant that is in the folder."""
+
+    shipped: Literal[True]
+
+
+class Example(Part):
+    """Images and embeddings to try a runtime with, and how near it must come."""
+
+    file: FileName
+    max_relative_error: float = Field(gt=0, le=0.01)
+
+
+class Signature(Part):
+    """Of the checksums."""
+
+    file: FileName
+
+
+class Parity(Part):
+    """How near the float32 file is to torch, and how near it must be."""
+
+    max_relative_error: float
+    tolerance: float
+
+
+class Accuracy(Part):
+    """A task by the linear probe, with its 95 % interval, and by nearest neighbours; shares in 0..1."""
+
+    accuracy: Share
+    accuracy_ci95: list[Share] = Field(min_length=2, max_length=2)
+    knn_accuracy: Share
+    majority: Share
+    test_images: int = Field(gt=0)
+
+    @model_validator(mode="after")
+    def _inside(self) -> Accuracy:
+        low, high = self.accuracy_ci95
+        slack = 1e-9  # of limits that are the accuracy itself, at 0 and at 1
+        if not low - slack <= self.accuracy <= high + slack:
+            raise ValueError(f"{self.accuracy} does not lie in its interval {low} to {high}")
+        return self
+
+    @property
+    def estimate(self) -> tuple[float, float, float]:
+        """The accuracy, and the low and high end of its interval."""
+        return self.accuracy, self.accuracy_ci95[0], self.accuracy_ci95[1]
+
+
+class CardMetrics(Part):
+    """What the encoder was judged by; `source` is None for data without labels."""
+
+    source: Accuracy | None
+    transfer: dict[str, Accuracy] = Field(min_length=1)
+
+
+class Card(Part):
+    """The parts of `encoder.json` that a program acts on."""
+
+    format: Literal[2]
+    data: str
+    objective: str
+    regularizer: str
+    reg_weight: float
+    weights_sha256: str
+    input: Tensor
+    dim: int = Field(gt=0)
+    normalized: bool
+    output: Tensor
+    variants: dict[str, Shipped | Unshipped]
+    float_input: ModelFile
+    example: Example
+    signature: Signature | None
+    parity: Parity
+    metrics: CardMetrics
+
+
+def parse_card(raw: dict[str, Any], path: Path) -> Card:
+    """The card of a description that was read from `path`.
+
+    Raises:
+        UserError: it has another format, or a key is missing or of a wrong type.
+    """
+    if raw.get("format") != FORMAT:
+        raise UserError(
+            f"{path} has format {raw.get('format')}, this version of infocl reads {FORMAT}; "
+            "use the version that made it, or export again"
+        )
+    try:
+        return Card.model_validate(raw)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(map(str, first["loc"]))
+        raise UserError(f"{path}: {key} is not usable ({first['msg']}); {HINT}") from None
