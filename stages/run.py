@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import atexit
 import gc
 import os
 import resource
 import sys
 import time
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager, nullcontext, suppress
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, NoReturn
 
 from infocl.config import Params
@@ -46,16 +45,10 @@ def run_stage(name: str, work: Callable[[Params], Mapping[str, Any] | None]) -> 
             write_results(name, {**result, **cost})
 
     open_streams()
-    _leave(guarded(lambda: ending_with_its_pipe(measured)))
-
-
-def _leave(code: int) -> NoReturn:
-    """Exit without taking torch's objects apart one by one, which takes as long as importing them."""
-    atexit._run_exitfuncs()
-    for stream in (sys.stdout, sys.stderr):
-        with suppress(OSError):  # who read it has gone
-            stream.flush()
-    os._exit(code)
+    code = guarded(lambda: ending_with_its_pipe(measured))
+    gc.disable()
+    gc.freeze()  # taking torch's objects apart one by one takes as long as importing them
+    sys.exit(code)
 
 
 def _workspace_of(name: str) -> AbstractContextManager[object]:

@@ -36,6 +36,7 @@ def ending_with_its_pipe(work: Callable[[], object]) -> None:
     """
     try:
         work()
+        sys.stdout.flush()
     except BrokenPipeError:
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)
         os.kill(os.getpid(), signal.SIGPIPE)
