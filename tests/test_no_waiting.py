@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 import torch
 
@@ -42,7 +44,9 @@ def test_the_seed_decides_the_views_on_every_device(start):
         assert torch.equal(ours.value, on_the_cpu)
 
 
-@pytest.mark.parametrize(("objective", "reg"), list(zip(OBJECTIVES, REGULARIZERS, strict=True)))
+@pytest.mark.parametrize(
+    ("objective", "reg"), list(zip(OBJECTIVES, itertools.cycle(REGULARIZERS), strict=False))
+)
 def test_no_step_waits_for_the_device(start, objective, reg):
     with pretended_cuda() as device, torch.no_grad():
         run = start(tiny_params(objective__name=objective, reg__name=reg, encoder__width=0.0625), "cuda")

@@ -6,11 +6,14 @@ import numpy as np
 import pytest
 import torch
 import torchvision.transforms.v2 as T
+from kornia.augmentation.container.params import ParamItem
 from scipy.stats import ks_2samp
 from sklearn.datasets import load_sample_images
+from torch.utils._python_dispatch import TorchDispatchMode
 from torchvision.transforms.v2 import functional as TF
 
 from infocl.config import ViewParams
+from infocl.encoder.augment import apply_plan
 from infocl.encoder.views import Views, to_unit_range
 
 PLAIN = {
@@ -115,6 +118,55 @@ def test_crops_are_distributed_as_torchvisions():
         assert ks_2samp(a, b).pvalue > 1e-3, "where the crops lie"
         a, b = ours[:, channel].std((1, 2)), theirs[:, channel].std((1, 2))
         assert abs(a.mean() - b.mean()) < 0.02, "how large they are (align_corners differs by a pixel)"
+
+
+@pytest.mark.parametrize("size", [32, 64])
+@pytest.mark.parametrize("kind", ["photographs", "few levels", "grey"])
+def test_each_view_is_kornias_in_float64_in_the_order_drawn_for_it(size, kind):
+    images, count, draw = photos(16, size), 32, views(size, **FULL)
+    if kind == "few levels":
+        images = images // 64 * 64  # ties of channels, where hue jumps
+    if kind == "grey":
+        images = images[..., :1].expand(-1, -1, -1, 3)
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(3)
+        drawn = draw.augment.forward_parameters(torch.Size((count, 3, size, size)))
+        order = torch.rand(count, 4).argsort(1)
+    assert len(order.unique(dim=0)) > 10
+    both = to_unit_range(images).double().repeat(2, 1, 1, 1)
+    for row, ours in enumerate(torch.cat(draw(images, 3))):
+        expected = draw.augment(both[row : row + 1], params=[_one(item, row, order[row]) for item in drawn])
+        torch.testing.assert_close(ours.double(), expected[0], rtol=0, atol=2e-5 * size / 32)
+
+
+def _one(drawn, row, order):
+    """What Kornia drew for one of the views, in float64, with an order of its own."""
+    kept = {
+        name: order if name == "order" else value if name == "forward_input_shape" else value[row : row + 1]
+        for name, value in drawn.data.items()
+    }
+    doubled = {name: value.double() if value.is_floating_point() else value for name, value in kept.items()}
+    return ParamItem(drawn.name, doubled)
+
+
+def test_the_views_launch_less_than_half_of_what_kornia_does():
+    class Launches(TorchDispatchMode):
+        def __init__(self):
+            super().__init__()
+            self.count = 0
+
+        def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+            self.count += not function.is_view
+            return function(*args, **(kwargs or {}))
+
+    images, draw = photos(8), views(**FULL)
+    plan = draw.draw(16, 32, 32, 0)
+    drawn = draw.augment.forward_parameters(torch.Size((16, 3, 32, 32)))
+    with Launches() as ours:
+        apply_plan(images, plan, 32)
+    with Launches() as kornias:
+        draw.augment(to_unit_range(images).repeat(2, 1, 1, 1), params=drawn)
+    assert ours.count < kornias.count / 2
 
 
 def _brightness(images):

@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import kornia.augmentation as K
 import torch
-from kornia.augmentation.container.params import ParamItem
 from torch import Tensor
 
 from infocl.config import ViewParams
-
-PER_CALL = ("order", "forward_input_shape")  # what Kornia draws once for all images
+from infocl.encoder.augment import apply_plan, plan_views
 
 
 class Views:
     """Random resized crop, horizontal flip, colour jitter, greyscale: the views of SimCLR without blur.
 
-    Both views of a batch go through Kornia as one batch of 2B. Kornia's `ColorJitter` follows PIL,
-    as torchvision does. Two things differ from a per-image torchvision pipeline: the order of the
-    four colour operations is drawn once per call rather than once per image, and crops map corner
-    pixel onto corner pixel (`align_corners`), because Kornia's half-pixel crop loops over samples.
+    Kornia draws the parameters and defines what they mean; `apply_plan` does the same to both views of a
+    batch in fewer, larger operations. Its `ColorJitter` follows PIL, as torchvision does; the order of the
+    four colour operations is drawn for each image, as there. One thing differs from torchvision: crops map
+    corner pixel onto corner pixel (`align_corners`), as Kornia's crop by resampling does.
 
     This is no `nn.Module`, so that nobody moves it to a device: Kornia's generators would move along,
     would draw from the device's own random state, which the seed does not set, and would make the host
@@ -34,6 +34,7 @@ class Views:
     """
 
     def __init__(self, params: ViewParams, image_size: int) -> None:
+        self.size = image_size
         self.augment = K.AugmentationSequential(
             K.RandomResizedCrop(
                 (image_size, image_size),
@@ -64,25 +65,21 @@ class Views:
         Returns:
             Two float32 tensors (B, 3, S, S) in [0, 1], in channels-last memory.
         """
-        batch = to_unit_range(images).repeat(2, 1, 1, 1)
-        with torch.random.fork_rng(devices=[]):
-            torch.default_generator.manual_seed(seed)
-            drawn = self.augment.forward_parameters(torch.Size((len(batch) * parts, *batch.shape[1:])))
-            views = self.augment(batch, params=[_own(item, len(images), part, parts) for item in drawn])
+        count, total = len(images), len(images) * parts
+        own = torch.arange(part * count, (part + 1) * count)
+        plan = self.draw(2 * total, images.shape[1], images.shape[2], seed)[torch.cat([own, total + own])]
+        views = apply_plan(images, plan.to(images.device, non_blocking=True), self.size)
         view1, view2 = views.contiguous(memory_format=torch.channels_last).chunk(2)
         return view1, view2
 
-
-def _own(drawn: ParamItem, count: int, part: int, parts: int) -> ParamItem:
-    """Of what was drawn for both views of all images, what belongs to the `count` images of one part."""
-    if parts == 1:
-        return drawn
-    own = torch.arange(part * count, (part + 1) * count)
-    rows = torch.cat([own, parts * count + own])
-    if not isinstance(drawn.data, dict):
-        raise TypeError(f"{drawn.name} draws no tensors of its own")
-    kept = {name: value if name in PER_CALL else value[rows] for name, value in drawn.data.items()}
-    return ParamItem(drawn.name, kept)
+    def draw(self, count: int, height: int, width: int, seed: int) -> Tensor:
+        """What is drawn for `count` views of images of that size, as `plan_views` describes it."""
+        with torch.random.fork_rng(devices=[]):
+            torch.default_generator.manual_seed(seed)
+            drawn = self.augment.forward_parameters(torch.Size((count, 3, height, width)))
+            order = torch.rand(count, 4).argsort(1)
+        crop, flip, jitter, grey = (cast("dict[str, Tensor]", item.data) for item in drawn)
+        return plan_views(crop, flip, jitter, grey, order, self.size)
 
 
 def to_unit_range(images: Tensor) -> Tensor:
