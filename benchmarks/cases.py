@@ -119,7 +119,7 @@ def precision(params: Params, batch: int = 256) -> list[Row]:
 
     def step(bf16: bool) -> None:
         with torch.autocast(device().type, torch.bfloat16, enabled=bf16):
-            loss = learner(*pair, generator).value
+            loss = learner(*pair, learner.draw(batch, generator)).value
         loss.backward()
 
     times = {bf16: timed(lambda b=bf16: step(b)) for bf16 in (True, False)}

@@ -135,7 +135,7 @@ def _step(setting: Setting, part: str) -> Callable[[], None]:
                 pixels = learner.encoder.normalize(torch.cat(views))
                 loss = learner.encoder.forward_levels(pixels).level4.float().square().mean()
             else:
-                loss = learner(views[0], views[1], generator, labels).value
+                loss = learner(views[0], views[1], learner.draw(setting.batch, generator), labels).value
         loss.backward()
         if chosen is not None:
             learner.after_step(0, 2)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 
 import torch
 
@@ -20,6 +21,8 @@ COVERING = [
     for number, objective in enumerate(OBJECTIVES)
     for offset in (0, 3)
 ]
+# Each objective and each regulariser at least once.
+EACH = list(zip(OBJECTIVES, itertools.cycle(REGULARIZERS), strict=False))
 WEIGHTS = {"mib": 1e-4, "mveb": 0.01}  # of terms that at weight 1 drown the objective; others 1
 NARROW = {  # not 1024, most of the time of these two
     "objective__barlow_twins__projector_out": 64,
@@ -56,7 +59,8 @@ def build(objective, reg, weight=None, seed=0, **changes):
 def loss_of(learner, step):
     """The loss of the fixed batch with the noise of a step."""
     view1, view2, labels = pictures()
-    return learner(view1, view2, torch.Generator().manual_seed(step), labels)
+    noise = learner.draw(len(labels), torch.Generator().manual_seed(step))
+    return learner(view1, view2, noise, labels)
 
 
 def train(learner, optimizer, steps, total=40):

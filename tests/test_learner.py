@@ -21,7 +21,7 @@ def test_the_objective_sees_the_noise_and_the_probe_does_not():
         return LossTerm(batch.view1.features.sum())
 
     learner.objective.forward = record
-    learner(*torch.rand(2, 400, 3, 32, 32), torch.Generator().manual_seed(0))
+    learner(*torch.rand(2, 400, 3, 32, 32), learner.draw(400, torch.Generator().manual_seed(0)))
     for view in (seen[0].view1, seen[0].view2):
         noise = (view.features - view.clean.level4).detach()
         assert noise.std().item() == pytest.approx(0.1, rel=0.05)
@@ -51,12 +51,12 @@ def test_every_step_has_draws_of_its_own_and_the_rate_it_logs(tmp_path, monkeypa
     views, noises, rates, step = [], [], [], loop._step
 
     def recording(run, history, number):
-        draw, given = run.views, run.learner.forward
+        draw, drawn = run.views, run.learner.draw
         monkeypatch.setattr(run, "views", lambda i, seed, *part: views.append(seed) or draw(i, seed, *part))
         monkeypatch.setattr(
             run.learner,
-            "forward",
-            lambda a, b, noise, labels: noises.append(noise.initial_seed()) or given(a, b, noise, labels),
+            "draw",
+            lambda images, generator: noises.append(generator.initial_seed()) or drawn(images, generator),
         )
         step(run, history, number)
         monkeypatch.undo()

@@ -14,7 +14,7 @@ from infocl.pretrain.objectives import OBJECTIVES
 from infocl.pretrain.regularizers import regularizer_class
 from infocl.runtime.checkpoint import Checkpoints, Progress
 from tests.golden import curves
-from tests.matrix import COVERING, PAIRS, build, loss_of, train
+from tests.matrix import COVERING, EACH, PAIRS, build, loss_of, train
 
 PLAIN = [(objective, "none") for objective in OBJECTIVES]
 
@@ -52,6 +52,24 @@ def test_the_gradient_is_the_slope_of_the_loss(name):
             torch._foreach_add_(weights, direction, alpha=step)
             values.append(loss_of(learner, 0).value)
     assert ((values[0] - values[1]) / 2e-8).item() == pytest.approx(expected.item(), rel=1e-3)
+
+
+@pytest.mark.parametrize(("objective", "reg"), EACH)
+def test_the_whole_loss_is_one_graph_with_the_same_value_and_gradients(objective, reg):
+    """`fullgraph` raises where Python must run in between; only the compiler of kernels is left out."""
+    losses, gradients = [], []
+    for compiled in (False, True):
+        learner, _ = build(objective, reg)
+        if compiled:
+            torch._dynamo.reset()
+            learner.compile(fullgraph=True, backend="aot_eager" if objective == "byol" else "eager")
+        loss = loss_of(learner, 0).value
+        loss.backward()
+        losses.append(loss.item())
+        gradients.append([weight.grad for weight in learner.parameters() if weight.grad is not None])
+    assert losses[1] == pytest.approx(losses[0], rel=1e-9)
+    for plain, traced in zip(*gradients, strict=True):
+        torch.testing.assert_close(traced, plain, rtol=1e-7, atol=1e-10)
 
 
 @pytest.mark.parametrize(("objective", "reg"), COVERING)

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import itertools
-
 import pytest
 import torch
 
 from infocl.prepared.reader import load_prepared
 from infocl.pretrain import loop
 from infocl.pretrain import training as stage
-from infocl.pretrain.objectives import OBJECTIVES
 from infocl.pretrain.parallel.process_group import ALONE
-from infocl.pretrain.regularizers import REGULARIZERS
 from infocl.runtime.paths import PREPARED
+from tests.matrix import EACH
 from tests.pretended_cuda import pretended_cuda
 from tests.workspace import tiny_params, write_prepared
 
@@ -44,9 +41,7 @@ def test_the_seed_decides_the_views_on_every_device(start):
         assert torch.equal(ours.value, on_the_cpu)
 
 
-@pytest.mark.parametrize(
-    ("objective", "reg"), list(zip(OBJECTIVES, itertools.cycle(REGULARIZERS), strict=False))
-)
+@pytest.mark.parametrize(("objective", "reg"), EACH)
 def test_no_step_waits_for_the_device(start, objective, reg):
     with pretended_cuda() as device, torch.no_grad():
         run = start(tiny_params(objective__name=objective, reg__name=reg, encoder__width=0.0625), "cuda")

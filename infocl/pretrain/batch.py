@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-import torch
 from torch import Tensor
 
 from infocl.encoder.network import Levels
 from infocl.pretrain.parallel.process_group import ALONE, ProcessGroup
+
+Noise = tuple[Tensor, ...]  # what a regulariser draws at random for a step
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,7 @@ class Batch:
         embed: the objective's projector, (B, D) to (B, P).
         encode: clean features of further normalised pixels (B, 3, H, W), each process giving its share of
             the pixels and getting the features of all.
-        generator: for random draws, on the views' device; seeded by the step, alike in every process.
+        noise: what the regulariser drew for this step, alike in every process.
         group: the processes that share the batch.
     """
 
@@ -55,7 +56,7 @@ class Batch:
     labels: Tensor | None = None
     embed: Callable[[Tensor], Tensor] | None = None
     encode: Callable[[Tensor], Levels] | None = None
-    generator: torch.Generator | None = None
+    noise: Noise = ()
     group: ProcessGroup = ALONE
 
 

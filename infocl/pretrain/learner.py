@@ -14,7 +14,7 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 from infocl.config import Params
 from infocl.encoder.network import Encoder, Levels
 from infocl.encoder.numerics import at_least_float32
-from infocl.pretrain.batch import Batch, LossTerm, View
+from infocl.pretrain.batch import Batch, LossTerm, Noise, View
 from infocl.pretrain.objectives import build_objective
 from infocl.pretrain.parallel.batchnorm import synchronize
 from infocl.pretrain.parallel.process_group import ALONE, ProcessGroup
@@ -61,15 +61,19 @@ class Learner(nn.Module):
             if module is not None:
                 synchronize(module, group, device)
 
+    def draw(self, images: int, generator: torch.Generator) -> Noise:
+        """What the regulariser draws for so many images; the generator is of the weights' device."""
+        return self.regularizer.draw(2 * images, generator, next(self.encoder.parameters()))
+
     def forward(
-        self, images1: Tensor, images2: Tensor, generator: torch.Generator, labels: Tensor | None = None
+        self, images1: Tensor, images2: Tensor, noise: Noise = (), labels: Tensor | None = None
     ) -> LossTerm:
         """The loss of two batches of views.
 
         Args:
             images1: views 1 in [0, 1], (B, 3, H, W), or this process's share of them.
             images2: views 2 of the same images.
-            generator: of the regulariser's noise, on the views' device; alike in every process.
+            noise: of the regulariser, from `draw`; alike in every process.
             labels: classes int64 (B,) of the whole batch, where the data have them.
 
         Returns:
@@ -78,11 +82,11 @@ class Learner(nn.Module):
         """
         pixels = self.encoder.normalize(torch.cat([images1, images2]))
         clean = Levels(*self.group.gather_views(self._encode(pixels)))
-        levels = self.regularizer.perturb(clean, generator)
+        levels = self.regularizer.perturb(clean, noise)
         view1, view2 = _split(pixels, clean, levels, self._by_target(pixels))
         embed = untracked(self.objective, self.objective.embed)
         encode = untracked(self.encoder, self._encode_share)
-        batch = Batch(view1, view2, labels, embed, encode, generator, self.group)
+        batch = Batch(view1, view2, labels, embed, encode, noise, self.group)
         objective, regularizer = self.objective(batch), self.regularizer(batch)
         loss = objective.value + self.weight * regularizer.value
         parts = {"objective": objective.value.detach(), "regularizer": regularizer.value.detach()}

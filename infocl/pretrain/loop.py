@@ -137,7 +137,8 @@ def _loss(run: Training, step: int) -> LossTerm:
     seed, device = run.params.seed, run.device
     images, labels = run.images.batch(step)
     view1, view2 = run.views(images, derive_seed(seed, VIEWS, step), run.group.rank, run.group.size)
-    noise = torch.Generator(device).manual_seed(derive_seed(seed, NOISE, step))
+    generator = torch.Generator(device).manual_seed(derive_seed(seed, NOISE, step))
+    noise = run.learner.draw(run.params.train.batch_size, generator)
     with torch.autocast(device.type, torch.bfloat16, enabled=run.params.train.precision == "bf16"):
         loss: LossTerm = run.model(view1, view2, noise, labels)
     return loss

@@ -128,7 +128,9 @@ def _set_up(params: Params, prepared: Prepared, group: ProcessGroup, device: tor
     learner = Learner(params, prepared.mean, prepared.std, len(prepared.classes or ()))
     learner.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     learner.distribute(group, device)
-    if params.train.compile:
+    if params.train.compile and group.size == 1:
+        learner.compile(fullgraph=True)
+    elif params.train.compile:  # what processes exchange does not belong in the graph
         learner.encoder.forward_levels = torch.compile(learner.encoder.forward_levels)  # type: ignore[method-assign]
     return Training(
         params,

@@ -20,7 +20,7 @@ def one_step(name, weight):
     learner = Learner(tiny_params(reg__name=name, reg__weight=weight), [0.5] * 3, [0.25] * 3)
     torch.manual_seed(1)
     images = torch.rand(2, 16, 3, 32, 32)
-    term = learner(*images, torch.Generator().manual_seed(2))
+    term = learner(*images, learner.draw(len(images[0]), torch.Generator().manual_seed(2)))
     term.value.backward()
     gradients = {
         key: weight.grad for key, weight in learner.named_parameters() if not key.startswith("regularizer.")

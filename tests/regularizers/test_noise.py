@@ -11,10 +11,15 @@ from tests.regularizers.views import SHAPES, batch, build
 NOISY = ["noise", "lbe", "mib"]
 
 
+def perturbed(regularizer, clean, seed):
+    generator = torch.Generator().manual_seed(seed)
+    return regularizer.perturb(clean, regularizer.draw(len(clean.level4), generator, clean.level4))
+
+
 @pytest.mark.parametrize("name", NOISY)
 def test_noise_has_the_asked_strength_at_every_level(name):
     clean = Levels(*(torch.full((4000, d), 3.0) for d in SHAPES.level_dims))
-    noisy = build(name, sigma=0.3).perturb(clean, torch.Generator().manual_seed(0))
+    noisy = perturbed(build(name, sigma=0.3), clean, 0)
     for level in noisy:
         assert level.std().item() == pytest.approx(0.3, rel=0.01)
         assert level.mean().item() == pytest.approx(3, abs=0.01)
@@ -23,7 +28,7 @@ def test_noise_has_the_asked_strength_at_every_level(name):
 
 def test_regularisers_of_one_sigma_draw_the_same_noise():
     clean = Levels(*(torch.zeros(6, d) for d in SHAPES.level_dims))
-    drawn = [build(name, sigma=0.2).perturb(clean, torch.Generator().manual_seed(5)) for name in NOISY]
+    drawn = [perturbed(build(name, sigma=0.2), clean, 5) for name in NOISY]
     for other in drawn[1:]:
         assert all(torch.equal(a, b) for a, b in zip(drawn[0], other, strict=True))
 

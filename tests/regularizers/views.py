@@ -27,7 +27,7 @@ def view(regularizer, count=12, seed=0, shapes=SHAPES, scale=1.0):
     generator = torch.Generator().manual_seed(seed)
     clean = Levels(*(scale * torch.randn(count, d, generator=generator).double() for d in shapes.level_dims))
     pixels = torch.randn(count, 3, 32, 32, generator=generator)
-    return View(pixels, clean, regularizer.perturb(clean, generator))
+    return View(pixels, clean, regularizer.perturb(clean, regularizer.draw(count, generator, clean.level4)))
 
 
 def batch(regularizer, count=12, **parts):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
@@ -9,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from infocl.encoder.network import Levels
-from infocl.pretrain.batch import Batch, LossTerm
+from infocl.pretrain.batch import Batch, LossTerm, Noise
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,19 @@ class Regularizer(nn.Module, ABC):
 
     changes_forward: bool = False
 
-    def perturb(self, levels: Levels, generator: torch.Generator) -> Levels:
+    def draw(self, rows: int, generator: torch.Generator, like: Tensor) -> Noise:
+        """What a step draws at random; nothing unless a subclass needs it.
+
+        It is drawn outside the forward pass, so that a compiler sees a function of tensors alone.
+
+        Args:
+            rows: of the features of both views, 2B.
+            generator: seeded by the step, alike in every process.
+            like: a tensor of the features' type, on their device.
+        """
+        return ()
+
+    def perturb(self, levels: Levels, noise: Noise) -> Levels:
         """The features as the objective shall see them; unchanged unless a subclass adds noise."""
         return levels
 
@@ -43,13 +56,27 @@ class Regularizer(nn.Module, ABC):
         return None
 
 
-def add_noise(levels: Levels, sigma: float, generator: torch.Generator) -> Levels:
-    """h = mu + sigma * eps with eps ~ N(0, I), at every level.
+class NoisyRegularizer(Regularizer):
+    """Shows the objective h = mu + sigma * eps, eps ~ N(0, I), at every level.
 
     All regularisers that add noise draw it here, so that those of one sigma draw the same.
     """
-    noise = [torch.randn(mu.shape, generator=generator, device=mu.device, dtype=mu.dtype) for mu in levels]
-    return Levels(*(mu + sigma * eps for mu, eps in zip(levels, noise, strict=True)))
+
+    changes_forward = True
+
+    def __init__(self, sigma: float, shapes: Shapes) -> None:
+        super().__init__()
+        self.sigma = sigma
+        self._dims = shapes.level_dims
+
+    def draw(self, rows: int, generator: torch.Generator, like: Tensor) -> Noise:
+        """eps of each level, (2B, D_l)."""
+        draw = functools.partial(torch.randn, generator=generator, device=like.device, dtype=like.dtype)
+        return tuple(draw(rows, dim) for dim in self._dims)
+
+    def perturb(self, levels: Levels, noise: Noise) -> Levels:
+        """mu + sigma * eps, at every level."""
+        return Levels(*(mu + self.sigma * eps for mu, eps in zip(levels, noise, strict=True)))
 
 
 def embed_views(batch: Batch) -> tuple[Tensor, Tensor]:

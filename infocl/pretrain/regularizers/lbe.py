@@ -7,10 +7,9 @@ import math
 import torch
 from torch import Tensor
 
-from infocl.encoder.network import Levels
 from infocl.encoder.numerics import full_precision
 from infocl.pretrain.batch import Batch, LossTerm, View
-from infocl.pretrain.regularizers.base import Regularizer, Shapes, add_noise, mean_norm
+from infocl.pretrain.regularizers.base import NoisyRegularizer, Shapes, mean_norm
 from infocl.pretrain.regularizers.params import LBEParams
 
 RHO_TIMES_WIDTH = 25.6  # rho 0.05 at D = 512 and 1/80 at D = 2048 (Wang et al. 2022) are both 25.6 / D
@@ -50,7 +49,7 @@ def mi_lower_bound(noisy: Tensor, mean: Tensor, rho: float) -> Tensor:
     return bound
 
 
-class LBE(Regularizer):
+class LBE(NoisyRegularizer):
     """Adds Gaussian noise to the pooled features and raises the bound on I(h; v) at chosen levels.
 
     `views: joint` takes both views of a batch as one batch of 2N, as released: the two views of an
@@ -62,18 +61,11 @@ class LBE(Regularizer):
     Reference: Wang et al., CVPR 2022.
     """
 
-    changes_forward = True
-
     def __init__(self, params: LBEParams, shapes: Shapes) -> None:
-        super().__init__()
-        self.sigma = params.sigma
+        super().__init__(params.sigma, shapes)
         self.views = params.views
         self.level_weights = params.level_weights
         self.rhos = [RHO_TIMES_WIDTH / d if params.rho == "auto" else params.rho for d in shapes.level_dims]
-
-    def perturb(self, levels: Levels, generator: torch.Generator) -> Levels:
-        """mu + sigma * eps, eps ~ N(0, I), at every level."""
-        return add_noise(levels, self.sigma, generator)
 
     def forward(self, batch: Batch) -> LossTerm:
         """Minus the weighted bounds."""

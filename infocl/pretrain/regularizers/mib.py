@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
-from infocl.encoder.network import Levels
 from infocl.encoder.numerics import full_precision
 from infocl.pretrain.batch import Batch, LossTerm
-from infocl.pretrain.regularizers.base import Regularizer, Shapes, add_noise, mean_norm
+from infocl.pretrain.regularizers.base import NoisyRegularizer, Shapes, mean_norm
 from infocl.pretrain.regularizers.params import MIBParams
 
 
@@ -40,7 +38,7 @@ def symmetrised_kl(mu1: Tensor, mu2: Tensor, sigma: float) -> Tensor:
     return kl
 
 
-class MIB(Regularizer):
+class MIB(NoisyRegularizer):
     """The projector sees h = mu + sigma * eps; the term is the divergence of the views' posteriors.
 
     Federici et al. use weights of 1e-3 to 1 with a learned sigma; with a fixed one of 0.1 the features
@@ -53,15 +51,8 @@ class MIB(Regularizer):
     beta constant (there it rises from 1e-3 to 1).
     """
 
-    changes_forward = True
-
     def __init__(self, params: MIBParams, shapes: Shapes) -> None:
-        super().__init__()
-        self.sigma = params.sigma
-
-    def perturb(self, levels: Levels, generator: torch.Generator) -> Levels:
-        """mu + sigma * eps, eps ~ N(0, I), at every level."""
-        return add_noise(levels, self.sigma, generator)
+        super().__init__(params.sigma, shapes)
 
     def forward(self, batch: Batch) -> LossTerm:
         """The divergence, from the clean means."""

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from infocl.encoder.numerics import full_precision, standardised
-from infocl.pretrain.batch import Batch, LossTerm
+from infocl.pretrain.batch import Batch, LossTerm, Noise
 from infocl.pretrain.regularizers.base import Regularizer, Shapes, embed_views
 from infocl.pretrain.regularizers.params import MixedParams
 
@@ -60,15 +60,18 @@ class MixedSamples(Regularizer):
         super().__init__()
         self.scale = params.scale
 
+    def draw(self, rows: int, generator: torch.Generator, like: Tensor) -> Noise:
+        """The share a and the permutation of the B images."""
+        share = torch.rand((), generator=generator, device=like.device)
+        return share, torch.randperm(rows // 2, generator=generator, device=like.device)
+
     def forward(self, batch: Batch) -> LossTerm:
         """The scaled error of both views' correlations."""
         if batch.encode is None or batch.embed is None:
             raise ValueError("mixed samples need the encoder and a projector, but the batch has none")
         pixels1, pixels2 = batch.view1.pixels, batch.group.gather(batch.view2.pixels)
-        device, count = pixels1.device, len(pixels2)
-        share = torch.rand((), generator=batch.generator, device=device)
-        order = torch.randperm(count, generator=batch.generator, device=device)
-        own = batch.group.share(count)
+        share, order = batch.noise
+        own = batch.group.share(len(order))
         mixed = share * pixels1 + (1 - share) * pixels2[order[own]]
         embedded = batch.embed(batch.encode(mixed).level4)
         return LossTerm(
