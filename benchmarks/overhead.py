@@ -24,7 +24,18 @@ from infocl.runtime.files import write_text
 from tests.pipelines import faults
 from tests.project import Project
 
-STAGES = ("check", "prepare", "targets", "pretrain", "probe", "transfer", "export", "report")
+STAGES = [
+    "check",
+    "prepare",
+    "targets",
+    "pretrain",
+    "plain",
+    "probe",
+    "transfer",
+    "compare",
+    "export",
+    "report",
+]
 NO_OPS = 5
 
 

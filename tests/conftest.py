@@ -25,7 +25,13 @@ SLOW = (
 MEDIUM = (
     *("tests/data/", "tests/evaluate/", "tests/export/", "tests/report/", "tests/test_benchmarks.py"),
     *("tests/test_cli.py", "tests/test_contention.py", "tests/test_image_shape.py", "tests/test_imports.py"),
-    *("tests/test_knobs.py", "tests/test_matrix.py", "tests/test_no_waiting.py", "tests/test_pretrain.py"),
+    *(
+        "tests/test_knobs.py",
+        "tests/test_matrix.py",
+        "tests/test_no_waiting.py",
+        "tests/test_plain.py",
+        "tests/test_pretrain.py",
+    ),
     *("tests/test_readmes.py", "tests/test_storages.py"),
 )
 

@@ -13,8 +13,8 @@ from ruamel.yaml import YAML
 
 from tests.workspace import ROOT, raw_params
 
-DOWNSTREAM = {"probe", "transfer", "export", "report"}
-ALL = {"check", "prepare", "targets", "pretrain"} | DOWNSTREAM
+DOWNSTREAM = {"probe", "transfer", "compare", "export", "report"}
+ALL = {"check", "prepare", "targets", "pretrain", "plain"} | DOWNSTREAM
 
 
 class Project:

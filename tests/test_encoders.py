@@ -119,9 +119,10 @@ def _pickle(folder):
     ],
 )
 def test_wrong_files_are_named(tmp_path, harm):
-    save_encoder(tmp_path, build(), {})
-    (tmp_path / "other").mkdir()
-    harm(tmp_path)
+    folder = tmp_path / "pretrain"
+    (folder / "other").mkdir(parents=True)
+    save_encoder(folder, build(), {})
+    harm(folder)
     with pytest.raises(UserError, match=r"(encoder\.safetensors|config\.json).*dvc repro pretrain") as caught:
-        load_encoder(tmp_path)
+        load_encoder(folder)
     assert "\n" not in str(caught.value)

@@ -20,6 +20,11 @@ COMPARED = {
     "prepare": {"data", "classes", "train_images", "test_images"},
     "pretrain": {"images_per_second", "loss", "objective", "regularizer", "epochs", "device"},
     "probe": {"accuracy", "knn_accuracy", "rankme"},
+    "compare": {
+        f"{task}.{kind}"
+        for task in ("source", "hue", "digits")
+        for kind in ("raw", "untrained", "plain", "regularised", "difference")
+    },
     "transfer": {"hue.accuracy", "digits.accuracy", "mean_accuracy"},
     "export": {"max_abs_error", "cosine_min", "bytes"},
 }
@@ -89,6 +94,15 @@ def test_the_summary_names_what_was_made(project):
     assert f"{100 * metrics(project, 'transfer')['mean_accuracy']:.1f}" in message
     assert "exports/encoder/encoder.onnx" in message
     assert "report/index.html" in message
+    compared = metrics(project, "compare")
+    for name, task in (("scenes", "source"), ("hue", "hue"), ("digits", "digits")):
+        shares = [
+            f"{100 * compared[task][kind]:.1f}" for kind in ("raw", "untrained", "plain", "regularised")
+        ]
+        assert [name, *shares] in [line.split() for line in message.splitlines()]
+    assert compared["hue"]["regularised"] == metrics(project, "transfer")["hue"]["accuracy"]
+    page = (project.folder / "report/index.html").read_text()
+    assert page.index("Plain and regularised, side by side") < page.index("What the features tell")
 
 
 def test_only_what_depends_on_a_change_runs_again(project):
@@ -108,6 +122,8 @@ def test_only_what_depends_on_a_change_runs_again(project):
         ("data/prepared/**/train/images.npy", "pretrain"),
         ("data/targets/digits/train/images.npy", "transfer"),
         ("models/features/test.npy", "transfer"),
+        ("models/correct/digits.npy", "compare"),
+        ("models/plain/encoder.safetensors", "compare"),
         ("models/pretrain/encoder.safetensors", "probe"),
     ],
 )
@@ -193,7 +209,7 @@ def test_experiments(project):
     changed = json.loads(project.dvc("metrics", "diff", "HEAD", "--json"))
     assert "mean_accuracy" in changed["metrics/transfer.json"]
     table = list(csv.DictReader(io.StringIO(project.dvc("exp", "show", "--only-changed", "--csv"))))
-    assert len(table[0]) <= 30, "metrics, and the params that differ between these runs"
+    assert len(table[0]) <= 36, "metrics, and the params that differ between these runs"
     by_name = {row["Experiment"]: row for row in table}
     assert by_name["apart"]["reg.weight"] == "0.5"
     assert by_name["reconstruct"]["reg.name"] == "rc"

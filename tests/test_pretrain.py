@@ -47,7 +47,7 @@ class KilledError(BaseException):
     """Stands for a kill in the middle of the loop."""
 
 
-def train_and_kill(params, monkeypatch, at):
+def train_and_kill(params, monkeypatch, at, work=stage.pretrain):
     """Pretrain until the step `at`, which is not taken."""
     step = loop._step
 
@@ -59,7 +59,7 @@ def train_and_kill(params, monkeypatch, at):
     with monkeypatch.context() as patch:
         patch.setattr(loop, "_step", killed)
         with pytest.raises(KilledError):
-            stage.pretrain(params)
+            work(params)
 
 
 @pytest.mark.parametrize("reg", REGULARIZERS)

@@ -22,10 +22,12 @@ def project(tmp_path_factory):
 @pytest.mark.parametrize(
     ("key", "value", "reruns"),
     [
-        ("transfer.targets", ["hue"], {"check", "targets", "transfer", "export", "report"}),
+        ("transfer.targets", ["hue"], {"check", "targets", "transfer", "compare", "export", "report"}),
         ("probe.knn_k", 3, {"check"} | DOWNSTREAM),
         ("export.parity_images", 8, {"check", "export", "report"}),
         ("reg.weight", 0.5, {"check", "pretrain"} | DOWNSTREAM),
+        ("compare.untrained", 2, {"check", "compare", "report"}),
+        ("compare.plain", False, {"check", "plain", "compare", "report"}),
         ("train.checkpoint_minutes", 6.0, {"check", "report"}),
     ],
 )
@@ -41,7 +43,8 @@ def test_a_comment_runs_nothing(project):
     assert project.repro() == set()
 
 
-ENCODER = {"pretrain", "probe", "transfer", "export"}  # the stages that list the room of the encoder
+# The stages that list the room of the encoder.
+ENCODER = {"pretrain", "plain", "probe", "transfer", "compare", "export"}
 
 
 @pytest.mark.parametrize(

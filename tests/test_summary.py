@@ -12,7 +12,7 @@ from infocl.runtime.errors import UserError
 from infocl.runtime.files import read_json, write_json, write_text
 from tests.pipelines.exports import write_export
 from tests.test_cli import into_a_closed_pipe
-from tests.tiny_run import task, write_metrics
+from tests.tiny_run import comparison, task, write_metrics
 
 EXPORTED = {
     "bytes": 4321,
@@ -46,6 +46,13 @@ def test_it_says_what_was_made(project, capsys):
         "The model is exports/encoder/encoder.onnx, 4.3 kB; it agrees with torch within a relative error "
         "of 1.5e-06.",
         "Open report/index.html in a browser to see what was learned, what it cost and how to ship it.",
+        "",
+        "Right test images in %, read by a linear probe:",
+        "        raw pixels  untrained  plain  regularised",
+        "scenes        40.0       45.0   50.0         81.2",
+        "hue           40.0       45.0   50.0         50.0",
+        "scale         40.0       45.0   50.0         64.3",
+        "photos        40.0       45.0   50.0         78.6",
     ]
     print_summary()
     assert capsys.readouterr().out == "\n".join(lines) + "\n"
@@ -57,11 +64,48 @@ def test_without_labels_there_is_no_accuracy(project):
     assert summary_lines()[1] == "It has no accuracy on its source task, because scenes has no labels."
 
 
+def write_comparison(verdicts=None, **values):
+    found = comparison(**values)
+    for name, verdict in (verdicts or {}).items():
+        found[name]["verdict"] = verdict
+    write_json(Path("metrics/details/compare.json"), found)
+
+
+def test_each_verdict_is_one_sentence_with_its_limits(project):
+    write_comparison({"source": "learned", "hue": "brought back", "scale": "learned", "photos": "forgotten"})
+    assert summary_lines()[-4:] == [
+        "Learned: scenes, scale (the trained encoder's interval is above the best figure without training).",
+        "Forgotten by plain training: photos (the plain encoder's interval is below raw pixels and below "
+        "untrained encoders).",
+        "Brought back by LBE: hue (the plain encoder forgot it, and the interval of regularised − plain is "
+        "above 0).",
+        "These words speak of one training seed, and intervals of the test images: other seeds may differ.",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("values", "columns", "note"),
+    [
+        ({"plain": None}, "raw pixels  untrained  regularised", "compare.plain is false"),
+        ({"untrained": None}, "raw pixels  plain  regularised", "compare.untrained is 0"),
+        ({"regularised": None, "regularizer": "none"}, "raw pixels  untrained  plain", "reg.name is none"),
+    ],
+)
+def test_what_was_not_compared_is_no_column_but_a_sentence(project, values, columns, note):
+    write_comparison(labelled=False, **values)
+    title, *rows, last = summary_lines()[7:]
+    assert title.split("  ")[-3:] == columns.split("  ")
+    assert [row.split()[0] for row in rows] == ["hue", "scale", "photos"]
+    assert {len(row) for row in rows} == {len(title)}
+    assert note in last
+
+
 @pytest.mark.parametrize(
     ("path", "stage"),
     [
         ("metrics/details/probe.json", "probe"),
         ("metrics/details/transfer.json", "transfer"),
+        ("metrics/details/compare.json", "compare"),
         ("metrics/details/export.json", "export"),
         ("exports/encoder/encoder.json", "export"),
         ("exports/encoder/encoder.onnx", "export"),

@@ -90,6 +90,28 @@ def task(accuracy: float, images: int = 60) -> dict:
     }
 
 
+def compared(accuracy: float, **values) -> dict:
+    """A row of the stage compare, without verdict."""
+    shares = {"majority": 0.35, "raw": 0.4, "histogram": 0.3, "untrained": 0.45}
+    shares |= {"plain": 0.5, "regularised": accuracy} | values
+    both = shares["plain"], shares["regularised"]
+    gap = None if None in both else both[1] - both[0]
+    known = {kind: share for kind, share in shares.items() if share is not None}
+    ci95 = {kind: [share - 0.04, share + 0.05] for kind, share in known.items()}
+    if gap is not None:
+        ci95["difference"] = [gap - 0.03, gap + 0.03]
+    seeds = [] if shares["untrained"] is None else [shares["untrained"]]
+    about = {"test_images": 60, "untrained_seeds": seeds, "difference": gap, "ci95": ci95, "verdict": None}
+    return shares | about
+
+
+def comparison(*, labelled=True, regularizer="lbe", **values) -> dict:
+    """What the stage compare says of `TARGETS` and of the source."""
+    rows = {name: compared(0.5 + index / 7, **values) | {"name": name} for index, name in enumerate(TARGETS)}
+    source = {"source": compared(0.8123, **values) | {"name": "scenes"}} if labelled else {}
+    return {"regularizer": regularizer, **source, **rows}
+
+
 def write_metrics(*, labelled=True) -> None:
     cost = {"seconds": 12.34, "peak_memory_mib": 567.8}
     diagnostics = {
@@ -118,6 +140,8 @@ def write_metrics(*, labelled=True) -> None:
         "prepare": {},
         "targets": {},
         "pretrain": pretrain,
+        "plain": pretrain,
+        "compare": comparison(labelled=labelled),
         "probe": diagnostics | (task(0.8123) if labelled else {}),
         "transfer": rows | transfer | {"mean_knn_accuracy": 0.54},
     }

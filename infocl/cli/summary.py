@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from infocl.config.titles import method
 from infocl.results.card import CARD_FILE, ONNX_FILE, parse_card
+from infocl.results.comparison import TITLES_OF_KINDS, CompareResult, read_compare
 from infocl.results.reading import read_export, read_probe, read_transfer
 from infocl.runtime.errors import UserError
 from infocl.runtime.files import read_json
 from infocl.runtime.paths import EXPORT, REPORT, rerun
 from infocl.runtime.text import counted, file_size, interval, percent
 
+COLUMNS = ("raw", "untrained", "plain", "regularised")
+
 
 def summary_lines() -> list[str]:
-    """Accuracy on the source task and on the targets, the ONNX file, and the page to open.
+    """Accuracy on the source task and on the targets, the ONNX file, the page to open, and what was compared.
 
     Raises:
         UserError: a result is missing or damaged; the message names the file and the stage to run again.
@@ -35,7 +38,23 @@ def summary_lines() -> list[str]:
         f"{percent(transfer.mean_accuracy)} (95 % interval {interval(transfer.mean_accuracy_ci95)}).",
         f"The model is {onnx_file}, {size}; it agrees with torch within a relative error of {distance:.1e}.",
         f"Open {REPORT} in a browser to see what was learned, what it cost and how to ship it.",
+        "",
+        *comparison_lines(read_compare()),
     ]
+
+
+def comparison_lines(compared: CompareResult) -> list[str]:
+    """A table with a row for each task, then what its figures say, and what is not there to compare with."""
+    kinds = [kind for kind in COLUMNS if kind in compared.kinds]
+    widths = [len(TITLES_OF_KINDS[kind]) for kind in kinds]
+    first = max(len(task.name) for task in compared.tasks.values())
+    titles = "".join(f"  {TITLES_OF_KINDS[kind]}" for kind in kinds)
+    lines = ["Right test images in %, read by a linear probe:", " " * first + titles]
+    for task in compared.tasks.values():
+        shares = {figure.kind: 100 * figure.accuracy for figure in task.figures}
+        row = "".join(f"  {shares[kind]:{width}.1f}" for kind, width in zip(kinds, widths, strict=True))
+        lines.append(f"{task.name:{first}}{row}")
+    return [*lines, *compared.notes(), *compared.sentences()]
 
 
 def print_summary() -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from infocl.config.compare import CompareParams
 from infocl.config.detection import DetectionParams
 from infocl.config.export import ExportParams
 from infocl.config.gate import GateParams
@@ -18,6 +19,7 @@ from infocl.pretrain.regularizers.params import REGULARIZERS
 from infocl.runtime.schema import Auto, Model, PlugInSection, Probability, Seed, Share, Strength, section_of
 
 __all__ = [
+    "CompareParams",
     "DetectionParams",
     "ExportParams",
     "GateParams",
@@ -176,6 +178,7 @@ class Params(Model):
     train: TrainParams
     probe: ProbeParams
     transfer: TransferParams
+    compare: CompareParams
     export: ExportParams
     gate: GateParams
     detection: DetectionParams

@@ -14,11 +14,10 @@ from infocl.config import EncoderParams
 from infocl.encoder.network import Encoder
 from infocl.runtime.errors import UserError
 from infocl.runtime.files import read_json, replacing, sha256_file, write_json
-from infocl.runtime.paths import CONFIG_FILE, PRETRAIN, rerun
+from infocl.runtime.paths import CONFIG_FILE, rerun
 
 WEIGHTS_FILE = "encoder.safetensors"
 FORMAT = 1
-RERUN = rerun("pretrain", PRETRAIN)
 
 
 def save_encoder(folder: Path, encoder: Encoder, about: Mapping[str, Any]) -> None:
@@ -50,18 +49,19 @@ def load_encoder(folder: Path, device: torch.device | str = "cpu") -> tuple[Enco
     Raises:
         UserError: a file is missing, corrupt, of another format, or does not belong to the other.
     """
-    config = read_json(folder / CONFIG_FILE, RERUN)
+    hint = rerun(folder.name, folder)
+    config = read_json(folder / CONFIG_FILE, hint)
     weights_file = folder / WEIGHTS_FILE
     if config.get("format") != FORMAT:
-        raise UserError(f"{folder / CONFIG_FILE} has format {config.get('format')!r}, not {FORMAT}; {RERUN}")
+        raise UserError(f"{folder / CONFIG_FILE} has format {config.get('format')!r}, not {FORMAT}; {hint}")
     if not weights_file.exists():
-        raise UserError(f"{weights_file} is missing; {RERUN}")
+        raise UserError(f"{weights_file} is missing; {hint}")
     if sha256_file(weights_file) != config.get("weights_sha256"):
-        raise UserError(f"{weights_file} is not the file that {CONFIG_FILE} describes; {RERUN}")
+        raise UserError(f"{weights_file} is not the file that {CONFIG_FILE} describes; {hint}")
     try:
         encoder = Encoder(EncoderParams(**config["encoder"]), config["mean"], config["std"])
         encoder.load_state_dict(load_file(weights_file))
     except (SafetensorError, RuntimeError, KeyError, ValueError, TypeError) as error:
         reason = str(error).splitlines()[0]
-        raise UserError(f"{weights_file} does not fit {CONFIG_FILE} ({reason}); {RERUN}") from None
+        raise UserError(f"{weights_file} does not fit {CONFIG_FILE} ({reason}); {hint}") from None
     return encoder.to(device).eval(), config

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,10 +20,11 @@ from infocl.evaluate.diagnostics import (
     describe_views,
     encode_views,
 )
-from infocl.evaluate.features import extract
-from infocl.evaluate.protocol import evaluate_task, mean_accuracy
+from infocl.evaluate.features import Extract, extract
+from infocl.evaluate.protocol import Judged, evaluate_task, mean_accuracy
 from infocl.evaluate.scaling import fit_scaling
 from infocl.evaluate.stored import (
+    CORRECT_FILE,
     RERUN,
     Features,
     SplitFeatures,
@@ -33,7 +36,8 @@ from infocl.prepared.reader import Prepared, Split, load_prepared, load_source
 from infocl.prepared.tasks import check_source
 from infocl.runtime.device import choose_device
 from infocl.runtime.errors import UserError
-from infocl.runtime.paths import FEATURES, PRETRAIN, TARGETS
+from infocl.runtime.files import replacing_folder, write_array
+from infocl.runtime.paths import CORRECT, FEATURES, PRETRAIN, TARGETS
 
 ROUNDING = 1e-6  # of means and deviations in float32
 
@@ -55,13 +59,19 @@ def run_probe(params: Params) -> dict[str, Any]:
     train, test = data.split("train"), data.split("test")
     share = params.probe.validation_share
     check_source(train.labels, test.labels, len(test), share, str(data.folder), data.classes)
-    stored = {name: _extract_split(encoder, data.split(name), device) for name in ("train", "test")}
+    stored = {
+        name: SplitFeatures(extract(encoder, split.images, device), split.images_sha256)
+        for name, split in (("train", train), ("test", test))
+    }
     save_features(FEATURES, StoredFeatures(config["weights_sha256"], stored))
     metrics = describe(params, encoder, test, stored["train"].features, device)
     if train.labels is None or test.labels is None:
         return metrics
-    features = {name: split.features for name, split in stored.items()}
-    return evaluate_data(data, features, params, device) | metrics
+    bank = FeatureBank(partial(extract, encoder, device=device), stored.values())
+    judged = evaluate_data(data, bank, params, device)
+    print(describe_row(data.name, judged.row), flush=True)
+    write_array(FEATURES / CORRECT_FILE, judged.right)
+    return judged.row | metrics
 
 
 def run_transfer(params: Params) -> dict[str, Any]:
@@ -75,48 +85,38 @@ def run_transfer(params: Params) -> dict[str, Any]:
     """
     device = choose_device(params.train.device)
     encoder, config = load_encoder(PRETRAIN, device)
-    bank = FeatureBank(encoder, device, load_features(FEATURES), config)
+    stored = load_features(FEATURES)
+    if stored.encoder_sha256 != config["weights_sha256"]:
+        raise UserError(f"{FEATURES} holds the features of another encoder than {PRETRAIN}; {RERUN}")
+    bank = FeatureBank(partial(extract, encoder, device=device), stored.splits.values())
     rows: dict[str, dict[str, Any]] = {}
-    for target in params.transfer.targets:
-        data = load_prepared(TARGETS / target)
-        check_images(data, config, params.data.crop)
-        features = {name: bank.features(data.split(name)) for name in ("train", "test")}
-        rows[target] = evaluate_data(data, features, params, device)
+    with replacing_folder(CORRECT) as folder:
+        for target in params.transfer.targets:
+            data = load_prepared(TARGETS / target)
+            check_images(data, config, params.data.crop)
+            rows[target], right = evaluate_data(data, bank, params, device)
+            print(describe_row(target, rows[target]), flush=True)
+            write_array(folder / f"{target}.npy", right)
     return {**rows, **mean_accuracy(list(rows.values()))}
 
 
 class FeatureBank:
-    """Features by image set, each computed once; those of the probe stage are not computed again.
+    """Features by image set, each computed once.
 
     Args:
-        encoder: in evaluation mode, on `device`.
-        device: where to compute.
-        stored: what the probe stage left.
-        config: the encoder's, whose `weights_sha256` must be that of the stored features.
-
-    Raises:
-        UserError: the stored features are another encoder's.
+        extract: gives the features of images, uint8 (N, H, W, 3).
+        known: features that are not computed again, such as those of the probe stage.
     """
 
-    def __init__(
-        self, encoder: Encoder, device: torch.device, stored: StoredFeatures, config: Mapping[str, Any]
-    ) -> None:
-        if stored.encoder_sha256 != config["weights_sha256"]:
-            raise UserError(f"{FEATURES} holds the features of another encoder than {PRETRAIN}; {RERUN}")
-        self._encoder = encoder
-        self._device = device
-        self._known = {split.images_sha256: split.features for split in stored.splits.values()}
+    def __init__(self, extract: Extract, known: Iterable[SplitFeatures] = ()) -> None:
+        self._extract = extract
+        self._known = {split.images_sha256: split.features for split in known}
 
     def features(self, split: Split) -> Features:
         """Unstandardised features (N, D) of a split's images."""
         if split.images_sha256 not in self._known:
-            extracted = _extract_split(self._encoder, split, self._device)
-            self._known[split.images_sha256] = extracted.features
+            self._known[split.images_sha256] = self._extract(split.images)
         return self._known[split.images_sha256]
-
-
-def _extract_split(encoder: Encoder, split: Split, device: torch.device) -> SplitFeatures:
-    return SplitFeatures(extract(encoder, split.images, device), split.images_sha256)
 
 
 def describe(
@@ -130,32 +130,28 @@ def describe(
     return describe_features(features, params.seed) | about_views
 
 
-def evaluate_data(
-    data: Prepared, features: Mapping[str, Features], params: Params, device: torch.device
-) -> dict[str, Any]:
-    """The protocol on a prepared data set, given the features of its splits `train` and `test`.
+def evaluate_data(data: Prepared, bank: FeatureBank, params: Params, device: torch.device) -> Judged:
+    """The protocol on a prepared data set, by the features of its splits `train` and `test`.
 
     Raises:
         UserError: a split has no labels, or the labels do not make a task.
     """
-    train_labels, test_labels = data.split("train").labels, data.split("test").labels
-    if train_labels is None or test_labels is None:
+    train, test = data.split("train"), data.split("test")
+    if train.labels is None or test.labels is None:
         raise UserError(
             f"{data.folder} has no labels, so it cannot be a target; drop it from transfer.targets"
         )
-    row = evaluate_task(
-        features["train"],
-        train_labels,
-        features["test"],
-        test_labels,
+    return evaluate_task(
+        bank.features(train),
+        train.labels,
+        bank.features(test),
+        test.labels,
         params.probe,
         params.seed,
         device,
         name=str(data.folder),
         classes=data.classes,
     )
-    print(describe_row(data.name, row), flush=True)
-    return row
 
 
 def describe_row(name: str, row: Mapping[str, Any]) -> str:
@@ -175,34 +171,35 @@ def describe_row(name: str, row: Mapping[str, Any]) -> str:
     return message
 
 
-def check_source_data(data: Prepared, config: Mapping[str, Any], crop: Crop) -> None:
+def check_source_data(data: Prepared, config: Mapping[str, Any], crop: Crop, folder: Path = PRETRAIN) -> None:
     """Refuse another source than the encoder was trained on, whose normalisation it carries.
 
     Raises:
         UserError: the sizes or crops differ, or the means and deviations of the images.
     """
-    check_images(data, config, crop)
+    check_images(data, config, crop, folder)
     if not np.allclose([data.mean, data.std], [config["mean"], config["std"]], rtol=0, atol=ROUNDING):
         raise UserError(
-            f"the encoder in {PRETRAIN} normalises by other images than those in {data.folder}; "
-            "run the pretrain stage again (dvc repro pretrain)"
+            f"the encoder in {folder} normalises by other images than those in {data.folder}; "
+            f"run the {folder.name} stage again (dvc repro {folder.name})"
         )
 
 
-def check_images(data: Prepared, config: Mapping[str, Any], crop: Crop) -> None:
+def check_images(data: Prepared, config: Mapping[str, Any], crop: Crop, folder: Path = PRETRAIN) -> None:
     """Refuse images of another size than the encoder was trained on, or made square in another way.
 
     Args:
         data: prepared.
         config: the encoder's.
         crop: `data.crop`, in force for source and targets alike.
+        folder: the encoder's.
 
     Raises:
         UserError: the sizes or crops differ.
     """
     if data.image_size != config.get("image_size"):
         raise UserError(
-            f"{data.folder} holds images of {data.image_size} px, but the encoder in {PRETRAIN} was trained "
+            f"{data.folder} holds images of {data.image_size} px, but the encoder in {folder} was trained "
             f"on {config.get('image_size')} px; bring both to data.image_size (dvc repro)"
         )
     if data.crop != crop:

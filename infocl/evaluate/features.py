@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -11,6 +13,8 @@ from infocl.encoder.network import Encoder
 from infocl.encoder.views import to_unit_range
 from infocl.evaluate.stored import Features
 from infocl.runtime.errors import InfoCLError
+
+Extract = Callable[[npt.NDArray[np.uint8]], Features]  # uint8 images (N, H, W, 3) to float32 (N, D)
 
 
 @torch.inference_mode()

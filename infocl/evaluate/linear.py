@@ -68,7 +68,11 @@ def penalised_loss(weight: Tensor, bias: Tensor, features: Tensor, labels: Tenso
     Returns:
         A scalar in nats, strictly convex in W.
     """
-    return F.cross_entropy(F.linear(features, weight, bias), labels) + 0.5 * l2 * weight.square().sum()
+    logits = (
+        weight @ features.T + bias[:, None]
+    )  # (C, N): on the CPU its softmax takes a tenth of (N, C)'s time
+    right = logits.log_softmax(dim=0).gather(0, labels[None])
+    return 0.5 * l2 * weight.square().sum() - right.mean()
 
 
 class Problem(NamedTuple):
@@ -86,8 +90,9 @@ class Problem(NamedTuple):
 
     @classmethod
     def of(cls, features: Tensor, labels: Tensor, classes: int) -> Problem:
-        """The problem of these features and labels."""
-        return cls(features, labels, classes, features.T @ features / len(features))
+        """The problem of these features, kept column by column as the loss reads them fastest, and labels."""
+        by_column = features.T.contiguous().T
+        return cls(by_column, labels, classes, features.T @ features / len(features))
 
 
 def fit_linear(
@@ -122,20 +127,19 @@ def fit_linear(
     bias = features.new_zeros(classes) if start is None else start.bias.clone()
     optimizer = _lbfgs([point.requires_grad_(), bias.requires_grad_()], max_iterations, tolerance)
 
-    def weight() -> Tensor:
-        solved: Tensor = torch.linalg.solve_triangular(factor, point, upper=False, left=False)
-        return solved
+    # Inverted once, because a solve takes as long as the loss; any such matrix leads to the same optimum.
+    inverse = torch.linalg.solve_triangular(factor, torch.eye(len(factor)).to(factor), upper=False)
 
     def closure() -> Tensor:
         optimizer.zero_grad()
-        loss = penalised_loss(weight(), bias, features, labels, l2)
+        loss = penalised_loss(point @ inverse, bias, features, labels, l2)
         torch.autograd.backward(loss)
         return loss.detach()
 
     minimise: Callable[[Callable[[], Tensor]], Tensor] = optimizer.step
     minimise(closure)
     converged = optimizer.state[point]["n_iter"] < max_iterations
-    return LinearModel(weight().detach(), bias.detach(), converged)
+    return LinearModel((point @ inverse).detach(), bias.detach(), converged)
 
 
 def curvature_factor(covariance: Tensor, l2: float) -> Tensor:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +20,14 @@ from infocl.evaluate.stored import Features
 from infocl.prepared.tasks import check_labels, check_test_labels
 
 Labels = npt.NDArray[np.int64]
+Right = npt.NDArray[np.bool_]
+
+
+class Judged(NamedTuple):
+    """A task's figures, and which of its test images the linear probe is right for, (M,)."""
+
+    row: dict[str, Any]
+    right: Right
 
 
 def evaluate_task(
@@ -32,7 +40,7 @@ def evaluate_task(
     device: torch.device,
     name: str = "the data set",
     classes: Sequence[str] | None = None,
-) -> dict[str, Any]:
+) -> Judged:
     """Judge features by one labelled task.
 
     Args:
@@ -47,10 +55,10 @@ def evaluate_task(
         classes: names of the classes by label, for messages.
 
     Returns:
-        `accuracy` of the linear probe, `accuracy_ci95` (Wilson), `knn_accuracy`, `majority` (accuracy
-        of always answering the most frequent training class), the chosen `l2`, its
+        A row with `accuracy` of the linear probe, `accuracy_ci95` (Wilson), `knn_accuracy`, `majority`
+        (accuracy of always answering the most frequent training class), the chosen `l2`, its
         `validation_accuracy`, `l2_at_edge` (a wider probe.l2 may do better), `converged`, `classes`,
-        `train_images`, `test_images`.
+        `train_images`, `test_images`; and the answers it counts.
 
     Raises:
         UserError: the labels do not make a task: one class, too few images, unknown test classes.
@@ -65,10 +73,10 @@ def evaluate_task(
     predicted = known[probe.predict(test).cpu().numpy()]
     neighbours = known[_nearest(probe, train, train_codes, test, params).cpu().numpy()]
     check_test_labels(known, test_labels, name, classes)
-    right = int((predicted == test_labels).sum())
-    return {
-        "accuracy": right / len(test_labels),
-        "accuracy_ci95": wilson95(right, len(test_labels)),
+    right: Right = predicted == test_labels
+    row = {
+        "accuracy": int(right.sum()) / len(test_labels),
+        "accuracy_ci95": wilson95(int(right.sum()), len(test_labels)),
         "knn_accuracy": float((neighbours == test_labels).mean()),
         "majority": float((test_labels == known[np.bincount(train_codes).argmax()]).mean()),
         "l2": probe.choice.l2,
@@ -79,6 +87,7 @@ def evaluate_task(
         "train_images": len(train_labels),
         "test_images": len(test_labels),
     }
+    return Judged(row, right)
 
 
 def _nearest(

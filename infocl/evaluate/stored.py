@@ -24,6 +24,7 @@ Features = npt.NDArray[np.float32]
 
 FORMAT = 2
 META_FILE = "meta.json"
+CORRECT_FILE = "correct.npy"  # which test images the probe is right for, where the source is labelled
 RERUN = rerun("probe", FEATURES)
 
 

@@ -53,7 +53,7 @@ class ProbeTask:
         train, test = features(self.train[0]), features(self.test[0])
         if not np.isfinite(train).all() or not np.isfinite(test).all():
             return {"accuracy": math.nan}
-        return evaluate_task(train, self.train[1], test, self.test[1], self.params, self.seed, CPU)
+        return evaluate_task(train, self.train[1], test, self.test[1], self.params, self.seed, CPU).row
 
     def with_strength(self, l2: float) -> ProbeTask:
         """The same task with one strength of the probe, so that variants do not differ by its choice."""

@@ -6,6 +6,7 @@ import os
 import sys
 import time
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from torch import nn
@@ -35,6 +36,7 @@ class Training:
     """Everything that one pretraining run works with."""
 
     params: Params
+    out: Path  # the encoder's folder, whose name is that of the stage
     group: ProcessGroup
     learner: Learner
     model: nn.Module  # the learner, in a wrapper that averages gradients where there are several processes
@@ -70,7 +72,7 @@ def train(run: Training) -> History:
     saved_at = time.monotonic()
     launcher, contention = os.getppid(), Contention(run.device)
     run.learner.train()
-    with StepProgress("pretrain", run.total_steps, done=progress.step, line_every=per_epoch) as bar:
+    with StepProgress(run.out.name, run.total_steps, done=progress.step, line_every=per_epoch) as bar:
         for step in range(progress.step, run.total_steps):
             _step(run, history, step)
             if run.group.size > 1 and os.getppid() != launcher:

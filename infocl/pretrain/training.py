@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 from collections.abc import Callable
 from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -36,8 +37,10 @@ SAMPLE = 12  # images on the sheet of views
 WEIGHTS = 0  # purpose of the derived seed of the initial weights
 
 
-def pretrain(params: Params, confirm: Callable[[], object] = lambda: None) -> dict[str, Any] | None:
-    """Train an encoder on the prepared source data and write `models/pretrain/`.
+def pretrain(
+    params: Params, confirm: Callable[[], object] = lambda: None, out: Path = PRETRAIN
+) -> dict[str, Any] | None:
+    """Train an encoder on the prepared source data and write the folder `out`.
 
     A run that was stopped continues from its checkpoint, on any number of devices; on the CPU, with the
     same number of them and of threads, it ends with the same weights, bit for bit, as one that was not.
@@ -47,6 +50,7 @@ def pretrain(params: Params, confirm: Callable[[], object] = lambda: None) -> di
     Args:
         params: validated.
         confirm: called before the checkpoint is removed; what it raises leaves the training complete there.
+        out: the encoder's folder, whose name is that of the stage.
 
     Returns:
         The metrics of the stage; None in a process that is not the one to report them.
@@ -65,12 +69,13 @@ def pretrain(params: Params, confirm: Callable[[], object] = lambda: None) -> di
         return None
     device = own_device(params.train.device)
     with joined(device) as group:
-        return _pretrain(params, prepared, group, device, confirm)
+        return _pretrain(params, prepared, out, group, device, confirm)
 
 
 def _pretrain(
     params: Params,
     prepared: Prepared,
+    out: Path,
     group: ProcessGroup,
     device: torch.device,
     confirm: Callable[[], object],
@@ -83,7 +88,7 @@ def _pretrain(
             )
         )
     try:
-        run = _set_up(params, prepared, group, device)
+        run = _set_up(params, prepared, out, group, device)
         with closing(run.images):
             return _train(run, confirm)
     except torch.OutOfMemoryError:
@@ -121,7 +126,9 @@ def _check_fit(params: Params, prepared: Prepared) -> None:
         )
 
 
-def _set_up(params: Params, prepared: Prepared, group: ProcessGroup, device: torch.device) -> Training:
+def _set_up(
+    params: Params, prepared: Prepared, out: Path, group: ProcessGroup, device: torch.device
+) -> Training:
     sha256 = prepared.images_sha256(prepared.pretrain_name)
     about = {"images": sha256, "mean": prepared.mean, "std": prepared.std}
     torch.manual_seed(derive_seed(params.seed, WEIGHTS))
@@ -134,6 +141,7 @@ def _set_up(params: Params, prepared: Prepared, group: ProcessGroup, device: tor
         learner.encoder.forward_levels = torch.compile(learner.encoder.forward_levels)  # type: ignore[method-assign]
     return Training(
         params,
+        out,
         group,
         learner,
         learner if group.size == 1 else DistributedDataParallel(learner),
@@ -162,7 +170,7 @@ def _write(run: Training, history: History) -> None:
     count = run.images.order.count
     sample = run.images.sample(range(0, count, max(1, count // SAMPLE))[:SAMPLE])
     run.learner.eval()
-    with replacing_folder(PRETRAIN) as folder:
+    with replacing_folder(run.out) as folder:
         save_encoder(folder, run.learner.encoder, about)
         history.write(folder / "history.csv")
         write_array(folder / "views.npy", sample_views(run.views, sample, derive_seed(params.seed, VIEWS)))

@@ -16,10 +16,12 @@ from infocl.config import Params
 from infocl.config.titles import method
 from infocl.export.limits import limits
 from infocl.export.model_card import usage_example
+from infocl.report.claim import claims
 from infocl.report.inputs import Inputs, read_inputs
 from infocl.report.pictures import Picture, draw_sheet
 from infocl.report.plots import class_colour, draw_map, draw_panel, embed_in_plane, training_panels
 from infocl.report.tasks import duration, group_tasks, headline, verdict
+from infocl.results.comparison import MEANINGS, ONE_SEED, TITLES_OF_KINDS
 from infocl.results.reading import ProbeResult
 from infocl.runtime.files import write_bytes, write_text
 from infocl.runtime.paths import REPORT
@@ -88,6 +90,10 @@ def _context(inputs: Inputs) -> dict[str, Any]:
         "limits": limits(inputs.data.name, inputs.transfer.targets),
         "views": draw_sheet(inputs.views),
         "reconstructions": None if inputs.reconstructions is None else draw_sheet(inputs.reconstructions),
+        "claims": claims(inputs.compared),
+        "kinds": {kind: TITLES_OF_KINDS[kind] for kind in inputs.compared.kinds},
+        "meanings": MEANINGS if any(task.verdict for task in inputs.compared.tasks.values()) else {},
+        "one_seed": ONE_SEED,
         "groups": group_tasks(inputs),
         "panels": [(panel, draw_panel(panel, inputs.history["epoch"])) for panel in panels],
         "plane": plane,

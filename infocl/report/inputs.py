@@ -15,6 +15,7 @@ from infocl.config import Params
 from infocl.evaluate.stored import Features, load_features
 from infocl.prepared.reader import Prepared, load_source
 from infocl.results.card import CARD_FILE
+from infocl.results.comparison import CompareResult, read_compare
 from infocl.results.reading import (
     ExportResult,
     ProbeResult,
@@ -29,7 +30,7 @@ from infocl.runtime.errors import UserError
 from infocl.runtime.files import read_array, read_json
 from infocl.runtime.paths import CONFIG_FILE, EXPORT, FEATURES, PRETRAIN, rerun
 
-STAGES = ("prepare", "targets", "pretrain", "probe", "transfer", "export")
+STAGES = ("prepare", "targets", "pretrain", "plain", "probe", "transfer", "compare", "export")
 CONFIG_KEYS: dict[str, type | tuple[type, ...]] = {
     **dict.fromkeys(("objective", "regularizer", "version", "params_sha256", "weights_sha256"), str),
     **dict.fromkeys(("epochs", "seed"), int),
@@ -61,6 +62,7 @@ class Inputs:
     labels: npt.NDArray[np.int64] | None
     probe: ProbeResult
     transfer: TransferResult
+    compared: CompareResult
     export: ExportResult
     about: Mapping[str, Any]
     costs: Mapping[str, StageCost]
@@ -93,6 +95,7 @@ def read_inputs(params: Params) -> Inputs:
         labels=labels,
         probe=read_probe(),
         transfer=read_transfer(),
+        compared=read_compare(),
         export=read_export(),
         about=about,
         costs={stage: read_cost(stage) for stage in STAGES},

@@ -85,8 +85,8 @@ def read_probe() -> ProbeResult:
     Raises:
         UserError: metrics/details/probe.json is missing, corrupt or incomplete.
     """
-    raw = _read("probe")
-    return _parse(ProbeResult, raw | {"source": raw if "accuracy" in raw else None}, "probe")
+    raw = read_details("probe")
+    return parse_details(ProbeResult, raw | {"source": raw if "accuracy" in raw else None}, "probe")
 
 
 def read_transfer() -> TransferResult:
@@ -95,9 +95,9 @@ def read_transfer() -> TransferResult:
     Raises:
         UserError: metrics/details/transfer.json is missing, corrupt or incomplete.
     """
-    raw = _read("transfer")
-    targets = {name: row for name, row in raw.items() if isinstance(row, dict)}
-    return _parse(TransferResult, raw | {"targets": targets}, "transfer")
+    raw = read_details("transfer")
+    targets = rows_of(raw)
+    return parse_details(TransferResult, raw | {"targets": targets}, "transfer")
 
 
 def read_export() -> ExportResult:
@@ -106,7 +106,7 @@ def read_export() -> ExportResult:
     Raises:
         UserError: metrics/details/export.json is missing, corrupt or incomplete.
     """
-    return _parse(ExportResult, _read("export"), "export")
+    return parse_details(ExportResult, read_details("export"), "export")
 
 
 def read_cost(stage: str) -> StageCost:
@@ -115,19 +115,31 @@ def read_cost(stage: str) -> StageCost:
     Raises:
         UserError: its file of details is missing, corrupt or incomplete.
     """
-    return _parse(StageCost, _read(stage), stage)
+    return parse_details(StageCost, read_details(stage), stage)
 
 
-def _read(stage: str) -> dict[str, Any]:
+def rows_of(raw: dict[str, Any]) -> dict[str, Any]:
+    """The rows of tasks among the details of a stage."""
+    return {name: row for name, row in raw.items() if isinstance(row, dict)}
+
+
+def read_details(stage: str) -> dict[str, Any]:
+    """The details of a stage as they are written."""
     path = DETAILS / f"{stage}.json"
     return read_json(path, rerun(stage, path))
 
 
-def _parse(kind: type[Kind], raw: dict[str, Any], stage: str) -> Kind:
+def parse_details(kind: type[Kind], raw: dict[str, Any], stage: str) -> Kind:
+    """The details of a stage, checked; the message names the key and the stage to run again."""
     try:
         return kind.model_validate(raw)
     except ValidationError as error:
         problem = error.errors()[0]
-        key = ".".join(str(part) for part in problem["loc"]).removeprefix("source.").removeprefix("targets.")
+        key = (
+            ".".join(str(part) for part in problem["loc"])
+            .removeprefix("source.")
+            .removeprefix("targets.")
+            .removeprefix("tasks.")
+        )
         path = DETAILS / f"{stage}.json"
         raise UserError(f"{path} has no usable {key} ({problem['msg']}); {rerun(stage, path)}") from None

@@ -9,13 +9,14 @@ from typing import Any
 from infocl.runtime.files import write_json
 from infocl.runtime.paths import DETAILS, METRICS
 
-# By stage, the figures that `dvc metrics diff` and `dvc exp show` list, as dotted keys; `*` is any target.
+# By stage, the figures that `dvc metrics diff` and `dvc exp show` list, as dotted keys; `*` is any one key.
 # A stage that is not named here has details alone.
 COMPARED: dict[str, tuple[str, ...]] = {
     "prepare": ("data", "classes", "train_images", "test_images"),
     "pretrain": ("images_per_second", "loss", "objective", "regularizer", "epochs", "device"),
     "probe": ("accuracy", "accuracy_ci95", "knn_accuracy", "rankme"),
     "transfer": ("*.accuracy", "mean_accuracy"),
+    "compare": ("*.raw", "*.untrained", "*.plain", "*.regularised", "*.difference"),
     "export": ("max_abs_error", "cosine_min", "bytes"),
     "detection": ("boxes.*", "masks.*"),
 }
@@ -31,13 +32,14 @@ def write_results(stage: str, found: Mapping[str, Any]) -> None:
         write_json(METRICS / f"{stage}.json", _only(COMPARED[stage], found))
 
 
-def _only(patterns: tuple[str, ...], found: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+def _only(patterns: tuple[str, ...], found: Mapping[str, Any]) -> dict[str, Any]:
     kept: dict[str, Any] = {}
     for key, value in found.items():
-        path = f"{prefix}{key}"
+        split = [pattern.partition(".") for pattern in patterns]
+        matching = [(dot, rest) for first, dot, rest in split if fnmatchcase(key, first)]
         if isinstance(value, Mapping):
-            if below := _only(patterns, value, f"{path}."):
+            if below := _only(tuple(rest for dot, rest in matching if dot), value):
                 kept[key] = below
-        elif any(fnmatchcase(path, pattern) for pattern in patterns):
+        elif any(not dot for dot, _ in matching):
             kept[key] = value
     return kept

@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+from functools import partial
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from infocl.encoder.files import load_encoder, save_encoder
 from infocl.encoder.network import Encoder
 from infocl.evaluate import evaluation
 from infocl.evaluate.diagnostics import describe_features, describe_views, encode_views
+from infocl.evaluate.features import extract
 from infocl.evaluate.scaling import fit_scaling
 from infocl.evaluate.stored import SplitFeatures, StoredFeatures, load_features, save_features
 from infocl.prepared.reader import load_prepared
@@ -131,8 +133,10 @@ def test_transfer_reads_the_features_of_the_probe_stage(workspace, params):
 def test_images_shared_by_targets_are_encoded_once(workspace, params):
     evaluation.run_probe(params)
     shutil.copytree(TARGETS / "digits", TARGETS / "photos")
-    encoder, config = load_encoder(PRETRAIN)
-    bank = evaluation.FeatureBank(encoder, CPU, load_features(FEATURES), config)
+    encoder, _ = load_encoder(PRETRAIN)
+    bank = evaluation.FeatureBank(
+        partial(extract, encoder, device=CPU), load_features(FEATURES).splits.values()
+    )
     first = bank.features(load_prepared(TARGETS / "digits").split("train"))
     assert bank.features(load_prepared(TARGETS / "photos").split("train")) is first
     assert bank.features(load_prepared(TARGETS / "digits").split("test")) is not first

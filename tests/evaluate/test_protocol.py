@@ -22,7 +22,7 @@ def task(train=400, test=200, **kind):
 
 
 def evaluate(train, train_labels, test, test_labels, seed=0, name="planted", **params):
-    return evaluate_task(train, train_labels, test, test_labels, probe_params(**params), seed, CPU, name)
+    return evaluate_task(train, train_labels, test, test_labels, probe_params(**params), seed, CPU, name).row
 
 
 @pytest.mark.parametrize("distance", [1.0, 2.0, 4.0])

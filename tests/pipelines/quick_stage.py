@@ -14,15 +14,21 @@ from stages.run import run_stage
 
 READS = {
     "pretrain": ["data/prepared"],
+    "plain": ["data/prepared"],
     "probe": ["models/pretrain"],
     "transfer": ["models/pretrain", "data/targets"],
+    "compare": ["models/plain", "models/features", "models/correct"],
 }
 WRITES = {
     "prepare": "data/prepared",
     "targets": "data/targets",
     "pretrain": "models/pretrain",
+    "plain": "models/plain",
     "probe": "models/features",
+    "transfer": "models/correct",
 }
+# What else the stages read that do not read reg.weight.
+READ_BY = {"plain": lambda params: {"plain": params.compare.plain}, "compare": lambda params: {}}
 OUTSIDE = Path("..")  # encoders and faults of the tests
 
 
@@ -40,7 +46,7 @@ def work(stage, params):
         write_json(Path("data/checked.json"), {"params": "valid"})
         return None
     print(f"{stage} at work", flush=True)
-    made = {"seed": params.seed, "weight": params.reg.weight}
+    made = {"seed": params.seed, **READ_BY.get(stage, lambda params: {"weight": params.reg.weight})(params)}
     if stage in ("prepare", "targets"):
         made = content("data/raw") if stage == "prepare" else {"targets": list(params.transfer.targets)}
     made |= {"read": [content(folder) for folder in READS.get(stage, [])]}

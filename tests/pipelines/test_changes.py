@@ -12,7 +12,7 @@ from pipelines.changes import Plan, find_changes
 from pipelines.sources import data_files
 from tests.project import environment
 
-DOWN = ["probe", "transfer", "export", "report"]
+DOWN = ["probe", "transfer", "compare", "export", "report"]
 FOLLOWS = "what it reads may change"
 
 
@@ -85,14 +85,14 @@ def test_code_is_named_by_file(project):
         stream.write("\nX = 1\n")
     plan = find_changes()
     assert plan.headline().startswith("pretrain: code infocl/pretrain")
-    assert plan.stages == ["pretrain", *DOWN]
+    assert plan.stages == ["pretrain", "plain", *DOWN]
 
 
 def test_other_data_are_named_as_params_and_as_paths(project, tmp_path):
     project.change("data.name", "folder")
     plan = find_changes()
     assert plan.reasons["prepare"][0] == "data.name scenes -> folder"
-    assert plan.stages == ["check", "prepare", "targets", "pretrain", *DOWN]
+    assert plan.stages == ["check", "prepare", "targets", "pretrain", "plain", *DOWN]
 
 
 def test_a_new_raw_file_is_data_and_targets_read_it_too(project):
@@ -102,7 +102,7 @@ def test_a_new_raw_file_is_data_and_targets_read_it_too(project):
     finally:
         (project.folder / "data/raw/new.png").unlink()
     assert plan.headline() == "prepare: data data/raw"
-    assert plan.stages == ["prepare", "targets", "pretrain", *DOWN]
+    assert plan.stages == ["prepare", "targets", "pretrain", "plain", *DOWN]
     assert plan.reasons == {"prepare": ["data data/raw"]}
 
 
@@ -121,7 +121,7 @@ def test_data_that_dvc_tracks_come_first(project, name):
     (project.folder / f"{name}.dvc").unlink()
     assert plan.data == [f"{name}.dvc"]
     assert plan.lines()[0] == plan.headline() == f"{name}.dvc: its data changed"
-    assert plan.stages == ["check", "prepare", "targets", "pretrain", *DOWN]
+    assert plan.stages == ["check", "prepare", "targets", "pretrain", "plain", *DOWN]
 
 
 def test_results_that_are_gone_or_changed_are_made_again_with_what_follows(project):
@@ -177,13 +177,14 @@ def test_a_broken_file_is_one_line_that_names_it(project, name, content, message
 def test_without_results_everything_is_to_do_in_the_order_of_the_pipeline(project):
     (project.folder / "dvc.lock").unlink()
     plan = find_changes()
-    assert plan.stages == ["check", "prepare", "targets", "pretrain", *DOWN]
+    assert plan.stages == ["check", "prepare", "targets", "pretrain", "plain", *DOWN]
     assert not plan.empty
     command = ["dvc", "repro", "--dry"]
     dry = subprocess.run(command, env=environment(), capture_output=True, text=True, check=True).stdout
     order = [line.split("'")[1] for line in dry.splitlines() if line.startswith("Running stage")]
     position = {stage: index for index, stage in enumerate(plan.stages)}
     assert set(order) == set(plan.stages)
-    for before, after in (("prepare", "pretrain"), ("pretrain", "probe"), ("transfer", "export")):
+    orders = ("prepare", "pretrain"), ("pretrain", "probe"), ("plain", "compare"), ("transfer", "export")
+    for before, after in orders:
         assert position[before] < position[after]
         assert order.index(before) < order.index(after)

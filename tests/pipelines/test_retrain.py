@@ -23,6 +23,7 @@ from prefect.client.schemas.sorting import FlowRunSort
 from prefect.settings import PREFECT_API_URL, PREFECT_HOME, temporary_settings
 
 from tests.pipelines import faults
+from tests.project import ALL
 
 BLOCK = "custom-webhook/listener"
 
@@ -96,7 +97,7 @@ def test_the_first_run_makes_everything_and_puts_it_in_service(project):
     run = newest_run()
     assert (run.state.name, run.state.type.value) == ("Promoted", "COMPLETED")
     assert run.name.startswith("prepare: ")
-    for stage in ("check", "prepare", "targets", "pretrain", "probe", "transfer", "export", "report"):
+    for stage in ALL:
         task = run_of_task(run, stage)
         assert task.state.name == "Completed"
         assert f"Running stage '{stage}'" in message
