@@ -21,8 +21,8 @@ from infocl.runtime.files import read_json, replacing, write_text
 
 RESULTS = Path("benchmarks/results")
 SHRUNK = {  # eight steps per epoch, so that each step is a row of history
-    "data.scenes.train_images": 2048,
-    "data.scenes.test_images": 200,
+    "data.shapes.train_images": 1024,
+    "data.shapes.test_images": 200,
     "encoder.width": 0.125,
     "train.epochs": 8,
     "train.precision": "fp32",

@@ -177,7 +177,7 @@ def test_auto_is_the_size_that_suits_the_set():
 
 
 def test_several_processes_share_a_batch_and_name_no_single_device():
-    assert "train.batch_size (256) must be a multiple of train.devices (3)" in refusal(
+    assert "train.batch_size (128) must be a multiple of train.devices (3)" in refusal(
         changed("train.devices", 3)
     )
     raw = changed("train.devices", 2)

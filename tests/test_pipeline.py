@@ -33,7 +33,9 @@ COMPARED = {
 @pytest.fixture(scope="module")
 def project(tmp_path_factory):
     project = Project(
-        tmp_path_factory.mktemp("work") / "a clone with spaces", transfer__targets=["hue", "digits"]
+        tmp_path_factory.mktemp("work") / "a clone with spaces",
+        data__name="shapes",
+        transfer__targets=["hue", "digits"],
     )
     assert project.repro() == ALL
     project.commit("first run")

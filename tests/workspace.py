@@ -17,8 +17,9 @@ SHIPPED = read_yaml(ROOT / "params.yaml")
 
 TINY = {
     "reg.name": "lbe",
-    "data.scenes.train_images": 96,
-    "data.scenes.test_images": 48,
+    "data.name": "scenes",
+    **{f"data.{name}.train_images": 96 for name in ("shapes", "scenes")},
+    **{f"data.{name}.test_images": 48 for name in ("shapes", "scenes")},
     "encoder.stem": "stl",
     "encoder.width": 0.125,
     "train.epochs": 2,

@@ -38,7 +38,8 @@ def print_diagnosis(images: Path | None, out: Path) -> None:
     print(f"Disk         {free:.1f} GiB free in {Path.cwd()}")
     for what, root in (("data.root", params.data.root), ("transfer.root", params.transfer.root)):
         raw = raw_folder(root)
-        print(f"Raw data     {raw} ({what}; {'present' if raw.exists() else 'not there; scenes needs none'})")
+        there = "present" if raw.exists() else "not there; embedded data need none"
+        print(f"Raw data     {raw} ({what}; {there})")
     print("params.yaml  valid")
     if images is None and params.data.name == "folder":
         images = Path(params.data.root)

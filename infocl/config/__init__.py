@@ -30,18 +30,28 @@ __all__ = [
 
 ArraySet = Literal["cifar10", "cifar100", "stl10", "fashionmnist", "mnist", "svhn"]
 PictureSet = Literal["dtd", "cub200", "flowers102", "gtsrb", "aircraft", "eurosat", "pets", "food101"]
-DataName = Literal["scenes", ArraySet, PictureSet, "imagenet", "folder"]
-TargetName = Literal["hue", "position", "scale", "tilt", "scenery", "digits", "photos", ArraySet, PictureSet]
+DataName = Literal["shapes", "scenes", ArraySet, PictureSet, "imagenet", "folder"]
+ShapesTarget = Literal["shape", "hue", "brightness", "place"]
+ScenesTarget = Literal["scenes_hue", "scenes_position", "scenes_scale", "scenes_tilt", "scenes_scenery"]
+TargetName = Literal[ShapesTarget, ScenesTarget, "digits", "photos", ArraySet, PictureSet]
 Crop = Literal["center", "squash"]
 Stem = Literal["cifar", "stl", "imagenet"]
 
 
-class ScenesParams(Model):
-    """The embedded data set's size and seed."""
+class EmbeddedParams(Model):
+    """Size and seed of an embedded data set."""
 
     train_images: Annotated[int, Field(ge=60, le=1_000_000)]
     test_images: Annotated[int, Field(ge=20, le=1_000_000)]
     seed: Seed
+
+
+class ShapesParams(EmbeddedParams):
+    """What the shapes look like, besides."""
+
+    hue_range: Annotated[float, Field(gt=0, le=0.4)]  # beyond, blue cannot be as bright
+    brightness_step: Annotated[float, Field(gt=0, le=0.1)]  # beyond, nor can turquoise
+    ground: Annotated[float, Field(ge=0.02, le=1)]
 
 
 class DtdParams(Model):
@@ -73,7 +83,8 @@ class DataParams(Model):
     root: Annotated[str, Field(min_length=1)]
     image_size: Annotated[int, Field(ge=8, le=1024)]
     crop: Crop
-    scenes: ScenesParams
+    shapes: ShapesParams
+    scenes: EmbeddedParams
     dtd: DtdParams
     folder: FolderParams
 
@@ -211,9 +222,11 @@ class Params(Model):
             raise ValueError(
                 f"gate.floors names {unknown[0]}, which is no target; use mean or one of transfer.targets"
             )
-        if self.data.name == "scenes" and self.train.batch_size > self.data.scenes.train_images:
+        name = self.data.name
+        embedded = getattr(self.data, name, None)
+        if isinstance(embedded, EmbeddedParams) and self.train.batch_size > embedded.train_images:
             raise ValueError(
                 f"train.batch_size {self.train.batch_size} is larger than the data set "
-                f"(data.scenes.train_images {self.data.scenes.train_images}); make it smaller"
+                f"(data.{name}.train_images {embedded.train_images}); make it smaller"
             )
         return self

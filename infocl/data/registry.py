@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pkgutil import resolve_name
 from typing import Any
 
+from infocl.data.embedded import READERS
 from infocl.data.raw import RawSet, Request
 
 Reader = Callable[[Request], RawSet]
@@ -22,13 +23,7 @@ def _reader(place: str, **fixed: Any) -> Reader:
 
 
 CATALOG: dict[str, Reader] = {
-    "scenes": _reader("infocl.data.embedded.scenes:load_scenes"),
-    **{
-        name: _reader("infocl.data.embedded.scenes:load_attribute", attribute=name)
-        for name in ("hue", "position", "scale", "tilt", "scenery")
-    },
-    "digits": _reader("infocl.data.embedded.digits:load_plain_digits"),
-    "photos": _reader("infocl.data.embedded.digits:load_photo_pieces"),
+    **{name: _reader(place, **fixed) for name, (place, fixed) in READERS.items()},
     "cifar10": _reader("infocl.data.sets.arrays:load_cifar", name="cifar10"),
     "cifar100": _reader("infocl.data.sets.arrays:load_cifar", name="cifar100"),
     "stl10": _reader("infocl.data.sets.arrays:load_stl10"),

@@ -141,7 +141,7 @@ def evaluate_data(data: Prepared, bank: FeatureBank, params: Params, device: tor
         raise UserError(
             f"{data.folder} has no labels, so it cannot be a target; drop it from transfer.targets"
         )
-    return evaluate_task(
+    row, right = evaluate_task(
         bank.features(train),
         train.labels,
         bank.features(test),
@@ -152,6 +152,7 @@ def evaluate_data(data: Prepared, bank: FeatureBank, params: Params, device: tor
         name=str(data.folder),
         classes=data.classes,
     )
+    return Judged(row | {"task": data.meta.get("task", {})}, right)
 
 
 def describe_row(name: str, row: Mapping[str, Any]) -> str:

@@ -12,6 +12,7 @@ from ruamel.yaml import YAML
 
 from infocl.config.titles import method
 from infocl.export.limits import limits
+from infocl.results.reading import TaskResult
 from infocl.runtime.text import file_size, interval, percent
 
 
@@ -32,14 +33,14 @@ def render_card(about: Mapping[str, Any]) -> str:
         "size": file_size,
         "figure": _figure,
     }
-    metrics = about["metrics"]
+    tasks = _tasks(about)
     return environment.get_template("model_card.md").render(
         about=about,
         header=hub_header(about),
         method=method(about["objective"], about["regularizer"], about["reg_weight"]),
-        tasks=_tasks(about),
+        tasks=tasks,
         usage=f"```python\n{usage_example(about)}\n```",
-        limits=limits(about["data"], metrics["transfer"]),
+        limits=limits(TaskResult.model_validate(row) for _, row in tasks),
     )
 
 

@@ -79,6 +79,7 @@ def _environment() -> Environment:
 
 def _context(inputs: Inputs) -> dict[str, Any]:
     config = inputs.config
+    groups = group_tasks(inputs)
     plane = embed_in_plane(inputs.features, inputs.params.seed)
     panels = training_panels(inputs.history, float(config["reg_weight"]))
     return {
@@ -87,14 +88,14 @@ def _context(inputs: Inputs) -> dict[str, Any]:
         "method": method(config["objective"], config["regularizer"], config["reg_weight"]),
         "headline": headline(inputs),
         "verdict": verdict(inputs),
-        "limits": limits(inputs.data.name, inputs.transfer.targets),
+        "limits": limits(task.result for group in groups for task in group.tasks),
         "views": draw_sheet(inputs.views),
         "reconstructions": None if inputs.reconstructions is None else draw_sheet(inputs.reconstructions),
         "claims": claims(inputs.compared),
         "kinds": {kind: TITLES_OF_KINDS[kind] for kind in inputs.compared.kinds},
         "meanings": MEANINGS if any(task.verdict for task in inputs.compared.tasks.values()) else {},
         "one_seed": ONE_SEED,
-        "groups": group_tasks(inputs),
+        "groups": groups,
         "panels": [(panel, draw_panel(panel, inputs.history["epoch"])) for panel in panels],
         "plane": plane,
         "map": draw_map(plane, inputs.labels),

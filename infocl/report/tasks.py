@@ -10,25 +10,12 @@ from infocl.report.inputs import Inputs
 from infocl.results.reading import TaskResult
 from infocl.runtime.text import counted, interval, percent
 
-DESTROYED = ("hue", "position", "scale", "tilt")
-SOURCES = {"scenes": "which digit a scene shows"}
-ASKED = {
-    "hue": "the colour of the digit",
-    "position": "where the digit lies",
-    "scale": "how large the digit is",
-    "tilt": "how far the digit is turned",
-    "scenery": "what part of a photograph lies behind",
-    "digits": "plain digits, without a scene",
-    "photos": "pieces of another photograph",
-}
-
 
 @dataclass(frozen=True)
 class TaskRow:
-    """One labelled task: its name, what it asks, and the result."""
+    """One labelled task: its name and the result."""
 
     name: str
-    asks: str
     result: TaskResult
 
     @property
@@ -49,7 +36,7 @@ class TaskGroup:
 def group_tasks(inputs: Inputs) -> list[TaskGroup]:
     """The source task, the tasks whose cue augmentation changes, and the others, where there are any."""
     name, source = inputs.data.name, inputs.probe.source
-    own = [TaskRow(name, SOURCES.get(name, "the data set's own classes"), source)] if source else []
+    own = [TaskRow(name, source)] if source else []
     shared_note = (
         "What both views of an image have in common, so contrasting them rewards keeping it."
         if own
@@ -72,9 +59,9 @@ def group_tasks(inputs: Inputs) -> list[TaskGroup]:
 
 def _targets(inputs: Inputs, *, destroyed: bool = False) -> list[TaskRow]:
     return [
-        TaskRow(name, ASKED.get(name, "the data set's own classes"), result)
+        TaskRow(name, result)
         for name, result in inputs.transfer.targets.items()
-        if (name in DESTROYED) is destroyed
+        if result.task.changed_by_views is destroyed
     ]
 
 

@@ -17,6 +17,20 @@ class Metrics(BaseModel):
     model_config = ConfigDict(extra="ignore", frozen=True, allow_inf_nan=False)
 
 
+class TaskAbout(Metrics):
+    """What the labels ask, as the data set's `meta.json` has it.
+
+    Attributes:
+        asks: in a few words.
+        changed_by_views: whether augmentation changes the answer from view to view.
+        limits: what a result on these data does not show, a sentence.
+    """
+
+    asks: str = "the data set's own classes"
+    changed_by_views: bool = False
+    limits: str | None = None
+
+
 class TaskResult(Metrics):
     """The protocol on one labelled data set; accuracies are shares in 0..1."""
 
@@ -27,6 +41,7 @@ class TaskResult(Metrics):
     classes: int
     train_images: int
     test_images: int
+    task: TaskAbout = TaskAbout()
 
 
 class ProbeResult(Metrics):

@@ -54,10 +54,10 @@ def test_the_source_is_written_and_read_back():
 
 
 def test_targets_share_their_images_and_old_ones_go():
-    prepare_targets(tiny_params(transfer__targets=["hue", "tilt", "digits"]))
-    assert {path.name for path in TARGETS.iterdir()} == {"hue", "tilt", "digits", "scenes"}
-    assert not (TARGETS / "hue/train/images.npy").exists()
-    hue, tilt = (load_prepared(TARGETS / name).split("test") for name in ("hue", "tilt"))
+    prepare_targets(tiny_params(transfer__targets=["scenes_hue", "scenes_tilt", "digits"]))
+    assert {path.name for path in TARGETS.iterdir()} == {"scenes_hue", "scenes_tilt", "digits", "scenes"}
+    assert not (TARGETS / "scenes_hue/train/images.npy").exists()
+    hue, tilt = (load_prepared(TARGETS / name).split("test") for name in ("scenes_hue", "scenes_tilt"))
     assert np.array_equal(hue.images, tilt.images)
     assert hue.images_sha256 == tilt.images_sha256
     assert not np.array_equal(hue.labels, tilt.labels)
@@ -67,10 +67,10 @@ def test_targets_share_their_images_and_old_ones_go():
 
 
 def test_a_target_shows_the_same_images_as_the_source():
-    params = tiny_params(transfer__targets=["hue"])
+    params = tiny_params(transfer__targets=["scenes_hue"])
     prepare_source(params)
     prepare_targets(params)
-    source, target = load_prepared(PREPARED), load_prepared(TARGETS / "hue")
+    source, target = load_prepared(PREPARED), load_prepared(TARGETS / "scenes_hue")
     for split in ("train", "test"):
         assert source.split(split).images_sha256 == target.split(split).images_sha256
 

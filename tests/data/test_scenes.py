@@ -1,4 +1,4 @@
-"""The embedded set: deterministic, balanced, independent, split without leaks, and readable."""
+"""The embedded set `scenes`: deterministic, balanced, independent, split without leaks, and readable."""
 
 from __future__ import annotations
 
@@ -7,14 +7,13 @@ import pytest
 from matplotlib.colors import rgb_to_hsv
 from sklearn.feature_selection import mutual_info_classif
 
-from infocl.config import ScenesParams
+from infocl.config import EmbeddedParams
 from infocl.data.embedded.digits import load_photo_pieces, load_plain_digits
 from infocl.data.embedded.scenes import (
     ATTRIBUTES,
     HUE_STEP,
     compose_split,
     draw_crops,
-    load_attribute,
     load_scenes,
     split_digits,
 )
@@ -22,7 +21,7 @@ from infocl.data.raw import Request
 from infocl.runtime.paths import RAW
 from tests.workspace import tiny_params
 
-SMALL = ScenesParams(train_images=720, test_images=360, seed=0)
+SMALL = EmbeddedParams(train_images=720, test_images=360, seed=0)
 
 
 def request_for(**changes):
@@ -35,7 +34,7 @@ def test_the_same_seed_makes_the_same_bytes():
     again, again_labels = compose_split(SMALL, 32, "train")
     assert np.array_equal(first, again)
     assert all(np.array_equal(labels[name], again_labels[name]) for name in labels)
-    other, _ = compose_split(ScenesParams(train_images=720, test_images=360, seed=1), 32, "train")
+    other, _ = compose_split(EmbeddedParams(train_images=720, test_images=360, seed=1), 32, "train")
     assert not np.array_equal(first, other)
 
 
@@ -67,7 +66,7 @@ def test_no_pixel_of_the_photograph_is_in_both_splits():
 
 
 def test_attributes_are_balanced_and_say_nothing_of_each_other():
-    _, labels = compose_split(ScenesParams(train_images=6000, test_images=60, seed=0), 16, "train")
+    _, labels = compose_split(EmbeddedParams(train_images=6000, test_images=60, seed=0), 16, "train")
     for name, classes in ATTRIBUTES.items():
         counts = np.bincount(labels[name], minlength=len(classes))
         assert counts.max() - counts.min() <= 1
@@ -82,7 +81,7 @@ def test_attributes_are_balanced_and_say_nothing_of_each_other():
 @pytest.mark.parametrize("size", [16, 32, 64])
 def test_attributes_are_what_the_pixels_show(size):
     """Each attribute read off the pixels by its own meaning, not by a trained model."""
-    images, labels = compose_split(ScenesParams(train_images=900, test_images=60, seed=0), size, "train")
+    images, labels = compose_split(EmbeddedParams(train_images=900, test_images=60, seed=0), size, "train")
     assert images.shape == (900, size, size, 3)
     assert images.dtype == np.uint8
     unit = images.astype(float) / 255
@@ -106,7 +105,7 @@ def test_attributes_are_what_the_pixels_show(size):
 
 def test_attribute_sets_share_the_images():
     scenes = load_scenes(request_for())
-    hue = load_attribute(request_for(), "hue")
+    hue = load_scenes(request_for(), "hue")
     assert hue.images_in == "scenes"
     assert hue.splits["test"].images is scenes.splits["test"].images
     assert hue.classes == ATTRIBUTES["hue"]

@@ -27,7 +27,7 @@ from infocl.runtime.paths import FEATURES, PREPARED, PRETRAIN, TARGETS
 from tests.workspace import ROOT, raw_params, tiny_params, write_prepared
 
 CPU = torch.device("cpu")
-PARAMS = {"train__device": "cpu", "encoder__width": 0.0625, "transfer__targets": ["hue", "scale", "digits"]}
+PARAMS = {"train__device": "cpu", "encoder__width": 0.0625, "transfer__targets": ["hue", "place", "digits"]}
 
 
 @pytest.fixture
@@ -37,11 +37,11 @@ def params():
 
 @pytest.fixture
 def workspace(tmp_path, monkeypatch, params):
-    """A source, two targets on its images (hue: the source's labels, scale: others), one on its own."""
+    """A source, two targets on its images (hue: the source's labels, place: others), one on its own."""
     monkeypatch.chdir(tmp_path)
     source = write_prepared(PREPARED)
     write_encoder(params, seed=0)
-    for number, name in enumerate(("hue", "scale")):
+    for number, name in enumerate(("hue", "place")):
         target = shutil.copytree(source, TARGETS / name)
         meta = read_json(source / "meta.json", "") | {"name": name}
         for split in ("train", "test"):
@@ -99,7 +99,7 @@ def test_without_labels_only_the_diagnostics_remain(workspace, params):
 def test_transfer_gives_one_row_for_each_target_and_the_mean(workspace, params):
     source = evaluation.run_probe(params)
     metrics = evaluation.run_transfer(params)
-    rows = [metrics[target] for target in ("hue", "scale", "digits")]
+    rows = [metrics[target] for target in ("hue", "place", "digits")]
     assert metrics["hue"] == {key: source[key] for key in metrics["hue"]}
     assert metrics["mean_accuracy"] == pytest.approx(sum(row["accuracy"] for row in rows) / 3)
     assert metrics["mean_knn_accuracy"] == pytest.approx(sum(row["knn_accuracy"] for row in rows) / 3)
@@ -120,13 +120,13 @@ def test_transfer_reads_the_features_of_the_probe_stage(workspace, params):
     stored = load_features(FEATURES)
     reported = {}
     for name, split in stored.splits.items():
-        labels = np.load(TARGETS / "scale" / name / "labels.npy")
+        labels = np.load(TARGETS / "place" / name / "labels.npy")
         features = np.random.default_rng(0).normal(0, 0.01, split.features.shape).astype(np.float32)
         features[:, 0] += labels
         reported[name] = SplitFeatures(features, split.images_sha256)
     save_features(FEATURES, StoredFeatures(stored.encoder_sha256, reported))
     metrics = evaluation.run_transfer(params)
-    assert metrics["scale"]["accuracy"] == 1.0
+    assert metrics["place"]["accuracy"] == 1.0
     assert metrics["digits"]["accuracy"] < 1.0
 
 
@@ -165,9 +165,9 @@ def test_images_of_another_size_are_refused(workspace, params, stage):
 
 def test_a_target_without_labels_is_refused(workspace, params):
     evaluation.run_probe(params)
-    shutil.rmtree(TARGETS / "scale")
-    write_prepared(TARGETS / "scale", name="scale", labelled=False)
-    with pytest.raises(UserError, match=r"targets.scale has no labels"):
+    shutil.rmtree(TARGETS / "place")
+    write_prepared(TARGETS / "place", name="place", labelled=False)
+    with pytest.raises(UserError, match=r"targets.place has no labels"):
         evaluation.run_transfer(params)
 
 

@@ -56,7 +56,7 @@ def test_the_card_is_read_by_hubs_and_says_the_figures(project):
     assert "| encoder's licence | for its publisher to choose" in body
     assert "| data's licence | BSD-3-Clause |" in body
     assert "| hue | 50.0 % | 45.7 to 53.5 % |" in body
-    assert "small digits and two photographs" in body
+    assert "digits and two photographs" in body
     assert "no finding about natural images" in body
     assert about()["git_revision"] in body
 

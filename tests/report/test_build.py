@@ -124,7 +124,7 @@ def test_every_task_is_drawn_where_its_numbers_are(project):
         for svg in page.all("svg")
         if svg.get("class") == "track"
     }
-    assert list(tracks) == ["scenes", "hue", "scale", "photos"]
+    assert list(tracks) == ["scenes", "hue", "place", "photos"]
     dots = iter(circle["cx"] for circle in page.all("circle") if circle.get("cy") == "15")
     whiskers = iter(line for line in page.all("line") if line.get("class") == "whisker" and "%" in line["x1"])
     ticks = iter(line for line in page.all("line") if line.get("class") == "majority" and "%" in line["x1"])
@@ -157,7 +157,7 @@ def test_the_verdict_names_the_numbers(project):
     )
     assert "right for 81.2 % of 60 test images of the source task (95 % interval 76.9 to 84.7 %" in everything
     assert (
-        "it kept scale best (64.3 %, 29.3 points above the most frequent class) and hue least" in everything
+        "it kept place best (64.3 %, 29.3 points above the most frequent class) and hue least" in everything
     )
     assert f"{size / 1000:.1f} kB" in everything
     assert "no finding about natural images" in everything

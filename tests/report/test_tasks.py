@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import pytest
 
+from infocl.data.embedded import describe_task
 from infocl.report.inputs import read_inputs
 from infocl.report.tasks import duration, group_tasks, headline, verdict
 from infocl.results.reading import TransferResult
 from tests.tiny_run import task, tiny_params
+
+
+def cue(accuracy):
+    return task(accuracy) | describe_task("what the views change", changed_by_views=True)
 
 
 @pytest.fixture
@@ -24,12 +29,12 @@ def with_targets(inputs, **rows):
 
 
 def test_tasks_are_grouped_by_what_augmentation_does_to_them(inputs):
-    rows = {name: task(0.5) for name in ("photos", "tilt", "hue", "cifar10", "scale", "position", "scenery")}
+    rows = {"photos": task(0.5), "place": cue(0.5), "hue": cue(0.5), "cifar10": task(0.5)}
     groups = group_tasks(with_targets(inputs, **rows))
     assert [[each.name for each in group.tasks] for group in groups] == [
         ["scenes"],
-        ["tilt", "hue", "scale", "position"],
-        ["photos", "cifar10", "scenery"],
+        ["place", "hue"],
+        ["photos", "cifar10"],
     ]
 
 
@@ -44,27 +49,27 @@ def test_one_target_is_no_average(inputs):
 
 def test_what_was_forgotten_needs_two_tasks_to_compare(inputs):
     assert any("it kept" in message for message in verdict(inputs))
-    assert not any("it kept" in message for message in verdict(with_targets(inputs, hue=task(0.5))))
+    assert not any("it kept" in message for message in verdict(with_targets(inputs, hue=cue(0.5))))
 
 
 def test_forgetting_is_judged_above_the_most_frequent_class(inputs):
-    rows = {"hue": task(0.6) | {"majority": 0.55}, "tilt": task(0.5) | {"majority": 0.1}}
+    rows = {"hue": cue(0.6) | {"majority": 0.55}, "place": cue(0.5) | {"majority": 0.1}}
     message = " ".join(verdict(with_targets(inputs, **rows)))
     assert (
-        "kept tilt best (50.0 %, 40.0 points above the most frequent class) and hue least (60.0 %, 5.0"
+        "kept place best (50.0 %, 40.0 points above the most frequent class) and hue least (60.0 %, 5.0"
         in message
     )
 
 
 def test_a_source_task_read_worse_than_changed_cues_is_said(inputs):
     """It is read 46.2 points above the most frequent class; intervals that touch leave doubt."""
-    cues = {"hue": task(0.95), "tilt": task(0.99), "scale": task(0.86), "digits": task(0.99)}
+    cues = {"hue": cue(0.95), "place": cue(0.99), "brightness": cue(0.86), "digits": task(0.99)}
     message = " ".join(verdict(with_targets(inputs, **cues)))
     assert (
-        "That is worse (46.2 points above the most frequent class) than it reads hue and tilt, which "
+        "That is worse (46.2 points above the most frequent class) than it reads hue and place, which "
         "augmentation changes from view to view."
     ) in message
-    easy = {"hue": task(0.95) | {"majority": 0.6}, "tilt": task(0.85)}
+    easy = {"hue": cue(0.95) | {"majority": 0.6}, "place": cue(0.85)}
     assert "worse" not in " ".join(verdict(with_targets(inputs, **easy)))
 
 

@@ -59,12 +59,12 @@ def test_only_equal_settings_are_compared():
     (section,) = sections(
         *runs_of("none", [0.5, 0.6]),
         *runs_of("rc", [0.9, 0.9], train__epochs=80),
-        *runs_of("lbe", [0.7, 0.8], train__epochs=40.0, train__device="cuda", export__opset=19),
+        *runs_of("lbe", [0.7, 0.8], train__epochs=46.0, train__device="cuda", export__opset=19),
     )
     rows = {row.regularizer: row for row in section.rows}
     assert rows["rc"].to_plain is None
     assert rows["lbe"].to_plain.mean == pytest.approx(0.2)
-    assert section.settings == {"A": {"train.epochs": "40"}, "B": {"train.epochs": "80"}}
+    assert section.settings == {"A": {"train.epochs": "46"}, "B": {"train.epochs": "80"}}
     assert (rows["none"].setting, rows["lbe"].setting, rows["rc"].setting) == ("A", "A", "B")
     assert "| setting |" in as_markdown(section)
 

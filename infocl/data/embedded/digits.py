@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 from sklearn.datasets import load_digits, load_sample_image
 
+from infocl.data.embedded import describe_task
 from infocl.data.embedded.scenes import REGIONS, draw_crops, photo_crops, split_digits
 from infocl.data.raw import Images, RawSet, RawSplit, Request, grey_to_rgb
 from infocl.runtime.files import sha256_array
@@ -30,6 +31,7 @@ def load_plain_digits(request: Request) -> RawSet:
         licence="BSD-3-Clause",
         source_sha256=sha256_array(load_digits().images),
         splits=splits,
+        about=describe_task("plain grey digits"),
     )
 
 
@@ -57,4 +59,5 @@ def load_photo_pieces(request: Request) -> RawSet:
         licence="CC-BY-2.0",
         source_sha256=sha256_array(load_sample_image("flower.jpg")),
         splits=splits,
+        about=describe_task("pieces of another photograph"),
     )

@@ -1,4 +1,4 @@
-"""`scenes`, the embedded data set: real handwritten digits on a real photograph.
+"""`scenes`, an embedded data set: real handwritten digits on a real photograph.
 
 Each image shows one of scikit-learn's digits, in one of eight hues, at one of nine places, in one of
 three sizes, upright or tilted, in front of a crop from one of six regions of a photograph. All are
@@ -21,7 +21,8 @@ from matplotlib.colors import hsv_to_rgb
 from sklearn.datasets import load_digits, load_sample_image
 from torch import Tensor
 
-from infocl.config import ScenesParams
+from infocl.config import EmbeddedParams
+from infocl.data.embedded import describe_task
 from infocl.data.raw import Images, Labels, RawSet, RawSplit, Request
 from infocl.runtime.files import sha256_array
 
@@ -48,6 +49,14 @@ ATTRIBUTES: dict[str, list[str]] = {
     "tilt": TILTS,
     "scenery": REGIONS,
 }
+ASKS = {
+    "digit": "which digit a scene shows",
+    "hue": "the colour of the digit",
+    "position": "where the digit lies",
+    "scale": "how large the digit is",
+    "tilt": "how far the digit is turned",
+    "scenery": "what part of a photograph lies behind",
+}
 
 
 class Composition(NamedTuple):
@@ -65,29 +74,21 @@ class Composition(NamedTuple):
         return Composition(**{name: part[chosen] for name, part in self._asdict().items()})
 
 
-def load_scenes(request: Request) -> RawSet:
-    """The set with the digits as classes."""
-    return _with_labels(request, "digit")
-
-
-def load_attribute(request: Request, attribute: str) -> RawSet:
-    """The same images with one of `ATTRIBUTES` as classes."""
-    return _with_labels(request, attribute)
-
-
-def _with_labels(request: Request, attribute: str) -> RawSet:
+def load_scenes(request: Request, target: str = "digit") -> RawSet:
+    """The set with the digits as classes; with another `target`, its labels for the same images."""
     splits = {}
     for split in ("train", "test"):
         images, labels = compose_split(request.data.scenes, request.data.image_size, split)
-        splits[split] = RawSplit(images, labels[attribute])
-    digits = attribute == "digit"
+        splits[split] = RawSplit(images, labels[target])
+    digits = target == "digit"
     return RawSet(
-        classes=[str(digit) for digit in range(10)] if digits else ATTRIBUTES[attribute],
+        classes=[str(digit) for digit in range(10)] if digits else ATTRIBUTES[target],
         source="digits of scikit-learn's load_digits on its photograph china.jpg (danielbuechele)",
         licence="BSD-3-Clause (digits), CC-BY-2.0 (photograph)",
         source_sha256=_source_sha256(),
         splits=splits,
         images_in=None if digits else "scenes",
+        about=describe_task(ASKS[target], changed_by_views=target not in ("digit", "scenery")),
     )
 
 
@@ -97,7 +98,7 @@ def _source_sha256() -> str:
 
 
 @lru_cache(maxsize=4)
-def compose_split(params: ScenesParams, image_size: int, split: str) -> tuple[Images, dict[str, Labels]]:
+def compose_split(params: EmbeddedParams, image_size: int, split: str) -> tuple[Images, dict[str, Labels]]:
     """Images uint8 (N, S, S, 3) of a split, and the labels of all attributes and of the digit."""
     count = params.train_images if split == "train" else params.test_images
     stream = 0 if split == "train" else 1
