@@ -51,7 +51,7 @@ def test_doctor_says_what_the_machine_offers(infocl):
 
 
 def test_doctor_says_where_prepared_images_would_lie(infocl, tmp_path):
-    write_prepared(tmp_path / "data/prepared")
+    write_prepared(tmp_path / "data/prepared", name="shapes")
     done = infocl("doctor")
     assert done.returncode == 0, done.stderr
     last = done.stdout.splitlines()[-1]

@@ -51,7 +51,7 @@ def test_it_says_what_was_made(project, capsys):
         "        raw pixels  untrained  plain  regularised",
         "scenes        40.0       45.0   50.0         81.2",
         "hue           40.0       45.0   50.0         50.0",
-        "scale         40.0       45.0   50.0         64.3",
+        "place         40.0       45.0   50.0         64.3",
         "photos        40.0       45.0   50.0         78.6",
     ]
     print_summary()
@@ -72,9 +72,9 @@ def write_comparison(verdicts=None, **values):
 
 
 def test_each_verdict_is_one_sentence_with_its_limits(project):
-    write_comparison({"source": "learned", "hue": "brought back", "scale": "learned", "photos": "forgotten"})
+    write_comparison({"source": "learned", "hue": "brought back", "place": "learned", "photos": "forgotten"})
     assert summary_lines()[-4:] == [
-        "Learned: scenes, scale (the trained encoder's interval is above the best figure without training).",
+        "Learned: scenes, place (the trained encoder's interval is above the best figure without training).",
         "Forgotten by plain training: photos (the plain encoder's interval is below raw pixels and below "
         "untrained encoders).",
         "Brought back by LBE: hue (the plain encoder forgot it, and the interval of regularised − plain is "
@@ -95,7 +95,7 @@ def test_what_was_not_compared_is_no_column_but_a_sentence(project, values, colu
     write_comparison(labelled=False, **values)
     title, *rows, last = summary_lines()[7:]
     assert title.split("  ")[-3:] == columns.split("  ")
-    assert [row.split()[0] for row in rows] == ["hue", "scale", "photos"]
+    assert [row.split()[0] for row in rows] == ["hue", "place", "photos"]
     assert {len(row) for row in rows} == {len(title)}
     assert note in last
 

@@ -29,7 +29,7 @@ def test_the_first_picture_draws_every_figure_with_its_interval_and_says_the_sam
     page, _ = build()
     assert next(each["id"] for each in page.all("section")) == "claim"
     pictures = lanes(page)
-    assert list(pictures) == ["scenes", "hue", "scale", "photos"]
+    assert list(pictures) == ["scenes", "hue", "place", "photos"]
     for row in (row for row in found.values() if isinstance(row, dict)):
         label, things = pictures[row["name"]]
         for kind in ("raw", "histogram", "untrained", "plain", "regularised"):
