@@ -1,9 +1,11 @@
-"""The order of the tests, how random examples are drawn, and when garbage is looked for."""
+"""The order of the tests, how random examples are drawn, when garbage is looked for, and a finished run."""
 
 from __future__ import annotations
 
 import gc
+import shutil
 
+import pytest
 from hypothesis import settings
 
 # The same examples in each run, so that a change is blamed for what it did; new ones by
@@ -17,23 +19,24 @@ gc.disable()  # what is imported stays; looking through it again and again takes
 # Whole processes: servers, trainings, environments. They come first: no core waits for them at the end.
 SLOW = (
     *("tests/pipelines/", "tests/parallel/", "tests/detection/", "tests/test_pipeline.py"),
-    *("tests/deploy/", "tests/test_own_images.py", "tests/test_refused.py", "tests/test_reruns.py"),
-    *("tests/test_remotes.py", "tests/data/test_shards.py", "tests/export/test_signing.py"),
-    *("tests/export/test_faults.py", "tests/test_stage.py", "tests/recipes/"),
+    *("tests/deploy/test_installed.py", "tests/test_own_images.py", "tests/test_refused.py"),
+    *("tests/test_remotes.py", "tests/test_reruns.py", "tests/data/test_shards.py"),
 )
-# Trainings and exports in this process: seconds each.
+# Trainings and exports in this process, and single stages in another: seconds each.
 MEDIUM = (
-    *("tests/data/", "tests/evaluate/", "tests/export/", "tests/report/", "tests/test_benchmarks.py"),
-    *("tests/test_cli.py", "tests/test_contention.py", "tests/test_image_shape.py", "tests/test_imports.py"),
-    *(
-        "tests/test_knobs.py",
-        "tests/test_matrix.py",
-        "tests/test_no_waiting.py",
-        "tests/test_plain.py",
-        "tests/test_pretrain.py",
-    ),
-    *("tests/test_readmes.py", "tests/test_storages.py"),
+    *("tests/data/", "tests/deploy/", "tests/evaluate/", "tests/export/", "tests/recipes/", "tests/report/"),
+    *("tests/test_benchmarks.py", "tests/test_contention.py", "tests/test_image_shape.py"),
+    *("tests/test_imports.py", "tests/test_knobs.py", "tests/test_matrix.py", "tests/test_no_waiting.py"),
+    *("tests/test_plain.py", "tests/test_readmes.py", "tests/test_stage.py"),
 )
+
+
+def pytest_ignore_collect(collection_path, config):
+    """Leave out unread what `-m "not slow"` leaves out: importing Prefect and others takes seconds."""
+    asked = config.option.markexpr
+    names = (SLOW if "not slow" in asked else ()) + (MEDIUM if "not medium" in asked else ())
+    path = collection_path.relative_to(config.rootpath).as_posix()
+    return True if f"{path}/".startswith(names) else None
 
 
 def pytest_collection_modifyitems(items):
@@ -53,3 +56,19 @@ def pytest_collection_finish():
 
 def pytest_unconfigure():
     gc.unfreeze()
+
+
+@pytest.fixture(scope="session")
+def exported(tmp_path_factory):
+    """The project folder of a finished run, to read, and the metrics of its export."""
+    from tests.finished import finished  # loads torch, which not every test needs
+
+    return finished(tmp_path_factory)
+
+
+@pytest.fixture
+def finished_project(exported, tmp_path, monkeypatch):
+    """The current folder is a copy of that project."""
+    copy = shutil.copytree(exported[0], tmp_path / "project")
+    monkeypatch.chdir(copy)
+    return copy

@@ -13,7 +13,6 @@ from infocl.pretrain.optim import build_optimizer
 from infocl.pretrain.regularizers import REGULARIZERS
 from tests.workspace import digit_images, tiny_params
 
-PAIRS = [(objective, reg) for objective in OBJECTIVES for reg in REGULARIZERS]
 # Each objective beside two regularisers and each regulariser beside two objectives, for what does not depend
 # on the pair: the learner only adds the two.
 COVERING = [

@@ -219,7 +219,7 @@ def test_each_value_of_another_kind_is_refused_in_words_of_ours(junk):
             assert "should" not in str(error), f"{key} = {junk!r}"
 
 
-@settings(max_examples=600, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=200, suppress_health_check=[HealthCheck.too_slow])
 @given(
     edits=st.lists(
         st.tuples(
@@ -260,7 +260,7 @@ def test_any_mutation_is_accepted_as_valid_or_refused_in_one_line(edits):
         assert set(leaves(params.model_dump())) == set(KEYS), "nothing unknown slipped in"
 
 
-@settings(max_examples=300)
+@settings(max_examples=100)
 @given(position=st.integers(0, 10_000), inserted=st.binary(min_size=1, max_size=6))
 def test_any_damage_to_the_text_is_survived(tmp_path_factory, position, inserted):
     text = (ROOT / "params.yaml").read_bytes()

@@ -17,7 +17,7 @@ from infocl.export.exporter import export_encoder
 from infocl.pretrain.training import pretrain
 from infocl.runtime.errors import UserError
 from infocl.runtime.files import write_json
-from infocl.runtime.paths import DETAILS, EXPORT, FEATURES, PREPARED, PRETRAIN, TARGETS
+from infocl.runtime.paths import DETAILS, EXPORT, FEATURES, PREPARED, PRETRAIN
 from tests.data.layouts import write
 from tests.workspace import digit_images, tiny_params
 
@@ -61,18 +61,18 @@ def run_to_features(params):
     return run_probe(params)
 
 
-@pytest.mark.parametrize("crop", ["center", "squash"])
-def test_the_export_makes_of_raw_files_what_training_saw(tmp_path, crop):
-    params = params_of(tmp_path, crop)
+def test_the_export_makes_of_raw_files_what_training_saw(tmp_path):
+    """By squashing; tests/test_pipeline.py crops, and tests/export/test_preprocessing.py compares both."""
+    params = params_of(tmp_path, "squash")
     probe = run_to_features(params)
     write_json(DETAILS / "probe.json", probe)
     write_json(DETAILS / "transfer.json", run_transfer(params))
     export_encoder(params)
     about = json.loads((EXPORT / "encoder.json").read_text())
     meta = json.loads((PREPARED / "meta.json").read_text())
-    assert (about["image_size"], meta["image_size"], meta["crop"]) == (32, 32, crop)
+    assert (about["image_size"], meta["image_size"], meta["crop"]) == (32, 32, "squash")
     assert about["mean"] == pytest.approx(meta["mean"])
-    assert [step["step"] for step in about["preprocessing"]].count("crop") == (crop == "center")
+    assert "crop" not in [step["step"] for step in about["preprocessing"]]
     with (PREPARED / "test/files.csv").open() as stream:
         files = [tmp_path / "mine" / row["path"] for row in csv.DictReader(stream)]
     raw = np.stack([np.asarray(Image.open(file)) for file in files])
@@ -94,32 +94,22 @@ def test_crops_show_different_parts_of_the_images(tmp_path):
     assert "resized as a whole" in (PREPARED / "README.md").read_text()
 
 
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        ({"data__crop": "squash"}, "eurosat were made square by squash, but data.crop is center"),
-        (
-            {"data__image_size": 64},
-            r"eurosat holds images of 64 px, but the encoder in .* was trained on 32 px",
-        ),
-    ],
-)
-def test_targets_of_another_shape_are_refused(tmp_path, changes, message):
+def test_images_of_another_shape_are_refused(tmp_path):
     params = params_of(tmp_path, "center")
     run_to_features(params)
-    prepare_targets(params_of(tmp_path, **{"crop": "center"} | changes))
-    with pytest.raises(UserError, match=message):
+    squashed = params_of(tmp_path, "squash")
+    prepare_targets(squashed)
+    with pytest.raises(UserError, match=r"eurosat were made square by squash, but data\.crop is center"):
+        run_transfer(params)
+    prepare_targets(params_of(tmp_path, "center", data__image_size=64))
+    with pytest.raises(
+        UserError, match=r"eurosat holds images of 64 px, but the encoder in .* was trained on 32 px"
+    ):
         run_transfer(params)
     prepare_targets(params)
-    assert (TARGETS / "eurosat").exists()
     run_transfer(params)
-
-
-def test_a_source_of_another_shape_is_refused(tmp_path):
-    params = params_of(tmp_path, "center")
-    run_to_features(params)
-    prepare_source(params_of(tmp_path, "squash"))
+    prepare_source(squashed)
     with pytest.raises(UserError, match=r"prepared with data.crop squash, but params.yaml asks for center"):
         run_probe(params)
     with pytest.raises(UserError, match=f"the encoder in {PRETRAIN} normalises by other images"):
-        run_probe(params_of(tmp_path, "squash"))
+        run_probe(squashed)

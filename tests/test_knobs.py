@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Literal, get_args, get_origin
 
 import numpy as np
@@ -22,7 +21,7 @@ from infocl.runtime.history import History
 from infocl.runtime.paths import PREPARED
 from tests import oracles
 from tests import oracles_objectives as loops
-from tests.matrix import build, loss_of, train
+from tests.matrix import build, loss_of
 from tests.workspace import raw_params, tiny_params, write_prepared
 
 SECTIONS = ("objective", "reg", "views", "encoder", "train")
@@ -170,18 +169,6 @@ def test_an_objectives_knob_acts_by_its_formula(knob, value):
     changes = {f"objective__{objective}__projector_out": 8, f"objective__{knob}": value}
     loss, given = contrasted(build(objective, "none", **changes)[0])
     assert loss == pytest.approx(FORMULAS[knob](given, value), rel=1e-9)
-
-
-@pytest.mark.parametrize("start", [0.3, 0.7])
-@pytest.mark.parametrize("objective", ["byol", "mocov3"])
-def test_a_target_follows_by_the_momentum_of_the_params(objective, start):
-    learner, optimizer = build(objective, "none", **{f"objective__{objective}__momentum": start})
-    before = {name: weight.clone() for name, weight in learner.target.named_parameters()}
-    train(learner, optimizer, [4], total=10)
-    kept = 1 - (1 - start) * (math.cos(math.pi * 0.4) + 1) / 2
-    online = dict(learner.encoder.named_parameters())
-    for name, weight in learner.target.named_parameters():
-        torch.testing.assert_close(weight, kept * before[name] + (1 - kept) * online[name])
 
 
 def test_compiled_means_compiled_with_the_same_losses(losses):

@@ -4,22 +4,16 @@ from __future__ import annotations
 
 import math
 
-import numpy as np
-import onnxruntime
 import pytest
 import torch
 
-from infocl.export.graph import to_onnx
-from infocl.pretrain.objectives import OBJECTIVES
 from infocl.pretrain.regularizers import regularizer_class
 from infocl.runtime.checkpoint import Checkpoints, Progress
 from tests.golden import curves
-from tests.matrix import COVERING, EACH, PAIRS, build, loss_of, train
-
-PLAIN = [(objective, "none") for objective in OBJECTIVES]
+from tests.matrix import COVERING, EACH, build, loss_of, train
 
 
-@pytest.mark.parametrize(("objective", "reg"), PAIRS)
+@pytest.mark.parametrize(("objective", "reg"), COVERING)
 def test_a_few_steps_are_finite_and_learn(objective, reg):
     learner, optimizer = build(objective, reg)
     before = {name: weight.clone() for name, weight in learner.encoder.named_parameters()}
@@ -93,40 +87,22 @@ def test_weight_zero_is_the_plain_objective_where_the_forward_pass_is_the_same(o
     assert (given == plain) != regularizer_class(reg).changes_forward
 
 
-@pytest.mark.parametrize(("objective", "reg"), PLAIN)
-def test_a_momentum_target_follows_by_the_schedule_and_gets_no_gradient(objective, reg):
-    learner, optimizer = build(objective, reg)
-    if learner.target is None:
-        assert learner.objective.momentum(0, 10) is None
-        return
+@pytest.mark.parametrize("objective", ["byol", "mocov3"])
+def test_a_momentum_target_follows_by_the_schedule_and_gets_no_gradient(objective):
+    start, changes = 0.7, {f"objective__{objective}__momentum": 0.7}
+    learner, optimizer = build(objective, "none", **changes)
+    fresh, _ = build(objective, "none", **changes)
     train(learner, optimizer, [4], total=10)
-    share = learner.objective.momentum(4, 10)
-    start, end = learner.objective.momentum(0, 10), learner.objective.momentum(10, 10)
-    assert (end, share) == pytest.approx((1, 1 - (1 - start) * (math.cos(math.pi * 0.4) + 1) / 2))
-    fresh, _ = build(objective, reg)
-    pairs = [("encoder", "target"), ("objective.projector", "objective.target_projector")]
+    share = 1 - (1 - start) * (math.cos(math.pi * 0.4) + 1) / 2
     now, then = dict(learner.named_parameters()), dict(fresh.named_parameters())
-    for online, target in pairs:
-        for name in [name for name in now if name.startswith(f"{target}.")]:
-            source = online + name.removeprefix(target)
-            expected = share * then[source] + (1 - share) * now[source]
+    for online, target in [("encoder", "target"), ("objective.projector", "objective.target_projector")]:
+        names = [name for name in now if name.startswith(f"{target}.")]
+        assert names
+        for name in names:
+            expected = share * then[name] + (1 - share) * now[online + name.removeprefix(target)]
             torch.testing.assert_close(now[name], expected, rtol=1e-10, atol=1e-12)
             assert now[name].grad is None
-    assert not torch.equal(
-        learner.target.stem[1].running_mean, torch.zeros_like(learner.target.stem[1].running_mean)
-    )
-
-
-@pytest.mark.parametrize(("objective", "reg"), PLAIN)
-def test_the_encoder_can_be_exported(objective, reg):
-    learner, optimizer = build(objective, reg)
-    train(learner, optimizer, range(2))
-    encoder = learner.encoder.float().eval()
-    session = onnxruntime.InferenceSession(to_onnx(encoder, 16, 18).SerializeToString())
-    images = np.random.default_rng(0).integers(0, 256, (3, 16, 16, 3), dtype=np.uint8)
-    with torch.inference_mode():
-        expected = encoder(torch.from_numpy(images).permute(0, 3, 1, 2) / 255).numpy()
-    np.testing.assert_allclose(session.run(None, {"image": images})[0], expected, rtol=1e-4, atol=1e-6)
+    assert learner.target.stem[1].running_mean.any(), "its statistics follow, too"
 
 
 @pytest.mark.parametrize("name", curves.NAMES)

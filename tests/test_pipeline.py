@@ -14,7 +14,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from infocl.runtime.mappings import flat
-from tests.project import ALL, DOWNSTREAM, Project
+from tests.project import ALL, Project
 
 COMPARED = {
     "prepare": {"data", "classes", "train_images", "test_images"},
@@ -87,7 +87,6 @@ def test_the_export_leads_back_to_what_dvc_made(project):
 
 def test_a_second_run_runs_nothing(project):
     assert "up to date" in project.dvc("repro")
-    assert project.repro() == set()
 
 
 def test_the_summary_names_what_was_made(project):
@@ -107,46 +106,22 @@ def test_the_summary_names_what_was_made(project):
     assert page.index("Plain and regularised, side by side") < page.index("What the features tell")
 
 
-def test_only_what_depends_on_a_change_runs_again(project):
-    """Real training; tests/test_reruns.py has the other kinds of change."""
-    trained = digest(project)
-    project.change("reg.weight", 0.25)
-    assert project.repro() == {"check", "pretrain"} | DOWNSTREAM
-    assert project.repro() == set()
-    project.git("checkout", "--quiet", "params.yaml")
-    assert project.repro() == set(), "what was run before is restored"
-    assert digest(project) == trained
-
-
-@pytest.mark.parametrize(
-    ("damaged", "reader"),
-    [
-        ("data/prepared/**/train/images.npy", "pretrain"),
-        ("data/targets/digits/train/images.npy", "transfer"),
-        ("models/features/test.npy", "transfer"),
-        ("models/correct/digits.npy", "compare"),
-        ("models/plain/encoder.safetensors", "compare"),
-        ("models/pretrain/encoder.safetensors", "probe"),
-    ],
-)
-def test_a_flipped_bit_that_dvc_does_not_see_is_named_and_the_hint_restores_the_file(
-    project, damaged, reader
-):
-    (path,) = project.folder.glob(damaged)
+def test_a_flipped_bit_that_dvc_does_not_see_is_named_and_the_hint_restores_the_file(project):
+    """In one file of the four that stages read; tests of their readers damage the others."""
+    path = project.folder / "models/pretrain/encoder.safetensors"
     good, before = path.read_bytes(), path.stat()
     with path.open("r+b") as stream:
         stream.seek(-5, os.SEEK_END)
         stream.write(bytes([good[-5] ^ 1]))
     os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
-    message = project.run("python", "-m", f"stages.{reader}", code=2).splitlines()[-1]
+    message = project.run("python", "-m", "stages.probe", code=2).splitlines()[-1]
     assert str(path.relative_to(project.folder)) in message
     project.run("sh", "-c", message.partition("make it again: ")[2])
     assert path.read_bytes() == good
-    project.run("python", "-m", f"stages.{reader}")
+    project.run("python", "-m", "stages.probe")
 
 
 def test_a_mistake_loses_nothing_and_is_named(project):
-    project.repro()
     before = {name: digest(project, name) for name in ("exports/encoder/encoder.onnx", "report/index.html")}
     before |= {"models/pretrain/encoder.safetensors": digest(project)}
     params = (project.folder / "params.yaml").read_text()
@@ -169,7 +144,7 @@ def test_a_stage_says_what_is_wrong_with_exit_code_two(project):
     path = project.folder / "params.yaml"
     params = path.read_text()
     project.change("seed", "x")
-    for stage in ("check", "prepare", "pretrain", "report"):
+    for stage in ("check", "pretrain"):
         message = project.run("python", "-m", f"stages.{stage}", code=2)
         assert message == "infocl: params.yaml: seed is 'x', but must be a whole number\n"
     path.write_text(params)
@@ -199,8 +174,6 @@ def test_experiments(project):
     project.git("checkout", "--quiet", ".")
     project.dvc("checkout")
     assert project.repro() == set()
-    project.dvc("exp", "run", "--temp", "--name", "apart", "-S", "reg.weight=0.5", "transfer")
-    assert project.repro() == set(), "an experiment in a temporary workspace leaves this one alone"
     project.dvc("exp", "run", "--name", "reconstruct", "-S", "reg.name=rc")
     assert metrics(project, "pretrain")["regularizer"] > 0, "a reconstruction error"
     assert "up to date" in project.dvc("status"), "the optional stage does not exist"
@@ -212,10 +185,9 @@ def test_experiments(project):
     assert "mean_accuracy" in changed["metrics/transfer.json"]
     table = list(csv.DictReader(io.StringIO(project.dvc("exp", "show", "--only-changed", "--csv"))))
     assert len(table[0]) <= 36, "metrics, and the params that differ between these runs"
-    by_name = {row["Experiment"]: row for row in table}
-    assert by_name["apart"]["reg.weight"] == "0.5"
-    assert by_name["reconstruct"]["reg.name"] == "rc"
-    assert all(float(by_name[name]["rankme"]) > 0 for name in ("apart", "reconstruct"))
+    (row,) = (row for row in table if row["Experiment"] == "reconstruct")
+    assert row["reg.name"] == "rc"
+    assert float(row["rankme"]) > 0
     assert "reg.wieght" in project.dvc("exp", "run", "-S", "reg.wieght=1", code=255)
     project.dvc("plots", "show", "-o", "plots page")
     assert "Loss and its parts" in (project.folder / "plots page/index.html").read_text()

@@ -19,7 +19,6 @@ from infocl.runtime.history import History
 from infocl.runtime.paths import CHECKPOINTS, PREPARED, PRETRAIN
 from tests.workspace import tiny_params, write_prepared
 
-REGULARIZERS = ["none", "rc", "lbe"]
 LR_100 = {"train__optimizer__lr": 100.0}
 
 
@@ -62,9 +61,8 @@ def train_and_kill(params, monkeypatch, at, work=stage.pretrain):
             work(params)
 
 
-@pytest.mark.parametrize("reg", REGULARIZERS)
-def test_a_killed_run_ends_with_the_same_weights(workspace, monkeypatch, reg):
-    params = tiny_params(reg__name=reg, train__epochs=3)
+def test_a_killed_run_ends_with_the_same_weights(workspace, monkeypatch):
+    params = tiny_params(reg__name="rc", train__epochs=3)
     stage.pretrain(params)
     whole, whole_rows = weights(), rows()
     (PRETRAIN / "encoder.safetensors").unlink()
@@ -88,25 +86,18 @@ def test_a_killed_run_ends_with_the_same_weights(workspace, monkeypatch, reg):
 
 
 def test_the_seed_decides(workspace):
-    stage.pretrain(tiny_params())
+    short = {"train__epochs": 1}
+    stage.pretrain(tiny_params(**short))
     first = weights()
-    stage.pretrain(tiny_params())
+    stage.pretrain(tiny_params(**short))
     assert same(weights(), first)
-    stage.pretrain(tiny_params(seed=1))
+    stage.pretrain(tiny_params(seed=1, **short))
     assert not same(weights(), first)
 
 
-def test_weight_zero_is_the_plain_objective_where_no_noise_is_added(workspace):
-    stage.pretrain(tiny_params(reg__name="none"))
-    plain = weights()
-    stage.pretrain(tiny_params(reg__name="rc", reg__weight=0.0))
-    assert same(weights(), plain)
-
-
-@pytest.mark.parametrize("reg", REGULARIZERS)
-def test_it_learns(workspace, reg):
+def test_it_learns(workspace):
     gentle = {"views__crop_scale": [0.6, 1.0], "views__jitter_p": 0.0, "views__grayscale_p": 0.0}
-    params = tiny_params(reg__name=reg, train__epochs=12, train__optimizer__lr=0.003, **gentle)
+    params = tiny_params(reg__name="rc", train__epochs=12, train__optimizer__lr=0.003, **gentle)
     metrics = stage.pretrain(params)
     history = rows()
     assert history[-1]["loss"] < history[0]["loss"]
@@ -118,23 +109,18 @@ def test_it_learns(workspace, reg):
     assert metrics["steps"] == 36
     assert metrics["images_per_second"] > 0
     assert (PRETRAIN / "views.npy").exists()
-    assert (PRETRAIN / "reconstructions.npy").exists() == (reg == "rc")
-    if reg == "lbe":
-        for row in history:
-            assert row["regularizer_mi_ceiling_nats"] == pytest.approx(math.log(2 * params.train.batch_size))
-            assert 0 < row["regularizer_mi_bound_nats"] <= row["regularizer_mi_ceiling_nats"]
-            assert row["regularizer_mi_bound_nats"] == pytest.approx(-row["regularizer"])
-            assert row["regularizer_feature_norm"] > 0
+    assert (PRETRAIN / "reconstructions.npy").exists()
 
 
-@pytest.mark.parametrize("optimizer", ["adam", "adamw", "sgd", "lars"])
-def test_optimisers_resume_in_lockstep(workspace, monkeypatch, optimizer):
-    params = tiny_params(train__optimizer__name=optimizer, train__optimizer__weight_decay=1e-4)
+def test_the_history_has_the_parts_of_the_term(workspace):
+    params = tiny_params(reg__name="lbe", train__epochs=1)
     stage.pretrain(params)
-    whole = weights()
-    train_and_kill(params, monkeypatch, at=4)
-    stage.pretrain(params)
-    assert same(weights(), whole)
+    assert not (PRETRAIN / "reconstructions.npy").exists()
+    for row in rows():
+        assert row["regularizer_mi_ceiling_nats"] == pytest.approx(math.log(2 * params.train.batch_size))
+        assert 0 < row["regularizer_mi_bound_nats"] <= row["regularizer_mi_ceiling_nats"]
+        assert row["regularizer_mi_bound_nats"] == pytest.approx(-row["regularizer"])
+        assert row["regularizer_feature_norm"] > 0
 
 
 def refused(params, capsys):
@@ -182,31 +168,22 @@ def test_divergence_stops_the_run_and_keeps_the_last_checkpoint_and_result(
         assert all(value.isfinite().all() for value in load_file(path).values())
 
 
-def cut(path):
-    path.write_bytes(path.read_bytes()[:1000])
-
-
-def flip_a_bit(path):
-    content = bytearray(path.read_bytes())
-    content[len(content) // 2] ^= 1
-    path.write_bytes(content)
-
-
-@pytest.mark.parametrize(("damage", "message"), [(cut, "header"), (flip_a_bit, "does not match its SHA-256")])
 def test_a_damaged_checkpoint_is_set_aside_and_the_run_ends_as_if_never_killed(
-    workspace, monkeypatch, capsys, damage, message
+    workspace, monkeypatch, capsys
 ):
     params = tiny_params()
     stage.pretrain(params)
     whole = weights()
     train_and_kill(params, monkeypatch, at=4)
     (path,) = CHECKPOINTS.glob("*/checkpoint.safetensors")
-    damage(path)
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
     capsys.readouterr()
     stage.pretrain(params)
     (line,) = [line for line in capsys.readouterr().err.splitlines() if "cannot be used" in line]
     assert str(path) in line
-    assert message in line
+    assert "does not match its SHA-256" in line
     assert "training starts from the beginning" in line
     assert same(weights(), whole)
 
@@ -219,6 +196,16 @@ def test_a_checkpoint_that_does_not_fit_the_model_is_set_aside(tmp_path, capsys)
     assert checkpoints.load(large, torch.optim.SGD(large.parameters())) is None
     assert "bias does not fit the model" in capsys.readouterr().err
     assert same(large.state_dict(), before)
+
+
+def test_half_a_checkpoint_is_set_aside(tmp_path, capsys):
+    model = torch.nn.Linear(2, 2)
+    checkpoints = Checkpoints(tmp_path, "0" * 64)
+    checkpoints.save(model, torch.optim.SGD(model.parameters()), Progress(1, []))
+    (path,) = tmp_path.rglob("checkpoint.safetensors")
+    path.write_bytes(path.read_bytes()[:100])
+    assert checkpoints.load(model, torch.optim.SGD(model.parameters())) is None
+    assert "header" in capsys.readouterr().err
 
 
 def test_the_code_is_part_of_the_fingerprint(monkeypatch):

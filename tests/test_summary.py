@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 from pathlib import Path
 
 import pytest
@@ -11,7 +10,6 @@ from infocl.cli.summary import print_summary, summary_lines
 from infocl.runtime.errors import UserError
 from infocl.runtime.files import read_json, write_json, write_text
 from tests.pipelines.exports import write_export
-from tests.test_cli import into_a_closed_pipe
 from tests.tiny_run import comparison, task, write_metrics
 
 EXPORTED = {
@@ -138,8 +136,3 @@ def test_what_is_damaged_is_named(project, path, values, message):
     with pytest.raises(UserError, match=rf"{message}.*dvc repro") as caught:
         summary_lines()
     assert "\n" not in str(caught.value)
-
-
-def test_a_closed_pipe_ends_it_like_other_tools(project, tmp_path):
-    done = into_a_closed_pipe("summary", tmp_path)
-    assert (done.returncode, done.stderr) == (-signal.SIGPIPE, "")

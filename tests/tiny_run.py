@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from sklearn.datasets import load_digits
 
 from infocl.config import Params
 from infocl.config.file import parse_params
@@ -16,7 +15,7 @@ from infocl.data.embedded import describe_task
 from infocl.encoder.files import save_encoder
 from infocl.encoder.network import Encoder
 from infocl.runtime.files import read_json, sha256_array, write_array, write_json, write_text
-from tests.workspace import SHIPPED, write_set
+from tests.workspace import SHIPPED, read_digits, write_set
 
 SIZE = 16
 CLASSES = ["zero", "one", "two"]
@@ -34,7 +33,7 @@ def tiny_params(**export) -> Params:
 
 
 def digit_images(first: int, count: int) -> tuple[np.ndarray, np.ndarray]:
-    digits = load_digits(n_class=len(CLASSES))
+    digits = read_digits(n_class=len(CLASSES))
     chosen = slice(first, first + count)
     grey = np.kron(digits.images[chosen] * 15, np.ones((2, 2))).astype(np.uint8)
     return np.stack([grey, 255 - grey, grey // 2], axis=-1), digits.target[chosen].astype(np.int64)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 from pathlib import Path
 
 import numpy as np
@@ -47,9 +48,12 @@ def tiny_params(**changes):
     return parse_params(raw_params(**changes))
 
 
+read_digits = functools.cache(load_digits)  # from a text file, which takes longer than all else here
+
+
 def digit_images(count, size=32, offset=0):
     """Real handwritten digits (uint8, N x size x size x 3), each in a colour of its own, and labels."""
-    digits = load_digits()
+    digits = read_digits()
     chosen = np.arange(offset, offset + count)
     small = digits.images[chosen] / 16
     large = np.kron(small, np.ones((size // 8, size // 8)))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import os
+import shutil
 import subprocess
 import sys
 from collections import Counter
@@ -12,13 +13,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from typer.testing import CliRunner
 
+from infocl.cli.main import app
 from infocl.data.decoding import read_image
 from infocl.data.prepare import prepare_source
 from infocl.prepared.reader import load_prepared
 from infocl.runtime.errors import UserError
 from infocl.runtime.paths import PREPARED, REJECTED
-from tests.data.odd_folder import BAD, CLASSES, GOOD, fill_odd_folder, picture, write_table
+from tests.data.odd_folder import BAD, CLASSES, GOOD, fill_odd_folder, picture
 from tests.project import environment
 from tests.workspace import ROOT, tiny_params
 
@@ -170,29 +173,29 @@ def test_the_doctor_says_it_first(odd, tmp_path):
     assert not (tmp_path / "data").exists(), "looking prepares nothing"
 
 
-def test_the_doctor_names_what_dvc_refuses_and_what_to_do(tmp_path):
+def test_the_doctor_names_what_dvc_refuses_and_what_to_do(tmp_path, monkeypatch):
     root = tmp_path / "pictures"
     fill(root)
     (root / "notes.txt").symlink_to("gone.txt")
     odd = Path(os.fsdecode(os.fsencode(root) + b"/a/caf\xe9.png"))
     (root / "a/0.png").rename(odd)
-    (tmp_path / "params.yaml").write_text((ROOT / "params.yaml").read_text())
+    shutil.copy(ROOT / "params.yaml", tmp_path)
+    monkeypatch.chdir(tmp_path)
     (tmp_path / "dvc.yaml").write_text("stages: {look: {cmd: 'true', deps: [pictures]}}")
 
-    def run(*command):
-        variables = environment() | {"PYTHONPATH": str(ROOT)}
-        return subprocess.run(command, cwd=tmp_path, env=variables, capture_output=True, text=True)
+    def dvc(*arguments):
+        return subprocess.run(["dvc", *arguments], env=environment(), capture_output=True).returncode
 
-    assert run("dvc", "init", "--no-scm", "--quiet").returncode == 0
-    assert run("dvc", "repro").returncode == 255
-    message = run(sys.executable, "-m", "infocl", "doctor", "--images", "pictures").stdout.splitlines()
+    assert dvc("init", "--no-scm", "--quiet") == 0
+    assert dvc("repro") == 255
+    message = CliRunner().invoke(app, ["doctor", "--images", "pictures"]).stdout.splitlines()
     assert [line[13:] for line in message if line.startswith("DVC")] == [
         "stops at notes.txt, a link to nothing; remove it, or put back what it points to",
         r"stops at a/caf\xe9.png, whose name is not UTF-8; rename it",
     ]
     (root / "notes.txt").unlink()
     odd.rename(root / "a/0.png")
-    assert run("dvc", "repro").returncode == 0
+    assert dvc("repro") == 0
 
 
 def fill(root, bits=8):
@@ -255,68 +258,3 @@ def test_the_same_image_in_both_splits_is_refused_and_skipping_spares_the_test_s
         "train_images": 16,
         "test_images": 8,
     }
-
-
-@pytest.fixture
-def tabled(tmp_path):
-    """Twelve images in no class folders, and their names."""
-    root = tmp_path / "pictures"
-    (root / "deep").mkdir(parents=True)
-    names = [f"deep/{number:02}.png" for number in range(12)]
-    for number, name in enumerate(names):
-        picture(number).save(root / name)
-    return root, names
-
-
-def test_a_table_gives_classes_and_splits(tabled):
-    root, names = tabled
-    rows = [[name, "xy"[number % 2], "test" if number < 4 else "train"] for number, name in enumerate(names)]
-    write_table(root, reversed(rows))
-    assert prepare(root, data__folder__csv="table.csv")["test_images"] == 4
-    first, source = (FOLDER / "test/files.csv").read_bytes(), load_prepared(FOLDER).meta["source_sha256"]
-    prepared = load_prepared(FOLDER)
-    assert prepared.classes == ["x", "y"]
-    assert prepared.split("test").labels.tolist() == [0, 0, 1, 1]
-    write_table(root, rows)
-    prepare(root, data__folder__csv="table.csv")
-    assert (FOLDER / "test/files.csv").read_bytes() == first, "the order of lines does not matter"
-    rows[0][1] = "y"
-    write_table(root, rows)
-    prepare(root, data__folder__csv="table.csv")
-    assert load_prepared(FOLDER).meta["source_sha256"] != source, "another class is another source"
-
-
-def test_a_table_of_paths_alone_is_unlabelled_and_may_lie_beside_its_images(tabled):
-    root, names = tabled
-    write_table(root, [[Path(name).name] for name in names], ["path"])
-    (root / "table.csv").rename(root / "deep/table.csv")
-    metrics = prepare(root, data__folder__csv="deep/table.csv")
-    assert metrics == {"data": "folder", "classes": 0, "train_images": 10, "test_images": 2}
-    assert load_prepared(FOLDER).split("train").labels is None
-
-
-@pytest.mark.parametrize(
-    ("columns", "row", "message"),
-    [
-        (["file", "label"], ["deep/00.png", "x"], "has the columns file, label; its first line must be"),
-        (["path", "label"], ["deep/00.png", ""], "line 3 has no label"),
-        (["path", "label"], ["deep/00.png"], "line 3 has not as many values"),
-        (["path", "label", "split"], ["deep/00.png", "x", "val"], "has the split 'val'; use train or test"),
-        (["path", "label"], ["../00.png", "x"], "which is not a path below"),
-        (["path", "label"], ["deep/99.png", "x"], "deep/99.png is not there; 1 of 2 files"),
-        (["path", "label"], ["deep/01.png", "x"], "deep/01.png is named twice"),
-    ],
-)
-def test_a_damaged_table_is_named_with_its_line(tabled, columns, row, message):
-    root, _ = tabled
-    good = ["deep/01.png", "x", "train"][: len(columns)]
-    write_table(root, [good, row], columns)
-    with pytest.raises(UserError, match=message) as caught:
-        prepare(root, data__folder__csv="table.csv")
-    assert "\n" not in str(caught.value)
-
-
-@pytest.mark.parametrize("name", ["nowhere.csv", "../table.csv", "/table.csv", "deep"])
-def test_a_table_that_is_not_there_is_named(tabled, name):
-    with pytest.raises(UserError, match=r"data\.folder\.csv"):
-        prepare(tabled[0], data__folder__csv=name)

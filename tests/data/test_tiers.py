@@ -152,7 +152,7 @@ def test_a_global_order_of_more_than_the_disk_holds_is_refused(opened, monkeypat
 
 def test_room_counts_what_is_there_already(opened, prepared, monkeypatch):
     batches(opened("bucket"))
-    place = tiers.place_of("s3://infocl/some/where")
+    place = tiers.location_of("s3://infocl/some/where")
     size = read_manifest(place).size
     usage = shutil.disk_usage(".")
     for free, enough in ((0, False), (size, True)):
@@ -203,5 +203,5 @@ def test_the_choice_is_said_in_one_line(prepared, monkeypatch):
 def test_shards_are_what_the_order_expects(prepared):
     manifest = write_shards(prepared, "shards")
     assert len(manifest.shards) == shard_count(96, 32) == 14
-    assert read_manifest(tiers.place_of("shards")) == manifest
+    assert read_manifest(tiers.location_of("shards")) == manifest
     assert manifest.images_sha256 == prepared.pretrain.images_sha256

@@ -8,11 +8,10 @@ import pytest
 from typer.testing import CliRunner
 
 from infocl.cli.main import app
-from tests.export.conftest import exported  # noqa: F401 - the fixture
 
 
 @pytest.fixture
-def folder(exported, tmp_path):  # noqa: F811
+def folder(exported, tmp_path):
     """A copy of the exported folder."""
     return shutil.copytree(exported[0] / "exports/encoder", tmp_path / "encoder")
 

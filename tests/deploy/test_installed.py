@@ -20,7 +20,6 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from tests.export.conftest import exported  # noqa: F401 - the fixture
 from tests.workspace import ROOT
 
 APACHE_2_0 = "cfc7749b96f63bd31c3c42b5c471bf756814053e847c10f3eb003417bc523d30"  # its text as published
@@ -172,7 +171,7 @@ def running(served, folder, place, *options, host="127.0.0.1"):
 
 
 @pytest.fixture(scope="module")
-def ports(served, exported, tmp_path_factory):  # noqa: F811
+def ports(served, exported, tmp_path_factory):
     with running(served, exported[0] / "exports/encoder", tmp_path_factory.mktemp("server")) as ports:
         yield ports
 

@@ -12,7 +12,6 @@ from ruamel.yaml import YAML
 
 from infocl.runtime.files import sha256_file
 from tests.deploy.test_verify import sum_again
-from tests.export.conftest import exported  # noqa: F401 - the fixture
 from tests.workspace import ROOT
 
 
@@ -33,7 +32,7 @@ def run(*command, cwd):
 
 
 @pytest.fixture(scope="module")
-def published(exported, tmp_path_factory):  # noqa: F811
+def published(exported, tmp_path_factory):
     """A git repository with versions 1.0.0 and 1.1.0 of the encoder; its files lie in a DVC remote alone."""
     place = tmp_path_factory.mktemp("published")
     work, remote, bare = place / "work", place / "remote", place / "repository.git"

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import subprocess
-import sys
 from functools import partial
 
 import numpy as np
@@ -24,7 +21,7 @@ from infocl.prepared.reader import load_prepared
 from infocl.runtime.errors import UserError
 from infocl.runtime.files import read_json, sha256_array, write_array, write_json
 from infocl.runtime.paths import FEATURES, PREPARED, PRETRAIN, TARGETS
-from tests.workspace import ROOT, raw_params, tiny_params, write_prepared
+from tests.workspace import tiny_params, write_prepared
 
 CPU = torch.device("cpu")
 PARAMS = {"train__device": "cpu", "encoder__width": 0.0625, "transfer__targets": ["hue", "place", "digits"]}
@@ -98,8 +95,10 @@ def test_without_labels_only_the_diagnostics_remain(workspace, params):
 
 def test_transfer_gives_one_row_for_each_target_and_the_mean(workspace, params):
     source = evaluation.run_probe(params)
+    assert evaluation.run_probe(params) == source, "the same numbers twice"
     metrics = evaluation.run_transfer(params)
     rows = [metrics[target] for target in ("hue", "place", "digits")]
+    assert evaluation.run_transfer(params) == metrics
     assert metrics["hue"] == {key: source[key] for key in metrics["hue"]}
     assert metrics["mean_accuracy"] == pytest.approx(sum(row["accuracy"] for row in rows) / 3)
     assert metrics["mean_knn_accuracy"] == pytest.approx(sum(row["knn_accuracy"] for row in rows) / 3)
@@ -107,11 +106,6 @@ def test_transfer_gives_one_row_for_each_target_and_the_mean(workspace, params):
     assert low < metrics["mean_accuracy"] < high
     assert metrics["digits"]["test_images"] == 40
     json.dumps(metrics, allow_nan=False)
-
-
-def test_the_same_numbers_twice(workspace, params):
-    assert evaluation.run_probe(params) == evaluation.run_probe(params)
-    assert evaluation.run_transfer(params) == evaluation.run_transfer(params)
 
 
 def test_transfer_reads_the_features_of_the_probe_stage(workspace, params):
@@ -189,18 +183,3 @@ def test_a_row_is_said_in_sentences(workspace, params, capsys):
     )
     assert "0.1 is at the edge of probe.l2" in warned
     assert "ended at probe.max_iterations" in warned
-
-
-@pytest.mark.parametrize("stage", ["probe", "transfer"])
-def test_the_stage_script_writes_its_metrics(workspace, params, stage):
-    evaluation.run_probe(params)
-    (workspace / "params.yaml").write_text(json.dumps(raw_params(**PARAMS)))
-    command = [sys.executable, "-m", f"stages.{stage}"]
-    subprocess.run(command, env=os.environ | {"PYTHONPATH": str(ROOT)}, check=True)
-    details, metrics = (
-        json.loads((workspace / folder / f"{stage}.json").read_text())
-        for folder in ("metrics/details", "metrics")
-    )
-    assert details["seconds"] > 0
-    assert metrics["accuracy" if stage == "probe" else "mean_accuracy"] > 0
-    assert metrics.keys() < details.keys()

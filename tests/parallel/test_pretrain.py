@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -23,6 +24,7 @@ from tests.workspace import ROOT, raw_params, write_prepared
 STAGE = ("-m", "stages.pretrain")
 ENVIRONMENT = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
 FP32 = {"train__precision": "fp32"}
+SHORT = FP32 | {"reg__name": "rc"}
 LONG = FP32 | {"train__epochs": 12}
 
 
@@ -33,20 +35,14 @@ def workspace(tmp_path):
 
 @pytest.fixture(scope="module")
 def by_two(tmp_path_factory):
-    """The weights that two processes make of the tests' params."""
-    return weights_by_two(tmp_path_factory.mktemp("two"))
+    """Weights, history and metrics that two processes make of the tests' params."""
+    return trained(prepared(tmp_path_factory.mktemp("two")), train__devices=2, **SHORT)
 
 
 @pytest.fixture(scope="module")
 def long_by_two(tmp_path_factory):
     """The weights that two processes make in a run long enough to be killed."""
-    return weights_by_two(tmp_path_factory.mktemp("long"), **LONG)
-
-
-def weights_by_two(folder, **changes):
-    weights, _, metrics = trained(prepared(folder), train__devices=2, **changes)
-    assert metrics["processes"] == 2
-    return weights
+    return trained(prepared(tmp_path_factory.mktemp("long")), train__devices=2, **LONG)[0]
 
 
 def prepared(folder):
@@ -105,12 +101,9 @@ def gone(pid):
         return True
 
 
-@pytest.mark.parametrize("objective", ["simclr", "byol"])
-def test_two_processes_train_as_one_does(workspace, objective):
-    weights, rows, metrics = trained(workspace, reg__name="rc", objective__name=objective, **FP32)
-    two_weights, two_rows, two_metrics = trained(
-        workspace, reg__name="rc", objective__name=objective, train__devices=2, **FP32
-    )
+def test_two_processes_train_as_one_does(workspace, by_two):
+    weights, rows, metrics = trained(workspace, **SHORT)
+    two_weights, two_rows, two_metrics = by_two
     assert (metrics["processes"], two_metrics["processes"]) == (1, 2)
     assert two_metrics["steps"] == metrics["steps"]
     for one, two in zip(rows, two_rows, strict=True):
@@ -119,70 +112,58 @@ def test_two_processes_train_as_one_does(workspace, objective):
         assert (two_weights[name] - value).abs().max() < 0.02, name
 
 
-@pytest.mark.parametrize("storage", ["mapped", "sharded"])
-def test_two_processes_read_every_storage_alike(workspace, by_two, storage):
-    write_shards(load_prepared(workspace / "data/prepared"), str(workspace / "shards"))
-    knobs = {"train__storage": storage, "train__shards": "shards"}
-    again, _, metrics = trained(workspace, train__devices=2, **knobs)
-    assert metrics["processes"] == 2
-    for name, value in by_two.items():
-        assert value.equal(again[name]), name
-
-
-def test_launched_by_torchrun_or_by_the_environment_it_is_the_same_run(workspace, by_two):
-    set_params(workspace)
+def test_launched_by_torchrun_or_by_the_environment_from_any_storage_it_is_the_same_run(workspace, by_two):
+    set_params(workspace, train__storage="mapped", **SHORT)
     run_in_processes(2, *STAGE, cwd=workspace)
     by_environment, _, _ = results(workspace)
+    write_shards(load_prepared(workspace / "data/prepared"), str(workspace / "shards"))
+    set_params(workspace, train__storage="sharded", train__shards="shards", **SHORT)
     torchrun = (sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2")
     done = run(workspace, (*torchrun, *STAGE))
     assert done.returncode == 0, done.stderr
     by_torchrun, _, again = results(workspace)
     assert again["processes"] == 2
-    for name, value in by_two.items():
+    for name, value in by_two[0].items():
         assert value.equal(by_environment[name]), name
         assert value.equal(by_torchrun[name]), name
 
 
-@pytest.mark.parametrize("devices", [1, 2])
-def test_killed_it_leaves_no_process_and_continues_on_any_number(workspace, long_by_two, devices):
+def test_killed_it_leaves_no_process_and_continues_on_any_number(workspace, long_by_two):
     launcher, children = start(workspace, **LONG)
     assert len(children) == 2
     launcher.kill()
     until(lambda: all(gone(pid) for pid in children))
     launcher.wait()
-    set_params(workspace, train__devices=devices, **LONG)
-    done = run(workspace)
-    assert done.returncode == 0, done.stderr
-    assert "Continuing from step" in done.stderr
-    for name, value in results(workspace)[0].items():
-        if devices == 2:
-            assert value.equal(long_by_two[name]), name
-        else:
-            scale = long_by_two[name].abs().max().clamp(min=1)  # running variances are larger than weights
-            assert (value - long_by_two[name]).abs().max() < 0.1 * scale, name
+    alone = workspace.parent / "alone"
+    shutil.copytree(workspace, alone)
+    set_params(alone, train__devices=1, **LONG)
+    for folder in (workspace, alone):
+        done = run(folder)
+        assert done.returncode == 0, done.stderr
+        assert "Continuing from step" in done.stderr
+    by_two, by_one = results(workspace)[0], results(alone)[0]
+    for name, value in long_by_two.items():
+        assert value.equal(by_two[name]), name
+        scale = value.abs().max().clamp(min=1)  # running variances are larger than weights
+        assert (value - by_one[name]).abs().max() < 0.1 * scale, name
 
 
-@pytest.mark.parametrize(
-    ("killed", "message"), [(0, "process 0 was ended by SIGKILL"), (1, "process 1 was ended")]
-)
-def test_when_one_process_dies_all_end_with_one_line(workspace, killed, message):
+def test_when_one_process_dies_all_end_with_one_line(workspace):
     launcher, children = start(workspace, train__epochs=200)
-    os.kill(children[killed], signal.SIGKILL)
+    os.kill(children[0], signal.SIGKILL)
     _, stderr = launcher.communicate(timeout=60)
     assert launcher.returncode == 1
-    lines = [line for line in stderr.splitlines() if line.startswith("infocl:")]
-    assert len(lines) == 1
-    assert message in lines[0]
+    (line,) = [line for line in stderr.splitlines() if line.startswith("infocl:")]
+    assert "process 0 was ended by SIGKILL" in line
     assert "Traceback" not in stderr
     assert all(gone(pid) for pid in children)
 
 
-@pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGINT])
-def test_told_to_end_it_ends_its_processes(workspace, sent):
+def test_told_to_end_it_ends_its_processes(workspace):
     launcher, children = start(workspace, train__epochs=200)
-    launcher.send_signal(sent)
+    launcher.send_signal(signal.SIGTERM)
     _, stderr = launcher.communicate(timeout=60)
-    assert launcher.returncode == 128 + sent
+    assert launcher.returncode == 128 + signal.SIGTERM
     assert "Traceback" not in stderr
     assert all(gone(pid) for pid in children)
 

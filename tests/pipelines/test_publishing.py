@@ -28,17 +28,6 @@ WAIT = "#!/bin/sh\nuntil git ls-remote --tags origin | grep -q v1.1.0; do sleep 
 RETRAIN = (sys.executable, "-m", "pipelines", "retrain", "--git-remote", "origin")
 
 
-@pytest.fixture(scope="module")
-def served(made, tmp_path_factory):
-    """A copy of the toy with v1.0.0 in service."""
-    copy = copied(made, tmp_path_factory.mktemp("served") / "a toy")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(copy.folder)
-        patch.setenv("PYTHONPATH", str(ROOT))
-        promoted(copy, 0, "v1.0.0")
-    return copy
-
-
 @pytest.fixture
 def shared(served, tmp_path, monkeypatch):
     """A copy of that, and a git remote that has it; its newest commit was not judged."""

@@ -5,24 +5,22 @@ from __future__ import annotations
 import json
 import re
 import sys
-import time
 
 import pytest
 from prefect.blocks.notifications import CustomWebhookNotificationBlock
-from prefect.client.orchestration import get_client
-from prefect.client.schemas.filters import (
-    ArtifactFilter,
-    ArtifactFilterKey,
-    DeploymentFilter,
-    DeploymentFilterName,
-    FlowRunFilter,
-    FlowRunFilterId,
-    LogFilter,
-)
-from prefect.client.schemas.sorting import FlowRunSort
 from prefect.settings import PREFECT_API_URL, PREFECT_HOME, temporary_settings
 
+from infocl.runtime.errors import UserError
 from tests.pipelines import faults
+from tests.pipelines.server_records import (
+    artifact,
+    count_of_runs,
+    logged,
+    newest_run,
+    run_of_task,
+    runs_of_task,
+    scheduled,
+)
 from tests.project import ALL
 
 BLOCK = "custom-webhook/listener"
@@ -40,45 +38,6 @@ def project(quick, server, listener, tmp_path_factory):
         block = CustomWebhookNotificationBlock(name="ops", url=listener[0], json_data=message)
         block.save("listener")
         yield quick
-
-
-def newest_run():
-    with get_client(sync_client=True) as client:
-        return client.read_flow_runs(sort=FlowRunSort.START_TIME_DESC, limit=1)[0]
-
-
-def count_of_runs():
-    with get_client(sync_client=True) as client:
-        return len(client.read_flow_runs())
-
-
-def artifact(key):
-    with get_client(sync_client=True) as client:
-        found = client.read_artifacts(artifact_filter=ArtifactFilter(key=ArtifactFilterKey(any_=[key])))
-    return max(found, key=lambda one: one.created)
-
-
-def logged(run):
-    with get_client(sync_client=True) as client:
-        logs = client.read_logs(LogFilter.model_validate({"flow_run_id": {"any_": [str(run.id)]}}))
-    return "\n".join(line.message for line in logs)
-
-
-def runs_of_task(run, name):
-    of_run = FlowRunFilter(id=FlowRunFilterId(any_=[run.id]))
-    with get_client(sync_client=True) as client:
-        tasks = client.read_task_runs(flow_run_filter=of_run)
-    return [task for task in tasks if task.name == name]
-
-
-def run_of_task(run, name):
-    """The task's run in its last state, which the server writes down a moment after the flow has ended."""
-    until = time.monotonic() + 60
-    while not ((found := runs_of_task(run, name)) and found[0].state.is_final()):
-        assert time.monotonic() < until, f"the server knows no run of {name} that ended: {found}"
-        time.sleep(0.2)
-    (task,) = found
-    return task
 
 
 def in_service(project):
@@ -253,18 +212,21 @@ def test_a_sweep_runs_an_experiment_for_each_combination_and_shows_their_table(p
 
 
 def test_a_bad_combination_is_refused_before_anything_runs(project):
+    from pipelines.sweep import expand, require_table
+
     before = count_of_runs()
     message = project.run("infocl", "sweep", "-S", "reg.weight=0.5,-1", "--until", "transfer", code=2)
     assert message == "infocl: -S reg.weight=-1: reg.weight is -1, but must be at least 0.0\n"
-    message = project.run("infocl", "sweep", "-S", "reg.wieght=1", code=2)
-    assert "did you mean reg.weight?" in message
-    assert project.run("infocl", "sweep", "-S", "reg.weight", code=2).count("\n") == 1
-    message = project.run("infocl", "sweep", "-S", "seed=1,2", "--until", "pretrain", code=2)
-    assert message == (
-        "infocl: a sweep cannot end with pretrain, its table needs more; "
-        "use one of transfer, export, report\n"
-    )
     assert count_of_runs() == before
+    with pytest.raises(UserError, match=r"did you mean reg\.weight\?"):
+        expand(["reg.wieght=1"])
+    with pytest.raises(UserError):
+        expand(["reg.weight"])
+    with pytest.raises(UserError) as caught:
+        require_table("pretrain")
+    assert str(caught.value) == (
+        "a sweep cannot end with pretrain, its table needs more; use one of transfer, export, report"
+    )
 
 
 def test_a_schedule_starts_a_run_that_completes(project, tmp_path):
@@ -300,21 +262,3 @@ def test_cron_has_a_time_zone_in_serve_and_in_prefect_yaml(project, tmp_path, mo
 def serve(project, folder, *options):
     command = [sys.executable, "-m", "pipelines.serve", "--no-watch", "--report-port", "0", *options]
     return faults.Program(command, project.folder, folder / "log")
-
-
-def scheduled(deployment, kind):
-    """Runs that a schedule of a deployment made, and not a person."""
-    with get_client(sync_client=True) as client:
-        runs = client.read_flow_runs(
-            deployment_filter=DeploymentFilter(name=DeploymentFilterName(any_=[deployment]))
-        )
-    return (run for run in runs if run.auto_scheduled and run.state.type.value == kind)
-
-
-@pytest.mark.parametrize("command", [["retrain"], ["rollback"], ["sweep", "-S", "seed=1,2"]])
-def test_outside_the_project_each_command_says_so_in_one_line(project, tmp_path, monkeypatch, command):
-    monkeypatch.setattr(project, "folder", tmp_path)
-    message = project.run("infocl", *command, code=2)
-    assert message == (
-        f"infocl: infocl {command[0]} works in the project's root folder (no pipelines/ here); go there\n"
-    )

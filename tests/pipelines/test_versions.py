@@ -17,7 +17,28 @@ from pipelines.registry import Registry, Version, export_md5, read_registry
 from pipelines.rollback import roll_back
 from pipelines.status import nothing_to_do, rules_in_force
 from tests.pipelines.exports import write_export
-from tests.pipelines.toy import nothing, production, promoted, weights, weights_in_service
+from tests.pipelines.toy import copied, nothing, production, promoted, weights, weights_in_service
+from tests.workspace import ROOT
+
+
+@pytest.fixture(scope="module")
+def made_two(served, tmp_path_factory):
+    """A copy of the toy in which v1.0.0 and then v1.1.0 were put in service."""
+    copy = copied(served, tmp_path_factory.mktemp("two") / "a toy")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(copy.folder)
+        patch.setenv("PYTHONPATH", str(ROOT))
+        promoted(copy, 1, "v1.1.0")
+    return copy
+
+
+@pytest.fixture
+def two(made_two, tmp_path, monkeypatch):
+    """A copy of that, the current folder."""
+    copy = copied(made_two, tmp_path / "a toy")
+    monkeypatch.chdir(copy.folder)
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    return copy
 
 
 def test_versions_are_counted_by_kind_of_change_from_the_highest():
@@ -74,9 +95,8 @@ def test_a_version_is_found_by_its_tags_whatever_the_clock_says(toy, monkeypatch
     assert int(dates["encoder@v1.0.0"]) <= int(dates["encoder#production#1"]) < int(dates["encoder@v1.1.0"])
 
 
-def test_rollback_goes_to_the_version_before_to_a_named_one_and_twice_and_says_where_it_ends(toy):
-    for index, name in enumerate(("v1.0.0", "v1.1.0", "v1.2.0")):
-        promoted(toy, index, name)
+def test_rollback_goes_to_the_version_before_to_a_named_one_and_twice_and_says_where_it_ends(two):
+    promoted(two, 2, "v1.2.0")
     message = []
     assert roll_back(None, None, message.append, 0).name == "v1.1.0"
     assert message[-1] == "v1.1.0 is in service instead of v1.2.0."
@@ -90,17 +110,16 @@ def test_rollback_goes_to_the_version_before_to_a_named_one_and_twice_and_says_w
         roll_back("v1.2.0", None, nothing, 0)
     with pytest.raises(UserError, match=r"there is no version v9; name one of v1\.0\.0, v1\.1\.0, v1\.2\.0"):
         roll_back("v9", None, nothing, 0)
-    assert production(toy) == "v1.2.0"
+    assert production(two) == "v1.2.0"
     entries = list(service.journal())
     assert [(entry["decision"], entry["version"]) for entry in entries] == [
         ("rolled back", name) for name in ("v1.1.0", "v1.0.0", "v1.2.0")
     ]
-    assert entries[0]["candidate"] == export_md5(toy.commits[1])
+    assert entries[0]["candidate"] == export_md5(two.commits[1])
 
 
-def test_what_was_rolled_back_stays_out_until_it_is_named_or_forced(toy):
-    for index, name in enumerate(("v1.0.0", "v1.1.0", "v1.2.0")):
-        promoted(toy, index, name)
+def test_what_was_rolled_back_stays_out_until_it_is_named_or_forced(two):
+    promoted(two, 2, "v1.2.0")
     plan, rules = Plan([], {}), rules_in_force(None)
     other = rules_in_force({"max_mean_drop": 0.5})
     assert nothing_to_do(plan, rules, forced=False).message == "Nothing changed; v1.2.0 is in service."
@@ -122,32 +141,28 @@ def test_without_a_version_there_is_nothing_to_go_back_to(toy):
     assert weights_in_service() == weights(1.0)
 
 
-def test_a_rollback_is_pushed_with_its_tags_only(toy, tmp_path):
-    toy.run("git", "init", "--quiet", "--bare", str(tmp_path / "bare"))
-    toy.git("remote", "add", "upstream", str(tmp_path / "bare"))
-    promoted(toy, 0, "v1.0.0")
-    promoted(toy, 1, "v1.1.0")
+def test_a_rollback_is_pushed_with_its_tags_only(two, tmp_path):
+    two.run("git", "init", "--quiet", "--bare", str(tmp_path / "bare"))
+    two.git("remote", "add", "upstream", str(tmp_path / "bare"))
     roll_back(None, "upstream", nothing, 0)
-    pushed = {line.split("\t")[1] for line in toy.git("ls-remote", "upstream").splitlines()}
+    pushed = {line.split("\t")[1] for line in two.git("ls-remote", "upstream").splitlines()}
     assert {"refs/heads/main", "refs/tags/encoder@v1.0.0", "refs/tags/encoder#production#3"} <= pushed
     assert "refs/tags/encoder@v1.1.0" not in pushed
 
 
-def test_a_version_whose_files_are_gone_comes_from_the_dvc_remote_or_the_old_one_stays(toy, made):
-    promoted(toy, 0, "v1.0.0")
-    promoted(toy, 1, "v1.1.0")
-    shutil.rmtree(toy.folder / ".dvc/cache")
+def test_a_version_whose_files_are_gone_comes_from_the_dvc_remote_or_the_old_one_stays(two):
+    shutil.rmtree(two.folder / ".dvc/cache")
     shutil.rmtree(service.SERVICE / "v1.0.0")
     assert roll_back(None, None, nothing, 0).name == "v1.0.0"
     assert weights_in_service() == weights(1.0)
-    shutil.rmtree(toy.folder / ".dvc/cache", ignore_errors=True)
+    shutil.rmtree(two.folder / ".dvc/cache", ignore_errors=True)
     shutil.rmtree(service.SERVICE / "v1.1.0", ignore_errors=True)
-    toy.dvc("remote", "modify", "store", "url", str(toy.folder.parent / "nowhere"))
-    before = toy.git("tag")
+    two.dvc("remote", "modify", "store", "url", str(two.folder.parent / "nowhere"))
+    before = two.git("tag")
     with pytest.raises(CommandError) as caught:
         roll_back("v1.1.0", None, nothing, 0)
     assert "\n" not in str(caught.value)
-    assert (toy.git("tag"), weights_in_service()) == (before, weights(1.0))
+    assert (two.git("tag"), weights_in_service()) == (before, weights(1.0))
     assert sorted(path.name for path in service.SERVICE.iterdir()) == ["current", "journal.jsonl", "v1.0.0"]
 
 
@@ -163,14 +178,12 @@ def test_tags_can_be_made_on_a_machine_without_a_git_identity(toy, monkeypatch, 
     assert toy.git("tag", "--format=%(taggeremail)").split() == ["<infocl@localhost>"] * 2
 
 
-def test_tags_of_other_artifacts_and_stages_and_removed_versions_do_not_count(toy):
-    promoted(toy, 0, "v1.0.0")
-    promoted(toy, 1, "v1.1.0")
-    toy.git("tag", "encoder#staging#1", toy.commits[2])
-    toy.git("tag", "decoder@v7.0.0", toy.commits[2])
-    toy.git("tag", "encoder-nonsense", toy.commits[2])
+def test_tags_of_other_artifacts_and_stages_and_removed_versions_do_not_count(two):
+    two.git("tag", "encoder#staging#1", two.commits[2])
+    two.git("tag", "decoder@v7.0.0", two.commits[2])
+    two.git("tag", "encoder-nonsense", two.commits[2])
     assert read_registry().in_service.name == "v1.1.0"
-    toy.run("gto", "deprecate", "encoder", "v1.1.0")
+    two.run("gto", "deprecate", "encoder", "v1.1.0")
     registry = read_registry()
     assert [version.name for version in registry.versions] == ["v1.0.0"]
     assert registry.in_service.name == "v1.0.0"
