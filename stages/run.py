@@ -46,8 +46,7 @@ def run_stage(name: str, work: Callable[[Params], Mapping[str, Any] | None]) -> 
 
     open_streams()
     code = guarded(lambda: ending_with_its_pipe(measured))
-    gc.disable()
-    gc.freeze()  # taking torch's objects apart one by one takes as long as importing them
+    gc.unfreeze()
     sys.exit(code)
 
 

@@ -18,7 +18,7 @@ from infocl.pretrain import training as stage
 from infocl.pretrain.parallel.process_group import ALONE
 from infocl.runtime.errors import UserError
 from infocl.runtime.history import History
-from infocl.runtime.paths import PREPARED
+from infocl.runtime.paths import PREPARED, PRETRAIN
 from tests import oracles
 from tests import oracles_objectives as loops
 from tests.matrix import build, loss_of
@@ -100,7 +100,7 @@ def losses(tmp_path_factory):
     def run(changes):
         name = repr(sorted(changes.items()))
         if name not in kept:
-            run = stage._set_up(accepted(changes), prepared, ALONE, torch.device("cpu"))
+            run = stage._set_up(accepted(changes), prepared, PRETRAIN, ALONE, torch.device("cpu"))
             run.learner.train()
             history = History([])
             for step in range(STEPS):

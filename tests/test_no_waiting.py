@@ -9,7 +9,7 @@ from infocl.prepared.reader import load_prepared
 from infocl.pretrain import loop
 from infocl.pretrain import training as stage
 from infocl.pretrain.parallel.process_group import ALONE
-from infocl.runtime.paths import PREPARED
+from infocl.runtime.paths import PREPARED, PRETRAIN
 from tests.matrix import EACH
 from tests.pretended_cuda import pretended_cuda
 from tests.workspace import tiny_params, write_prepared
@@ -20,7 +20,7 @@ def start(tmp_path, monkeypatch):
     """Sets a run up on a device as pretraining does."""
     monkeypatch.chdir(tmp_path)
     prepared = load_prepared(write_prepared(PREPARED))
-    return lambda params, device: stage._set_up(params, prepared, ALONE, torch.device(device))
+    return lambda params, device: stage._set_up(params, prepared, PRETRAIN, ALONE, torch.device(device))
 
 
 def test_the_seed_decides_the_views_on_every_device(start):

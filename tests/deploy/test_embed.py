@@ -105,11 +105,11 @@ def test_sizes_are_mixed_and_rows_stay_in_order(folder, infocl, tmp_path, monkey
 
 def test_large_images_go_through_in_small_parts(folder, infocl, tmp_path, monkeypatch):
     taken = []
-    embed = module.Encoder.embed
+    embed = module.OnnxEncoder.embed
     monkeypatch.setattr(module, "BATCH_BYTES", 2 * 300 * 300 * 3)
     monkeypatch.setattr(module, "CHUNK_BYTES", 3 * 300 * 300 * 3)
     monkeypatch.setattr(
-        module.Encoder, "embed", lambda self, images: taken.append(len(images)) or embed(self, images)
+        module.OnnxEncoder, "embed", lambda self, images: taken.append(len(images)) or embed(self, images)
     )
     for number in range(7):
         Image.new("RGB", (300, 300), (number, 0, 0)).save(tmp_path / f"{number}.png")

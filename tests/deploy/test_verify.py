@@ -116,7 +116,7 @@ def test_a_folder_that_is_not_as_listed_is_refused(folder, refuses, harm, messag
             "encoder.json says image tensor(float) ['N', 'H', 'W', 3]",
         ),
         (lambda about: about.update(seed=77), "encoder.onnx and encoder.json differ in seed"),
-        (lambda about: about.pop("weights_sha256"), "encoder.onnx and encoder.json differ in weights_sha256"),
+        (lambda about: about.pop("weights_sha256"), "encoder.json: weights_sha256 is not usable"),
         (
             lambda about: about["variants"]["int8"].update(sha256="0" * 64),
             "encoder.int8.onnx is not the file that encoder.json describes",

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from infocl.export.exporter import export_encoder
-from infocl.export.signing import NAMESPACE, fingerprint, sign
+from infocl.export.signing import fingerprint, sign
+from infocl.results.card import SIGNATURE_NAMESPACE
 from infocl.runtime.errors import UserError
 from tests.tiny_run import tiny_params
 
@@ -27,7 +28,7 @@ def key(tmp_path):
     return make_key(tmp_path / "key")
 
 
-def verified(file, key, namespace=NAMESPACE):
+def verified(file, key, namespace=SIGNATURE_NAMESPACE):
     signers = key.with_name("allowed_signers")
     signers.write_text(f'team namespaces="{namespace}" {key.with_suffix(".pub").read_text()}')
     command = [
