@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from infocl.config.titles import method
+from infocl.config.titles import method, regularizer_title
 from infocl.report.inputs import Inputs
 from infocl.results.reading import TaskResult
 from infocl.runtime.text import counted, interval, percent
@@ -66,7 +66,15 @@ def _targets(inputs: Inputs, *, destroyed: bool = False) -> list[TaskRow]:
 
 
 def headline(inputs: Inputs) -> str:
-    """The verdict in one line."""
+    """The verdict in one line: what regularising brought back, where it did, else the accuracies."""
+    brought_back = [task for task in inputs.compared.tasks.values() if task.verdict == "brought back"]
+    if brought_back:
+        most = max(brought_back, key=lambda task: task.difference or 0.0)
+        by = regularizer_title(inputs.config["regularizer"])
+        return (
+            f"Plain training forgot {most.name} ({percent(most.plain or 0.0)}); "
+            f"{by} brought it back ({percent(most.regularised or 0.0)})."
+        )
     count = len(inputs.transfer.targets)
     others = counted(count, "other task")
     mean = f"{percent(inputs.transfer.mean_accuracy)}{' on average' if count > 1 else ''}"

@@ -7,8 +7,9 @@ import pytest
 from infocl.data.embedded import describe_task
 from infocl.report.inputs import read_inputs
 from infocl.report.tasks import duration, group_tasks, headline, verdict
+from infocl.results.comparison import CompareResult
 from infocl.results.reading import TransferResult
-from tests.tiny_run import task, tiny_params
+from tests.tiny_run import compared, task, tiny_params
 
 
 def cue(accuracy):
@@ -45,6 +46,13 @@ def test_empty_groups_are_left_out(inputs):
 
 def test_one_target_is_no_average(inputs):
     assert headline(with_targets(inputs, digits=task(0.5))).endswith("1 other task at 50.0 %.")
+
+
+def test_what_was_brought_back_is_the_headline(inputs):
+    row = compared(0.5, plain=0.26) | {"name": "hue", "verdict": "brought back"}
+    result = CompareResult.model_validate({"regularizer": "lbe", "tasks": {"hue": row}})
+    object.__setattr__(inputs, "compared", result)
+    assert headline(inputs) == "Plain training forgot hue (26.0 %); LBE brought it back (50.0 %)."
 
 
 def test_what_was_forgotten_needs_two_tasks_to_compare(inputs):
