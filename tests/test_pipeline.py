@@ -106,6 +106,12 @@ def test_the_summary_names_what_was_made(project):
     assert page.index("Plain and regularised, side by side") < page.index("What the features tell")
 
 
+def test_the_tour_tells_what_the_run_made(project):
+    message = project.run("python", "-m", "infocl.experiments.tour")
+    assert f"'regularised': '{metrics(project, 'compare')['hue']['regularised']:.1%}'" in message
+    assert "relative error against torch" in message
+
+
 def test_a_flipped_bit_that_dvc_does_not_see_is_named_and_the_hint_restores_the_file(project):
     """In one file of the four that stages read; tests of their readers damage the others."""
     path = project.folder / "models/pretrain/encoder.safetensors"
