@@ -18,25 +18,18 @@ gc.disable()  # what is imported stays; looking through it again and again takes
 
 # Whole processes: servers, trainings, environments. They come first: no core waits for them at the end.
 SLOW = (
-    *("tests/pipelines/", "tests/parallel/", "tests/detection/", "tests/test_pipeline.py"),
+    *("tests/pipelines/", "tests/pretrain/parallel/", "tests/detection/", "tests/test_pipeline.py"),
     *("tests/deploy/test_installed.py", "tests/test_own_images.py", "tests/test_refused.py"),
     *("tests/test_remotes.py", "tests/test_reruns.py", "tests/data/test_shards.py"),
 )
 # Trainings and exports in this process, and single stages in another: seconds each.
 MEDIUM = (
-    *("tests/data/", "tests/deploy/", "tests/evaluate/", "tests/export/", "tests/recipes/", "tests/report/"),
-    *("tests/test_benchmarks.py", "tests/test_contention.py", "tests/test_image_shape.py"),
-    *("tests/test_imports.py", "tests/test_knobs.py", "tests/test_matrix.py", "tests/test_no_waiting.py"),
-    *("tests/test_plain.py", "tests/test_readmes.py", "tests/test_stage.py"),
+    *("tests/data/", "tests/deploy/", "tests/evaluate/", "tests/export/", "tests/report/"),
+    *("tests/experiments/recipes/", "tests/pretrain/test_contention.py", "tests/pretrain/test_knobs.py"),
+    *("tests/pretrain/test_matrix.py", "tests/pretrain/test_no_waiting.py", "tests/pretrain/test_plain.py"),
+    *("tests/test_benchmarks.py", "tests/test_image_shape.py", "tests/test_imports.py"),
+    *("tests/test_readmes.py", "tests/test_stage.py"),
 )
-
-
-def pytest_ignore_collect(collection_path, config):
-    """Leave out unread what `-m "not slow"` leaves out: importing Prefect and others takes seconds."""
-    asked = config.option.markexpr
-    names = (SLOW if "not slow" in asked else ()) + (MEDIUM if "not medium" in asked else ())
-    path = collection_path.relative_to(config.rootpath).as_posix()
-    return True if f"{path}/".startswith(names) else None
 
 
 def pytest_collection_modifyitems(items):
