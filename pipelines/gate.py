@@ -8,8 +8,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from infocl.config import GateParams
-from infocl.deploy.exported import Export
-from infocl.results.card import ONNX_FILE, Accuracy, CardMetrics, Parity
+from infocl.results.card import (
+    CARD_FILE,
+    HINT,
+    ONNX_FILE,
+    Accuracy,
+    CardMetrics,
+    Parity,
+    parse_measured,
+)
+from infocl.runtime.files import read_json
 from infocl.runtime.text import counted, file_size, percent
 
 MEAN = "mean"
@@ -70,8 +78,9 @@ def read_encoder(folder: Path, seconds: float | None = None) -> ExportedEncoder:
     Raises:
         UserError: its description is missing, damaged, or without transfer accuracies.
     """
-    card = Export(folder).card
-    return ExportedEncoder(card.metrics, card.parity, (folder / ONNX_FILE).stat().st_size, seconds)
+    path = folder / CARD_FILE
+    measured = parse_measured(read_json(path, HINT), path)
+    return ExportedEncoder(measured.metrics, measured.parity, (folder / ONNX_FILE).stat().st_size, seconds)
 
 
 def judge(new: ExportedEncoder, now: ExportedEncoder | None, rules: GateParams) -> Verdict:

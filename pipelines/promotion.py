@@ -8,8 +8,9 @@ from pathlib import Path
 from prefect import get_run_logger, task
 
 from infocl.config import GateParams
-from infocl.deploy.exported import Export
+from infocl.results.card import CARD_FILE, HINT
 from infocl.runtime.errors import InfoCLError, one_line
+from infocl.runtime.files import read_json
 from infocl.runtime.paths import EXPORT
 from pipelines import notices, service
 from pipelines.commands import CommandError, Log, output_of
@@ -137,7 +138,7 @@ def _kind_of_change(registry: Registry) -> str:
     folder = service.SERVICE / before.name if before else None
     if folder is None or not folder.is_dir():
         return "minor"
-    new, old = Export(EXPORT).card, Export(folder).card
-    if any(getattr(new, key) != getattr(old, key) for key in ("dim", "input", "output", "normalized")):
+    new, old = (read_json(place / CARD_FILE, HINT) for place in (EXPORT, folder))
+    if any(new.get(key) != old.get(key) for key in ("format", "dim", "input", "output", "normalized")):
         return "major"
-    return "minor" if new.weights_sha256 != old.weights_sha256 else "patch"
+    return "minor" if new.get("weights_sha256") != old.get("weights_sha256") else "patch"

@@ -4,7 +4,7 @@ by which users of an export, the gate and the summary read it."""
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -124,7 +124,14 @@ class CardMetrics(Part):
     transfer: dict[str, Accuracy] = Field(min_length=1)
 
 
-class Card(Part):
+class Measured(Part):
+    """What an encoder is judged by, alike in every format of the card."""
+
+    parity: Parity
+    metrics: CardMetrics
+
+
+class Card(Measured):
     """The parts of `encoder.json` that a program acts on."""
 
     format: Literal[2]
@@ -141,8 +148,9 @@ class Card(Part):
     float_input: ModelFile
     example: Example
     signature: Signature | None
-    parity: Parity
-    metrics: CardMetrics
+
+
+Kind = TypeVar("Kind", bound=Part)
 
 
 def parse_card(raw: dict[str, Any], path: Path) -> Card:
@@ -156,8 +164,21 @@ def parse_card(raw: dict[str, Any], path: Path) -> Card:
             f"{path} has format {raw.get('format')}, this version of infocl reads {FORMAT}; "
             "use the version that made it, or export again"
         )
+    return _parse(Card, raw, path)
+
+
+def parse_measured(raw: dict[str, Any], path: Path) -> Measured:
+    """What the encoder was judged by, also of an export in another format.
+
+    Raises:
+        UserError: a key is missing or of a wrong type.
+    """
+    return _parse(Measured, raw, path)
+
+
+def _parse(kind: type[Kind], raw: dict[str, Any], path: Path) -> Kind:
     try:
-        return Card.model_validate(raw)
+        return kind.model_validate(raw)
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(map(str, first["loc"]))
