@@ -96,7 +96,7 @@ def test_the_summary_names_what_was_made(project):
     assert "exports/encoder/encoder.onnx" in message
     assert "report/index.html" in message
     compared = metrics(project, "compare")
-    for name, task in (("scenes", "source"), ("hue", "hue"), ("digits", "digits")):
+    for name, task in (("shapes", "source"), ("hue", "hue"), ("digits", "digits")):
         shares = [
             f"{100 * compared[task][kind]:.1f}" for kind in ("raw", "untrained", "plain", "regularised")
         ]

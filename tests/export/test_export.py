@@ -151,7 +151,7 @@ def test_bottlenecks_and_another_operator_set(project):
     onnx.checker.check_model(model, full_check=True)
     assert model.opset_import[0].version == 23
     (found,) = onnxruntime.InferenceSession(model.SerializeToString()).run(None, {"image": images})
-    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-6)
+    assert np.linalg.norm(found - expected) < 1e-5 * np.linalg.norm(expected)
 
 
 def test_nothing_tells_of_the_machine_or_of_the_code(project):

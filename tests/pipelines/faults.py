@@ -141,7 +141,8 @@ class Prefect:
     def runs(self):
         """All runs of the flow retrain, oldest first: name, state's type and message."""
         asked = {"sort": "EXPECTED_START_TIME_ASC", "flows": {"name": {"any_": ["retrain"]}}}
-        rows = httpx.post(f"{self.url}/flow_runs/filter", json=asked, timeout=30).raise_for_status().json()
+        # A server that has just started on a busy machine may take its time.
+        rows = httpx.post(f"{self.url}/flow_runs/filter", json=asked, timeout=120).raise_for_status().json()
         return [
             {"name": row["name"], "type": row["state"]["type"], "message": row["state"]["message"] or ""}
             for row in rows
