@@ -11,8 +11,7 @@ import pytest
 from tests.pipelines import faults
 from tests.pipelines.once import records
 from tests.pipelines.quick import QuickProject
-from tests.pipelines.toy import Toy, copied, promoted
-from tests.workspace import ROOT
+from tests.pipelines.toy import Toy, entered, promoted
 
 
 @pytest.fixture(scope="module")
@@ -68,19 +67,14 @@ def made(tmp_path_factory):
 @pytest.fixture
 def toy(made, tmp_path, monkeypatch):
     """A copy of it, the current folder."""
-    copy = copied(made, tmp_path / "a toy")
-    monkeypatch.chdir(copy.folder)
-    monkeypatch.setenv("PYTHONPATH", str(ROOT))
-    return copy
+    return entered(made, tmp_path, monkeypatch)
 
 
 @pytest.fixture(scope="module")
 def served(made, tmp_path_factory):
     """A copy of it with v1.0.0 in service."""
-    copy = copied(made, tmp_path_factory.mktemp("served") / "a toy")
     with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(copy.folder)
-        patch.setenv("PYTHONPATH", str(ROOT))
+        copy = entered(made, tmp_path_factory.mktemp("served"), patch)
         promoted(copy, 0, "v1.0.0")
     return copy
 
@@ -88,7 +82,4 @@ def served(made, tmp_path_factory):
 @pytest.fixture
 def in_service(served, tmp_path, monkeypatch):
     """A copy of that, the current folder."""
-    copy = copied(served, tmp_path / "a toy")
-    monkeypatch.chdir(copy.folder)
-    monkeypatch.setenv("PYTHONPATH", str(ROOT))
-    return copy
+    return entered(served, tmp_path, monkeypatch)

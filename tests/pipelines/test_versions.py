@@ -17,17 +17,14 @@ from pipelines.registry import Registry, Version, export_md5, read_registry
 from pipelines.rollback import roll_back
 from pipelines.status import nothing_to_do, rules_in_force
 from tests.pipelines.exports import write_export
-from tests.pipelines.toy import copied, nothing, production, promoted, weights, weights_in_service
-from tests.workspace import ROOT
+from tests.pipelines.toy import entered, nothing, production, promoted, weights, weights_in_service
 
 
 @pytest.fixture(scope="module")
 def made_two(served, tmp_path_factory):
     """A copy of the toy in which v1.0.0 and then v1.1.0 were put in service."""
-    copy = copied(served, tmp_path_factory.mktemp("two") / "a toy")
     with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(copy.folder)
-        patch.setenv("PYTHONPATH", str(ROOT))
+        copy = entered(served, tmp_path_factory.mktemp("two"), patch)
         promoted(copy, 1, "v1.1.0")
     return copy
 
@@ -35,10 +32,7 @@ def made_two(served, tmp_path_factory):
 @pytest.fixture
 def two(made_two, tmp_path, monkeypatch):
     """A copy of that, the current folder."""
-    copy = copied(made_two, tmp_path / "a toy")
-    monkeypatch.chdir(copy.folder)
-    monkeypatch.setenv("PYTHONPATH", str(ROOT))
-    return copy
+    return entered(made_two, tmp_path, monkeypatch)
 
 
 def test_versions_are_counted_by_kind_of_change_from_the_highest():

@@ -89,6 +89,14 @@ def copied(toy, folder):
     return copy
 
 
+def entered(made, folder, patch):
+    """A copy of a toy below `folder`, as the current folder of `patch`, a MonkeyPatch."""
+    copy = copied(made, folder / "a toy")
+    patch.chdir(copy.folder)
+    patch.setenv("PYTHONPATH", str(ROOT))
+    return copy
+
+
 def nothing(_line):
     """Not of interest."""
 
