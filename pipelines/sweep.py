@@ -6,18 +6,16 @@ import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.errors import OverrideParseException
 from prefect import flow, get_run_logger, task
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
 from prefect.client.schemas.objects import State
 from prefect.runtime import flow_run
 from prefect.states import Completed
 
-from infocl.config.file import PARAMS_FILE, parse_params, read_yaml
+from infocl.config.file import PARAMS_FILE, read_yaml
+from infocl.experiments.overrides import parse_overrides, validated
 from infocl.experiments.table.experiments import Experiment, read_experiments
-from infocl.runtime.errors import InfoCLError, UserError, one_line
-from infocl.runtime.mappings import merged
+from infocl.runtime.errors import InfoCLError, UserError
 from pipelines.commands import output_of, stream
 from pipelines.interrupts import keep_listening
 from pipelines.logs import plain_failures
@@ -95,30 +93,16 @@ def expand(overrides: Sequence[str]) -> list[list[str]]:
     """
     if not overrides:
         raise UserError("a sweep needs values, such as -S reg.weight=0,0.1,1")
-    try:
-        parsed = OverridesParser.create().parse_overrides(overrides=list(overrides))
-    except OverrideParseException as error:
-        raise UserError(f"-S {error.override} cannot be read ({one_line(error)})") from None
     choices = []
-    for override in parsed:
+    for override in parse_overrides(overrides):
         values = list(override.sweep_string_iterator()) if override.is_sweep_override() else None
         key = override.get_key_element()
         choices.append([f"{key}={value}" for value in values or [override.get_value_element_as_str()]])
     grid = [list(combination) for combination in itertools.product(*choices)]
     raw = read_yaml(PARAMS_FILE)
     for settings in grid:
-        _check(settings, raw)
+        validated(raw, settings)
     return grid
-
-
-def _check(settings: Sequence[str], raw: Mapping[str, Any]) -> None:
-    changes: dict[str, Any] = {}
-    for override in OverridesParser.create().parse_overrides(overrides=list(settings)):
-        value: Any = override.value()
-        for part in reversed(override.get_key_element().split(".")):
-            value = {part: value}
-        changes = merged(changes, value)
-    parse_params(merged(raw, changes), f"-S {' -S '.join(settings)}")
 
 
 def table_rows(

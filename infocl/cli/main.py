@@ -147,6 +147,43 @@ def table(
     _exit(work)
 
 
+@app.command()
+def study(
+    objectives: Annotated[str, typer.Option(help="Such as simclr,byol.")] = "simclr",
+    regularizers: Annotated[str, typer.Option(help="Each beside the objective alone.")] = "noise,rc,lbe",
+    weights: Annotated[str, typer.Option(help="Such as 0.1,1; by default each one's usual weight.")] = "",
+    seeds: Annotated[str, typer.Option(help="Whole numbers; three at least allow a statement.")] = "0,1,2",
+    overrides: Annotated[
+        list[str] | None, typer.Option("-S", help="Of all experiments, such as -S train.epochs=20.")
+    ] = None,
+    new_data: Annotated[bool, typer.Option(help="Draw embedded images anew by each seed.")] = False,
+    queue: Annotated[bool, typer.Option(help="Queue what is missing with DVC, do not run it.")] = False,
+    show: Annotated[bool, typer.Option(help="Run nothing; print what is finished.")] = False,
+    format: Annotated[str, typer.Option(help="terminal, markdown or json.")] = "terminal",
+) -> None:
+    """Train each regulariser on each seed as a DVC experiment, and say what the figures allow to say."""
+
+    def work() -> None:
+        from infocl.experiments.recipes.grid import parse_seeds
+        from infocl.experiments.study.plan import parse_names, parse_weights
+        from infocl.experiments.study.run import run_study
+
+        if queue and show:
+            raise UserError("--queue and --show exclude each other; leave one out")
+        run_study(
+            parse_names(objectives),
+            parse_names(regularizers),
+            parse_weights(weights),
+            parse_seeds(seeds),
+            overrides or [],
+            new_data=new_data,
+            mode="queue" if queue else "show" if show else "run",
+            style=format,
+        )
+
+    _exit(work)
+
+
 Signers = Annotated[
     Path | None,
     typer.Option(help="File of allowed signers, as ssh-keygen reads it; the folder must be signed by one."),

@@ -8,23 +8,39 @@ from collections.abc import Sequence
 
 from infocl.runtime.errors import InfoCLError
 
+STANDARD_ERROR = 2
+
 
 def run_dvc(arguments: Sequence[str], *, capture: bool = False) -> str:
-    """Run `dvc` of this environment; its output is returned when captured, else it is shown.
+    """Run `dvc` of this environment; its output is returned when captured, else shown on standard error.
 
     Raises:
-        InfoCLError: it failed; the message carries its complaint.
+        InfoCLError: it failed; the message carries its complaint, or that of the stage that failed.
     """
-    pipe = subprocess.PIPE
-    done = subprocess.run(
+    lines = []
+    with subprocess.Popen(
         [sys.executable, "-m", "dvc", *arguments],
-        stdout=pipe if capture else None,
-        stderr=pipe,
+        # Where it is not captured, standard output is left to the command's own result.
+        stdout=subprocess.PIPE if capture else STANDARD_ERROR,
+        stderr=subprocess.PIPE,
         text=True,
-        check=False,
-    )
-    if done.returncode:
-        errors = [line for line in done.stderr.splitlines() if line.startswith("ERROR: ")]
-        message = " ".join((errors[0] if errors else done.stderr).removeprefix("ERROR: ").split())
-        raise InfoCLError(f"dvc {' '.join(arguments[:2])} failed: {message or 'it gave no reason'}")
-    return done.stdout or ""
+    ) as process:
+        if capture:
+            output, errors = process.communicate()
+            lines = errors.splitlines()
+        else:
+            output = ""
+            for line in process.stderr or ():
+                sys.stderr.write(line)
+                lines.append(line.rstrip())
+    if process.returncode:
+        raise InfoCLError(f"dvc {' '.join(arguments[:2])} failed: {_reason(lines) or 'it gave no reason'}")
+    return output
+
+
+def _reason(lines: Sequence[str]) -> str:
+    """What a stage of this project complained of; else DVC's own first error; else all that was printed."""
+    for mark in ("infocl: ", "ERROR: "):
+        if found := [line.removeprefix(mark) for line in lines if line.startswith(mark)]:
+            return " ".join(found[0].split())
+    return " ".join(" ".join(lines).split())

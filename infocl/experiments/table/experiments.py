@@ -22,6 +22,7 @@ class Experiment(NamedTuple):
     params: dict[str, Any]  # the content of params.yaml
     source: float | None  # None for data without labels
     targets: dict[str, float]
+    compared: dict[str, dict[str, float]]  # of the stage compare, by task; stale where it was not run
 
     @property
     def seed(self) -> int:
@@ -104,9 +105,8 @@ def _differ(read: Mapping[str, Any], written: Mapping[str, Any] | None) -> bool:
 def _run(name: str, revision: str, data: Mapping[str, Any]) -> Experiment | None:
     """The run, or None when its metrics do not cover its targets."""
     params = data["params"][PARAMS_FILE.name]["data"]
-    transfer, probe = _metrics(data, "transfer"), _metrics(data, "probe")
+    probe, rows = _metrics(data, "probe"), _rows(data, "transfer")
     wanted = params["transfer"]["targets"]
-    rows = {target: row for target, row in transfer.items() if isinstance(row, dict)}
     if sorted(rows) != sorted(wanted):
         return None
     return Experiment(
@@ -116,9 +116,14 @@ def _run(name: str, revision: str, data: Mapping[str, Any]) -> Experiment | None
         params,
         float(probe["accuracy"]) if "accuracy" in probe else None,
         {target: float(rows[target]["accuracy"]) for target in wanted},
+        _rows(data, "compare"),
     )
 
 
 def _metrics(data: Mapping[str, Any], stage: str) -> dict[str, Any]:
     about = data["metrics"].get(f"metrics/{stage}.json") or {}
     return dict(about.get("data") or {})
+
+
+def _rows(data: Mapping[str, Any], stage: str) -> dict[str, dict[str, Any]]:
+    return {task: row for task, row in _metrics(data, stage).items() if isinstance(row, dict)}

@@ -1,0 +1,29 @@
+"""`infocl study` by real DVC, on stages that take a moment."""
+
+from __future__ import annotations
+
+import json
+
+from tests.pipelines.quick import QuickProject
+
+
+def study(project):
+    """What `infocl study` prints as JSON, and what it says meanwhile."""
+    words = "infocl study --regularizers rc --seeds 0 --format json 2> ../messages"
+    return json.loads(project.run("sh", "-c", words)), (project.outside / "messages").read_text()
+
+
+def test_a_study_goes_on_where_it_was_stopped(tmp_path):
+    project = QuickProject(tmp_path / "project")
+    project.fault("pretrain", "wrong the first training goes wrong")
+    found, messages = study(project)
+    assert "SimCLR, seed 0: dvc exp run failed: the first training goes wrong" in messages
+    assert [method["regularizer"] for method in found["methods"]] == ["rc"]
+    assert "there is nothing to compare it with yet" in found["sentences"][0]
+    assert found["sentences"][1] == "1 experiment of 2 not finished."
+    found, messages = study(project)
+    assert "2 experiments, 1 of them missing." in messages
+    assert [method["regularizer"] for method in found["methods"]] == ["none", "rc"]
+    assert found["methods"][1]["difference"]["digits"]["mean"] == 0.0
+    assert found["sentences"] == ["SimCLR + RC (λ = 1): one seed allows no statement."]
+    assert project.git("status", "--short") == "", "the workspace is left alone"
