@@ -38,4 +38,5 @@ class ExportParams(Model):
     max_cosine_distance: ErrorLimits
     min_neighbour_agreement: AgreementLimits
     max_accuracy_drop: Probability
+    licence: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9.+-]*$")]
     signing_key: str

@@ -14,6 +14,7 @@ from infocl.export.card import describe, describe_parity, describe_signature
 from infocl.export.model_card import render_card
 from infocl.export.parity import TorchReference, measure_torch
 from infocl.export.signing import fingerprint, sign
+from infocl.export.weights import write_weights
 from infocl.prepared.reader import Prepared, load_source
 from infocl.results.card import CARD_FILE, SUMS_FILE, parse_card
 from infocl.runtime.errors import UserError
@@ -24,7 +25,8 @@ MODEL_CARD_FILE = "README.md"
 
 
 def export_encoder(params: Params) -> dict[str, Any]:
-    """Write `exports/encoder/`: the ONNX files, an example, `encoder.json`, the model card, the checksums.
+    """Write `exports/encoder/`: the ONNX files, the weights, an example, `encoder.json`, the model card,
+    the checksums.
 
     float16 and int8 are left out where they break a limit of the block `export`.
 
@@ -51,6 +53,8 @@ def export_encoder(params: Params) -> dict[str, Any]:
             "bytes": files["variants"]["float32"]["bytes"],
             "onnx_sha256": files["variants"]["float32"]["sha256"],
             **files,
+            "weights": write_weights(folder, encoder),
+            "licence": params.export.licence,
             "signature": signature,
         }
         parse_card(about, EXPORT / CARD_FILE)

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import io
 import re
 from collections.abc import Mapping
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from ruamel.yaml import YAML
 
 from infocl.config.titles import method
+from infocl.export.hub import hub_header
 from infocl.export.limits import limits
 from infocl.results.reading import TaskResult
 from infocl.runtime.text import file_size, interval, percent
@@ -36,7 +35,7 @@ def render_card(about: Mapping[str, Any]) -> str:
     tasks = _tasks(about)
     return environment.get_template("model_card.md").render(
         about=about,
-        header=hub_header(about),
+        header=hub_header(about, tasks),
         method=method(about["objective"], about["regularizer"], about["reg_weight"]),
         tasks=tasks,
         usage=f"```python\n{usage_example(about)}\n```",
@@ -59,19 +58,6 @@ def usage_example(about: Mapping[str, Any]) -> str:
             f"    print(images.shape, embedding.shape, error)  # (N, {about['dim']}), nearly 0",
         ]
     )
-
-
-def hub_header(about: Mapping[str, Any]) -> str:
-    """The YAML that model hubs read; without a licence, which the encoder's publisher chooses."""
-    names = (about["objective"], about["regularizer"], about["encoder"]["arch"], about["data"])
-    header = {
-        "library_name": "onnx",
-        "pipeline_tag": "image-feature-extraction",
-        "tags": ["infocl", "contrastive-learning", "representation-learning", "onnxruntime", *names],
-    }
-    text = io.StringIO()
-    YAML().dump(header, text)
-    return text.getvalue().rstrip()
 
 
 def plain(text: Any) -> str:

@@ -89,7 +89,7 @@ def test_the_file_is_valid_whole_and_of_the_asked_operator_set(project):
     assert all(not tensor.external_data for tensor in model.graph.initializer)
     assert {path.name for path in EXPORT.iterdir()} == {
         *("encoder.onnx", "encoder.float.onnx", "encoder.fp16.onnx", "encoder.int8.onnx"),
-        *("encoder.json", "example.npz", "README.md", "SHA256SUMS"),
+        *("encoder.safetensors", "encoder.json", "example.npz", "README.md", "SHA256SUMS"),
     }
 
 
@@ -188,7 +188,17 @@ def test_exporting_twice_gives_the_same_bytes(project):
 def test_metadata_of_the_file_and_the_json_agree(project):
     message = about()
     props = session().get_modelmeta().custom_metadata_map
-    measured = {"bytes", "onnx_sha256", "parity", "variants", "float_input", "example", "signature"}
+    measured = {
+        "bytes",
+        "onnx_sha256",
+        "parity",
+        "variants",
+        "float_input",
+        "weights",
+        "licence",
+        "example",
+        "signature",
+    }
     assert message.keys() - props.keys() == measured
     for key in message.keys() - measured:
         value = message[key]

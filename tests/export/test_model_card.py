@@ -8,6 +8,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+from huggingface_hub import ModelCard
+from huggingface_hub.repocard_data import model_index_to_eval_results
 from ruamel.yaml import YAML
 
 from infocl.export.model_card import plain, render_card
@@ -21,7 +24,7 @@ def about():
 
 def test_the_cards_example_runs_on_images_of_every_size(project):
     card = (EXPORT / "README.md").read_text()
-    (code,) = re.findall(r"```python\n(.*?)```", card, re.DOTALL)
+    code = re.findall(r"```python\n(.*?)```", card, re.DOTALL)[0]
     assert sum(bool(line) for line in code.splitlines()) == 8
     done = subprocess.run([sys.executable, "-c", code], cwd=EXPORT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
@@ -35,23 +38,45 @@ def test_the_cards_example_runs_on_images_of_every_size(project):
     assert all(float(error) < 1e-4 for *_, error in rows)
 
 
-def test_the_card_is_read_by_hubs_and_says_the_figures(project):
-    card = (EXPORT / "README.md").read_text()
-    _, header, body = card.split("---\n", 2)
-    assert YAML(typ="safe").load(header) == {
-        "library_name": "onnx",
-        "pipeline_tag": "image-feature-extraction",
-        "tags": [
-            "infocl",
-            "contrastive-learning",
-            "representation-learning",
-            "onnxruntime",
-            "simclr",
-            "lbe",
-            "resnet18",
-            "scenes",
-        ],
-    }
+def test_hugging_faces_library_reads_the_header_and_all_figures(project):
+    card = ModelCard.load(EXPORT / "README.md")
+    names = ["simclr", "lbe", "resnet18", "scenes"]
+    assert (card.data.library_name, card.data.license) == ("onnx", "unknown")
+    assert card.data.pipeline_tag == "image-feature-extraction"
+    assert card.data.tags[-4:] == names
+    assert card.data.datasets == ["scenes"]
+    header = YAML(typ="safe").load(card.content.split("---\n")[1])
+    assert card.data.to_dict() == header  # nothing was dropped or rewritten
+    name, results = model_index_to_eval_results(header["model-index"])
+    assert name == "infocl-simclr-lbe-resnet18-scenes"
+    rows = {"scenes (source)": about()["metrics"]["source"], **about()["metrics"]["transfer"]}
+    probes = [result for result in results if result.metric_args]
+    assert [result.dataset_name for result in probes] == list(rows)
+    for result, row in zip(probes, rows.values(), strict=True):
+        low, high = row["accuracy_ci95"]
+        assert (result.metric_type, result.metric_value) == ("accuracy", row["accuracy"])
+        assert result.metric_args == {"ci95_low": low, "ci95_high": high, "test_images": row["test_images"]}
+    assert probes[0].metric_name == "Linear probe (95 % interval 76.9 to 84.7 %)"
+    near = [result.metric_value for result in results if result.metric_name == "Nearest neighbours"]
+    assert near == [row["knn_accuracy"] for row in rows.values()]
+
+
+@pytest.mark.parametrize(
+    ("licence", "expected"),
+    [
+        ("CC-BY-4.0", {"license": "cc-by-4.0"}),
+        ("Mine-1.0", {"license": "other", "license_name": "mine-1.0"}),
+    ],
+)
+def test_the_publishers_licence_is_in_the_header_and_the_card(project, licence, expected):
+    card = render_card(about() | {"licence": licence})
+    found = ModelCard(card).data.to_dict()
+    assert {key: found[key] for key in found if key.startswith("license")} == expected
+    assert f"| encoder's licence | {licence};" in card
+
+
+def test_the_card_says_the_figures(project):
+    body = (EXPORT / "README.md").read_text()
     assert "| scenes (source) | 81.2 % | 76.9 to 84.7 % | 71.2 % | 35.0 % | 60 |" in body
     assert "| encoder's licence | for its publisher to choose" in body
     assert "| data's licence | BSD-3-Clause |" in body
