@@ -10,6 +10,7 @@ from torch import Tensor
 
 from infocl.config import ViewParams
 from infocl.encoder.augment import apply_plan, plan_views
+from infocl.runtime.device import sent
 
 
 class Views:
@@ -68,7 +69,7 @@ class Views:
         count, total = len(images), len(images) * parts
         own = torch.arange(part * count, (part + 1) * count)
         plan = self.draw(2 * total, images.shape[1], images.shape[2], seed)[torch.cat([own, total + own])]
-        views = apply_plan(images, plan.to(images.device, non_blocking=True), self.size)
+        views = apply_plan(images, sent(plan, images.device), self.size)
         view1, view2 = views.contiguous(memory_format=torch.channels_last).chunk(2)
         return view1, view2
 

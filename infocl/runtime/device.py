@@ -6,6 +6,7 @@ from pathlib import Path
 
 import psutil
 import torch
+from torch import Tensor
 
 from infocl.runtime.errors import UserError
 
@@ -38,6 +39,13 @@ def describe_device(device: torch.device) -> str:
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     return f"CPU, {torch.get_num_threads()} threads"
+
+
+def sent(tensor: Tensor, device: torch.device) -> Tensor:
+    """A tensor of the CPU on `device`, for which the host does not wait."""
+    if device.type == "cuda":
+        tensor = tensor.pin_memory()  # from other memory the driver may wait for what it was given before
+    return tensor.to(device, non_blocking=True)
 
 
 def free_memory(device: torch.device) -> int:

@@ -30,9 +30,11 @@ class History:
         self._start = time.perf_counter()
 
     def add(self, parts: dict[str, Tensor], images: int) -> None:
-        """Count one step."""
-        for name, value in parts.items():
-            self._sums[name] = self._sums[name] + value if name in self._sums else value.clone()
+        """Count one step; `parts` has the same names in each."""
+        if self._sums:
+            torch._foreach_add_(list(self._sums.values()), [parts[name] for name in self._sums])
+        else:
+            self._sums = {name: value.clone() for name, value in parts.items()}
         self._steps += 1
         self._images += images
 

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from infocl.encoder.numerics import derive_seed
+from infocl.runtime.device import sent
 
 ORDER = 1  # purpose of the derived seed
 SHARD_BYTES = 32 << 20  # of pixels in a shard, at most
@@ -100,11 +101,11 @@ class Order:
 
     def _draw_rows(self, window: Window) -> Tensor:
         if not self.shards:
-            return torch.randperm(self.count, generator=self._generator(window.epoch)).to(self.device)
+            return sent(torch.randperm(self.count, generator=self._generator(window.epoch)), self.device)
         shards = self.shards_of(window).tolist()
         rows = torch.cat([torch.arange(shard, self.count, self.shards) for shard in shards])
         generator = self._generator(window.epoch, 2 + window.number)
-        return rows[torch.randperm(len(rows), generator=generator)].to(self.device)
+        return sent(rows[torch.randperm(len(rows), generator=generator)], self.device)
 
     def _generator(self, *path: int) -> torch.Generator:
         return torch.Generator().manual_seed(derive_seed(self.seed, ORDER, *path))
