@@ -30,10 +30,11 @@ __all__ = [
 
 ArraySet = Literal["cifar10", "cifar100", "stl10", "fashionmnist", "mnist", "svhn"]
 PictureSet = Literal["dtd", "cub200", "flowers102", "gtsrb", "aircraft", "eurosat", "pets", "food101"]
-DataName = Literal["shapes", "scenes", ArraySet, PictureSet, "imagenet", "folder"]
+DataName = Literal["shapes", "scenes", "emoji", ArraySet, PictureSet, "imagenet", "folder"]
 ShapesTarget = Literal["shape", "hue", "brightness", "place"]
 ScenesTarget = Literal["scenes_hue", "scenes_position", "scenes_scale", "scenes_tilt", "scenes_scenery"]
-TargetName = Literal[ShapesTarget, ScenesTarget, "digits", "photos", ArraySet, PictureSet]
+EmojiTarget = Literal["emoji", "emoji_tone", "emoji_category"]
+TargetName = Literal[ShapesTarget, ScenesTarget, "digits", "photos", EmojiTarget, ArraySet, PictureSet]
 Crop = Literal["center", "squash"]
 Stem = Literal["cifar", "stl", "imagenet"]
 

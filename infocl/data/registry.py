@@ -30,6 +30,10 @@ CATALOG: dict[str, Reader] = {
     "fashionmnist": _reader("infocl.data.sets.idx:load_idx", name="fashionmnist"),
     "mnist": _reader("infocl.data.sets.idx:load_idx", name="mnist"),
     "svhn": _reader("infocl.data.sets.arrays:load_svhn"),
+    **{
+        name: _reader("infocl.data.sets.emoji:load_emoji", name=name)
+        for name in ("emoji", "emoji_tone", "emoji_category")
+    },
     "imagenet": _reader("infocl.data.sets.imagenet:load_imagenet"),
     "dtd": _reader("infocl.data.sets.torchvision_sets:load_dtd"),
     "cub200": _reader("infocl.data.sets.cub:load_cub200"),
