@@ -6,15 +6,18 @@ import math
 from collections.abc import Sequence
 
 from infocl.config import Params
+from infocl.config.titles import regularizer_title
 from infocl.runtime.errors import InfoCLError
 
 Row = dict[str, float]
 
+BOUND, CEILING = "regularizer_mi_bound_nats", "regularizer_mi_ceiling_nats"  # of the rows, where there is one
 COLLAPSED = 0.005  # feature spread under which an encoder gives the same features for every image
 GRACE_STEPS = 50  # steps before a small spread counts as collapse
 GROWTH = 10.0  # sound runs of every objective beside every regulariser stay below 1, lost ones pass 19
 PATIENCE = 8  # rows, about an epoch, in which the loss may come back from a peak
 TEMPERATURE = 0.1  # the smallest that is published for SimCLR, DCL and MoCo v3
+SATURATED = 0.98  # share of its ceiling from which on a bound has little left to be raised
 RATES = {"adam": 1e-3, "adamw": 1e-3, "sgd": 0.1, "lars": 1.0}  # usual at batches of some hundred images
 
 
@@ -50,6 +53,33 @@ def check(rows: Sequence[Row], params: Params, *, last: bool) -> bool:
             f"{hint}"
         )
     return not grown[-1]
+
+
+def saturation(rows: Sequence[Row], params: Params) -> str | None:
+    """What to tell the user once the bound that a regulariser raises reaches its ceiling early in the run.
+
+    Args:
+        rows: of the whole run; the last one is new.
+        params: of the run.
+
+    Returns:
+        None for a regulariser without a bound, where the bound is below, was there before, or is late.
+    """
+    reached = [row for row in rows if _share_of_ceiling(row) >= SATURATED]
+    row = rows[-1]
+    if reached != [row] or row["epoch"] > params.train.epochs / 2:
+        return None
+    name = params.reg.name
+    return (
+        f"The bound on I(z; v) is {row[BOUND]:.2f} of at most {row[CEILING]:.2f} nats after "
+        f"{row['epoch']:.1f} of {params.train.epochs} epochs: it can hardly rise further, so from here on "
+        f"{regularizer_title(name)} acts as little more than noise on the features (knobs: reg.{name} in "
+        "params.yaml)"
+    )
+
+
+def _share_of_ceiling(row: Row) -> float:
+    return row[BOUND] / row[CEILING] if row.get(CEILING) else 0.0
 
 
 def has_grown(first: float, loss: float) -> bool:

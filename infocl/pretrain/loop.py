@@ -16,7 +16,7 @@ from infocl.encoder.numerics import derive_seed
 from infocl.encoder.views import Views
 from infocl.pretrain.batch import LossTerm
 from infocl.pretrain.contention import Contention
-from infocl.pretrain.health import check
+from infocl.pretrain.health import check, saturation
 from infocl.pretrain.learner import Learner
 from infocl.pretrain.loading.storage import Images
 from infocl.pretrain.optim import learning_rate, set_learning_rate
@@ -88,7 +88,8 @@ def train(run: Training) -> History:
             row = history.close(step=done, epoch=done / per_epoch, lr=_rate(run, step))
             sound = check(history.rows, run.params, last=done == run.total_steps)
             bar.figures(_figures(row))
-            if message := contention.notice(row["images_per_second"]):
+            notices = contention.notice(row["images_per_second"]), saturation(history.rows, run.params)
+            for message in filter(None, notices):
                 bar.log(message)
             if sound and (done % per_epoch == 0 or due):
                 run.checkpoints.save(run.learner, run.optimizer, Progress(done, history.rows))

@@ -42,3 +42,20 @@ def test_collapse_is_seen():
         health.check([healthy | {"feature_spread": 1e-4}], params, last=False)
     assert feature_spread(torch.ones(8, 4)).item() == pytest.approx(0, abs=1e-6)
     assert feature_spread(torch.eye(64)).item() == pytest.approx(1, abs=0.02)
+
+
+def test_a_bound_at_its_ceiling_is_said_once_and_early():
+    params = tiny_params(reg__name="lbe", train__epochs=10)
+
+    def course(*bounds):
+        names = health.BOUND, health.CEILING
+        rows = [dict(zip(names, (bound, 5.55), strict=True)) for bound in bounds]
+        return [row | {"epoch": 1.5 * number} for number, row in enumerate(rows)]
+
+    message = health.saturation(course(4.60, 5.2, 5.54), params)
+    assert message.startswith("The bound on I(z; v) is 5.54 of at most 5.55 nats after 3.0 of 10 epochs: ")
+    assert "LBE acts as little more than noise on the features (knobs: reg.lbe in params.yaml)" in message
+    assert health.saturation(course(4.60, 5.2), params) is None
+    assert health.saturation(course(4.60, 5.54, 5.54), params) is None, "it was said before"
+    assert health.saturation(course(4.6, 4.7, 4.8, 4.9, 5.54), params) is None, "it is late"
+    assert health.saturation([{"epoch": 0.1, "loss": 1.0}], params) is None
