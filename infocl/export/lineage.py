@@ -10,9 +10,10 @@ from typing import Any
 from infocl.config.file import read_yaml
 from infocl.prepared.reader import Prepared
 from infocl.runtime.errors import UserError
-from infocl.runtime.paths import DETAILS
+from infocl.runtime.paths import DETAILS, METRICS, PRETRAIN
 
 DVC_LOCK = Path("dvc.lock")
+TIMED = (f"{METRICS}/", str(PRETRAIN))  # hold how fast the run was, so no two runs give one hash
 EARLIER = ("prepare", "targets", "pretrain", "probe", "transfer")
 
 
@@ -34,7 +35,8 @@ def lineage(config: Mapping[str, Any], data: Prepared) -> dict[str, Any]:
 def dvc_hashes() -> dict[str, dict[str, str]]:
     """What dvc.lock says that each earlier stage made: hashes by path, by stage.
 
-    A stage that was run by hand since is left out: its details, which hold times, are not those of the lock.
+    Outputs that hold times are left out, so that runs with equal weights are described alike; the weights
+    have a hash of their own. So is a stage that was run by hand since: its details are not those of the lock.
 
     Raises:
         UserError: dvc.lock is damaged.
@@ -50,7 +52,12 @@ def dvc_hashes() -> dict[str, dict[str, str]]:
         }
     except (KeyError, TypeError):
         raise UserError(f"{DVC_LOCK} is damaged; restore it (git checkout {DVC_LOCK})") from None
-    return {name: outs for name, outs in made.items() if _current(name, outs)}
+    current = {name: _timeless(outs) for name, outs in made.items() if _current(name, outs)}
+    return {name: outs for name, outs in current.items() if outs}
+
+
+def _timeless(outs: Mapping[str, str]) -> dict[str, str]:
+    return {path: digest for path, digest in outs.items() if not path.startswith(TIMED)}
 
 
 def _current(stage: str, outs: Mapping[str, str]) -> bool:

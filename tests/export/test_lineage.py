@@ -27,6 +27,19 @@ def lock(tmp_path, monkeypatch):
     return stages
 
 
+def test_how_long_a_run_took_leaves_no_trace(lock):
+    stages = json.loads(Path("dvc.lock").read_text())["stages"]
+    before = dvc_hashes()
+    for stage, row in stages.items():
+        details = Path(f"metrics/details/{stage}.json")
+        details.write_text(json.dumps({"seconds": 99}))
+        row["outs"][1]["md5"] = hashlib.md5(details.read_bytes()).hexdigest()
+        row["outs"].append({"path": "models/pretrain", "md5": "a folder with a history of speeds"})
+        row["outs"].append({"path": f"metrics/{stage}.json", "md5": "images per second"})
+    Path("dvc.lock").write_text(json.dumps({"schema": "2.0", "stages": stages}))
+    assert dvc_hashes() == before != {}
+
+
 def test_earlier_stages_only(lock):
     assert dvc_hashes().keys() == {"prepare", "pretrain"}
     assert dvc_hashes()["pretrain"]["made/pretrain"] == "pretrain.dir"
