@@ -236,13 +236,29 @@ def serve(
     port: Annotated[int, typer.Option(help="Of HTTP.", min=1, max=65535)] = 8080,
     grpc_port: Annotated[int | None, typer.Option(help="Of gRPC; off without.", min=1, max=65535)] = None,
     signers: Signers = None,
+    max_bytes: Annotated[int, typer.Option(help="Of a request's body.", min=1)] = 32 << 20,
+    max_pixels: Annotated[
+        int,
+        typer.Option(help="Height x width x images of a request; a batch takes about 20 bytes each.", min=1),
+    ] = 8 << 20,
+    max_batch: Annotated[int, typer.Option(help="Images of a request.", min=1)] = 64,
+    timeout: Annotated[
+        float, typer.Option(help="Seconds for a request to arrive and to be answered.", min=1)
+    ] = 30,
+    max_waiting: Annotated[
+        int, typer.Option(help="Requests at once; others are told to ask later.", min=1)
+    ] = 256,
 ) -> None:
-    """Serve an exported encoder by KServe's model server (Open Inference Protocol v2); needs no torch."""
+    """Serve an exported encoder over the Open Inference Protocol V2 (HTTP, gRPC); needs no torch."""
 
     def work() -> None:
         from infocl.deploy.serve import serve_folder
+        from infocl.deploy.serving.limits import Limits
 
-        serve_folder(folder, variant, host=host, port=port, grpc_port=grpc_port, signers=signers)
+        limits = Limits(max_bytes, max_pixels, max_batch, timeout, max_waiting)
+        serve_folder(
+            folder, variant, host=host, port=port, grpc_port=grpc_port, signers=signers, limits=limits
+        )
 
     _exit(work, extra="serve")
 

@@ -1,29 +1,37 @@
-"""`infocl serve`: an exported encoder behind KServe's model server."""
+"""`infocl serve`: an exported encoder behind the Open Inference Protocol V2, over HTTP and gRPC."""
 
 from __future__ import annotations
 
 import asyncio
+import signal
 import socket
-import sys
+from functools import partial
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-import numpy.typing as npt
+import uvicorn
 
-from infocl.deploy.session import OnnxEncoder
+from infocl.deploy.serving import rpc
+from infocl.deploy.serving.http import Connection, application
+from infocl.deploy.serving.limits import Limits
+from infocl.deploy.serving.service import NAME, Service
 from infocl.deploy.trust import open_trusted
-from infocl.results.card import Tensor
 from infocl.runtime.errors import UserError, one_line
 
-NAME = "encoder"
-DATATYPES = {"uint8": "UINT8", "float32": "FP32"}
+CONNECTIONS = 1000
+GRACE = 5  # seconds for requests at work when the server is stopped
 
 
 def serve_folder(
-    folder: Path, variant: str, *, host: str, port: int, grpc_port: int | None, signers: Path | None
+    folder: Path,
+    variant: str,
+    *,
+    host: str,
+    port: int,
+    grpc_port: int | None,
+    signers: Path | None,
+    limits: Limits,
 ) -> None:
-    """Serve a variant as the model `encoder` over the Open Inference Protocol (KServe v2), until stopped.
+    """Serve a variant as the model `encoder` over the Open Inference Protocol V2, until stopped.
 
     Args:
         folder: the exported one.
@@ -32,6 +40,7 @@ def serve_folder(
         port: of HTTP.
         grpc_port: of gRPC; None leaves it off.
         signers: of the encoder, as in `open_trusted`.
+        limits: of requests.
 
     Raises:
         UserError: the folder cannot be used, the host is not of this machine, or a port is taken.
@@ -40,11 +49,36 @@ def serve_folder(
     for option, wanted in (("--port", port), ("--grpc-port", grpc_port)):
         if wanted is not None:
             _require_free(host, option, wanted)
-    sys.argv = sys.argv[:1]  # KServe reads options of its own from the command line when it is imported
-    model = _model(encoder)
-    from infocl.deploy.server import Server
+    for number in (signal.SIGINT, signal.SIGTERM):  # uvicorn's own handlers end in these
+        signal.signal(number, lambda *_: None)
+    asyncio.run(_serve(Service(encoder, limits), host, port, grpc_port))
 
-    Server(host, port, grpc_port).start([model])
+
+async def _serve(service: Service, host: str, port: int, grpc_port: int | None) -> None:
+    work = asyncio.create_task(service.batches.work())
+    calls = None if grpc_port is None else await rpc.start(service, host, grpc_port)
+    config = uvicorn.Config(
+        application(service),
+        host=host,
+        port=port,
+        http=partial(Connection, patience=service.limits.seconds),  # type: ignore[arg-type]
+        ws="none",
+        lifespan="off",
+        log_level="error",
+        access_log=False,
+        server_header=False,
+        limit_concurrency=CONNECTIONS,
+        timeout_graceful_shutdown=GRACE,
+    )
+    also = "" if grpc_port is None else f", gRPC at port {grpc_port}"
+    print(
+        f"Serving {service.encoder.path} at http://{host}:{port}/v2/models/{NAME}{also}; Ctrl+C stops.",
+        flush=True,
+    )
+    await uvicorn.Server(config).serve()
+    if calls is not None:
+        await calls.stop(GRACE)
+    work.cancel()
 
 
 def _require_free(host: str, option: str, port: int) -> None:
@@ -56,73 +90,3 @@ def _require_free(host: str, option: str, port: int) -> None:
     except (OSError, UnicodeError) as error:
         reason = getattr(error, "strerror", None) or one_line(error)
         raise UserError(f"--host {host} {option} {port} cannot be used ({reason}); name another") from None
-
-
-def _model(encoder: OnnxEncoder) -> Any:
-    """What KServe's server asks of a model; a class in here, because KServe is imported on demand."""
-    from kserve import InferRequest, InferResponse, Model
-    from kserve.errors import InvalidInput
-    from kserve.protocol.infer_type import InferOutput
-
-    def images_of(request: Any) -> npt.NDArray[np.uint8]:
-        if not isinstance(request, InferRequest):
-            raise InvalidInput("only the Open Inference Protocol v2 is served; ask /v2/models/encoder/infer")
-        return _images([(part.name, part.datatype, part.shape, part.as_numpy) for part in request.inputs])
-
-    class Served(Model):  # type: ignore[misc]
-        def __init__(self) -> None:
-            super().__init__(NAME)
-            self.ready = True
-
-        def get_input_types(self) -> list[dict[str, Any]]:
-            return [_tensor(encoder.file.input)]
-
-        def get_output_types(self) -> list[dict[str, Any]]:
-            return [_tensor(encoder.export.card.output)]
-
-        async def predict(self, payload: Any, headers: Any = None) -> Any:
-            try:
-                # In a thread, so that the server stays able to say that it lives.
-                embeddings = await asyncio.to_thread(encoder.embed, images_of(payload))
-            except UserError as error:
-                raise InvalidInput(str(error)) from None
-            output = InferOutput(
-                encoder.export.card.output.name, list(embeddings.shape), DATATYPES["float32"]
-            )
-            output.set_data_from_numpy(embeddings, binary_data=payload.use_binary_outputs)
-            return InferResponse(
-                payload.id or "",
-                NAME,
-                [output],
-                use_binary_outputs=payload.use_binary_outputs,
-                requested_outputs=payload.request_outputs,
-            )
-
-    return Served()
-
-
-def _images(inputs: list[tuple[str, str, list[int], Any]]) -> npt.NDArray[np.uint8]:
-    """The images of a request.
-
-    Raises:
-        UserError: it holds something else.
-    """
-    names = [name for name, *_ in inputs]
-    if names != ["image"]:
-        raise UserError(f"the request has the inputs {names}; give one, image")
-    _, datatype, shape, as_numpy = inputs[0]
-    if datatype != "UINT8" or len(shape) != 4 or shape[3] != 3 or min(shape[1:]) < 1:
-        raise UserError(f"image is {datatype} {shape}; give UINT8 [N, H, W, 3]")
-    try:
-        images: npt.NDArray[np.uint8] = as_numpy()
-    except (ValueError, OverflowError) as error:
-        raise UserError(
-            f"image cannot be read ({error}); give {np.prod(shape)} numbers from 0 to 255"
-        ) from None
-    return images
-
-
-def _tensor(declared: Tensor) -> dict[str, Any]:
-    """A tensor of `encoder.json` in the words of the protocol, where -1 stands for any size."""
-    shape = [size if isinstance(size, int) else -1 for size in declared.shape]
-    return {"name": declared.name, "datatype": DATATYPES[declared.dtype], "shape": shape}
