@@ -28,7 +28,7 @@ CODES = {
     503: grpc.StatusCode.UNAVAILABLE,
 }
 HEADROOM = 64 << 10  # bytes of a message beside its tensor
-CALLS = 64  # whose messages may be in memory beside those of the queue
+CALLS = 64  # at once; gRPC has their messages in memory before anyone can refuse them
 
 
 class Answers:
@@ -98,7 +98,7 @@ async def start(service: Service, host: str, port: int) -> grpc.aio.Server:
     """A server at one address, started."""
     most = service.limits.request_bytes + HEADROOM
     options = [("grpc.max_receive_message_length", most), ("grpc.max_send_message_length", most)]
-    server = grpc.aio.server(options=options, maximum_concurrent_rpcs=service.limits.waiting + CALLS)
+    server = grpc.aio.server(options=options, maximum_concurrent_rpcs=CALLS)
     answers = Answers(service)
     handlers = {name: _handler(name, getattr(answers, _snake(name))) for name in METHODS}
     server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, handlers),))
