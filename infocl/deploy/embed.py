@@ -50,7 +50,7 @@ def embed_files(
     """
     if output.suffix != ".parquet":
         raise UserError(f"-o {output} does not end in .parquet, the only format written; rename it")
-    model = open_trusted(encoder, variant, signers)
+    model = OnnxEncoder(open_trusted(encoder, variant, signers), variant)
     skipped = 0
     schema = _schema(model)
     with (

@@ -14,6 +14,7 @@ from infocl.deploy.serving import rpc
 from infocl.deploy.serving.http import Connection, application
 from infocl.deploy.serving.limits import Limits
 from infocl.deploy.serving.service import NAME, Service
+from infocl.deploy.session import OnnxEncoder
 from infocl.deploy.trust import open_trusted
 from infocl.runtime.errors import UserError, one_line
 
@@ -45,13 +46,13 @@ def serve_folder(
     Raises:
         UserError: the folder cannot be used, the host is not of this machine, or a port is taken.
     """
-    encoder = open_trusted(folder, variant, signers)
+    export = open_trusted(folder, variant, signers)
     for option, wanted in (("--port", port), ("--grpc-port", grpc_port)):
         if wanted is not None:
             _require_free(host, option, wanted)
     for number in (signal.SIGINT, signal.SIGTERM):  # uvicorn's own handlers end in these
         signal.signal(number, lambda *_: None)
-    asyncio.run(_serve(Service(encoder, limits), host, port, grpc_port))
+    asyncio.run(_serve(Service(OnnxEncoder(export, variant), limits), host, port, grpc_port))
 
 
 async def _serve(service: Service, host: str, port: int, grpc_port: int | None) -> None:

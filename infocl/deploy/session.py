@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ import onnx
 import onnxruntime
 
 from infocl.deploy.exported import Export
-from infocl.deploy.plain import LARGEST_FILE, read_plain
+from infocl.deploy.plain import COPY_AGAIN, LARGEST_FILE, read_plain
 from infocl.results.card import HINT, ModelFile
 from infocl.runtime.errors import UserError, one_line
 
@@ -39,7 +40,7 @@ class OnnxEncoder:
         self.prepared = prepared
         self.file: ModelFile = export.card.float_input if prepared else export.variant(variant)
         self.path = export.folder / self.file.file
-        data = self._read()
+        data = read_model(self.path, self.file)
         refuse_hostile(data, self.path.name)
         self.session = self._open(data)
         self._check_interface()
@@ -63,15 +64,6 @@ class OnnxEncoder:
     def metadata(self) -> dict[str, str]:
         """The texts that the export wrote into the file."""
         return dict(self.session.get_modelmeta().custom_metadata_map)
-
-    def _read(self) -> bytes:
-        data = read_plain(self.path, LARGEST_FILE, HINT)
-        if hashlib.sha256(data).hexdigest() != self.file.sha256:
-            raise UserError(
-                f"{self.path} is not the file that encoder.json describes (SHA-256 differs); "
-                "copy the folder again as a whole"
-            )
-        return data
 
     def _open(self, data: bytes) -> Any:
         options = onnxruntime.SessionOptions()
@@ -99,6 +91,18 @@ class OnnxEncoder:
                 )
         if output.shape != ["N", self.export.card.dim]:
             raise UserError(f"encoder.json says dim {self.export.card.dim} and output {output.shape}; {HINT}")
+
+
+def read_model(path: Path, described: ModelFile) -> bytes:
+    """The bytes of a described ONNX file.
+
+    Raises:
+        UserError: it cannot be read, or is another file.
+    """
+    data = read_plain(path, LARGEST_FILE, HINT)
+    if hashlib.sha256(data).hexdigest() != described.sha256:
+        raise UserError(f"{path} is not the file that encoder.json describes (SHA-256 differs); {COPY_AGAIN}")
+    return data
 
 
 def _words(nodes: Iterable[tuple[Any, Any, Any]]) -> str:

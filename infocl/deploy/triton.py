@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from infocl.deploy.session import OnnxEncoder
+from infocl.deploy.exported import Export
+from infocl.deploy.session import read_model
 from infocl.deploy.trust import open_trusted
+from infocl.results.card import Shipped
 from infocl.runtime.errors import UserError
 from infocl.runtime.files import replacing_folder, write_text
 
@@ -35,25 +37,26 @@ def write_repository(folder: Path, repository: Path, variant: str, signers: Path
     Raises:
         UserError: the folder cannot be used, or the repository holds another model of that name.
     """
-    encoder = open_trusted(folder, variant, signers)
+    export = open_trusted(folder, variant, signers)
+    file = export.variant(variant)
     model = repository / NAME
     if model.exists() and not (model / "config.pbtxt").is_file():
         raise UserError(f"{model} is there and is no Triton model; move it away or name another repository")
     with replacing_folder(model) as temporary:
-        write_text(temporary / "config.pbtxt", _config(encoder))
+        write_text(temporary / "config.pbtxt", _config(export, file))
         target = temporary / "1" / "model.onnx"
         target.parent.mkdir()
-        target.write_bytes(encoder.path.read_bytes())
+        target.write_bytes(read_model(folder / file.file, file))
     print(f"Wrote {model}; serve it with tritonserver --model-repository={repository.resolve()}")
 
 
-def _config(encoder: OnnxEncoder) -> str:
+def _config(export: Export, file: Shipped) -> str:
     return CONFIG.format(
         name=NAME,
-        file=encoder.path.name,
-        sha256=encoder.file.sha256,
+        file=file.file,
+        sha256=file.sha256,
         batch=LARGEST_BATCH,
-        input=encoder.file.input.name,
-        output=encoder.export.card.output.name,
-        dim=encoder.export.card.dim,
+        input=file.input.name,
+        output=export.card.output.name,
+        dim=export.card.dim,
     )

@@ -1,17 +1,16 @@
-"""From a folder that anyone may have made to an encoder that may be used."""
+"""From a folder that anyone may have made to an export that may be used."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from infocl.deploy.example import read_example, repeat_example
+from infocl.deploy.apart import try_models
 from infocl.deploy.exported import Export
-from infocl.deploy.session import OnnxEncoder
 from infocl.deploy.sums import check_signature, check_sums
 
 
-def open_trusted(folder: Path, variant: str, signers: Path | None) -> OnnxEncoder:
-    """Open a variant once the folder's sums are right, and repeat its example with it.
+def open_trusted(folder: Path, variant: str, signers: Path | None) -> Export:
+    """Open a folder once its sums are right and the variant has repeated the example, in another process.
 
     Args:
         folder: the exported one.
@@ -20,11 +19,13 @@ def open_trusted(folder: Path, variant: str, signers: Path | None) -> OnnxEncode
 
     Raises:
         UserError: a file is missing or altered, the signature does not hold, the folder is not an export, or
-            the variant does not give the example's embeddings on this machine.
+            the variant does not give the example's embeddings on this machine, in bounded time and memory.
     """
     check_sums(folder)
     if signers is not None:
         check_signature(folder, signers, promised=False)
-    encoder = OnnxEncoder(Export(folder), variant)
-    repeat_example(encoder, read_example(encoder.export))
-    return encoder
+    export = Export(folder)
+    export.variant(variant)
+    for _ in try_models(folder, variant):
+        pass
+    return export

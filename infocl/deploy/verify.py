@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import onnxruntime
 
-from infocl.deploy.example import read_example, repeat_example
+from infocl.deploy.apart import ALL, try_models
 from infocl.deploy.exported import Export
-from infocl.deploy.plain import COPY_AGAIN
-from infocl.deploy.session import OnnxEncoder
 from infocl.deploy.sums import check_signature, check_sums
 from infocl.results.card import HINT
 from infocl.runtime.errors import UserError
@@ -33,24 +29,9 @@ def verify_folder(folder: Path, signers: Path | None) -> None:
     promised = export.card.signature is not None
     print(f"signature  {check_signature(folder, signers, promised=promised)}", flush=True)
     _check_no_other_models(export)
-    example = read_example(export)
-    for encoder in _encoders(export):
-        _check_metadata(encoder)
-        error, allowed = repeat_example(encoder, example)
-        print(
-            f"{encoder.path.name}  {encoder.variant}, nothing outside it, metadata as encoder.json; repeats "
-            f"{export.card.example.file} within {error:.2g} (allowed {allowed:.2g})",
-            flush=True,
-        )
+    for line in try_models(folder, ALL):
+        print(line, flush=True)
     print(f"{folder} is sound (onnxruntime {onnxruntime.__version__}).")
-
-
-def _encoders(export: Export) -> Iterator[OnnxEncoder]:
-    yield OnnxEncoder(export, "float32")
-    yield OnnxEncoder(export, "float32", prepared=True)
-    for variant in export.shipped:
-        if variant != "float32":
-            yield OnnxEncoder(export, variant)
 
 
 def _check_no_other_models(export: Export) -> None:
@@ -58,17 +39,3 @@ def _check_no_other_models(export: Export) -> None:
     for path in sorted(export.folder.glob("*.onnx")):
         if path.name not in described:
             raise UserError(f"{path} is not described by encoder.json; remove it, or {HINT}")
-
-
-def _check_metadata(encoder: OnnxEncoder) -> None:
-    """The metadata inside an ONNX file are those of `encoder.json`, so that the two belong together."""
-    raw = encoder.export.raw
-    taken = (raw["float_input"] if encoder.prepared else raw).get("input")
-    expected = {**raw, "variant": encoder.variant, "input": taken}
-    found = encoder.metadata
-    for key in sorted({*found, "weights_sha256"}):
-        value = expected.get(key)
-        if key not in expected or found.get(key) != (value if isinstance(value, str) else json.dumps(value)):
-            raise UserError(
-                f"{encoder.path} and encoder.json differ in {key}, so they are of two exports; {COPY_AGAIN}"
-            )

@@ -78,7 +78,7 @@ class Example(Part):
     """Images and embeddings to try a runtime with, and how near it must come."""
 
     file: FileName
-    max_relative_error: float = Field(gt=0, le=0.01)
+    max_relative_error: float = Field(gt=0, le=0.001)
 
 
 class Signature(Part):

@@ -14,10 +14,11 @@ import numpy as np
 import onnx
 from PIL import Image
 
+from infocl.deploy import apart
 from tests.deploy.test_verify import ABOUT, EXAMPLE, MODEL, SUMS, change_model, describe, sum_again
 from tests.workspace import ROOT
 
-SECONDS = 60
+SECONDS = 300
 MEMORY = 4 << 30
 
 
@@ -58,6 +59,57 @@ def loops_without_end(folder):
         model.graph.node.append(onnx.helper.make_node("Loop", ["", "true"], [], body=body))
 
     change_model(folder, change)
+
+
+def takes_all_memory(folder):
+    """Four times as many bytes as a check may have."""
+
+    def change(model):
+        size = onnx.numpy_helper.from_array(np.array([MEMORY], np.int64), "how_many")
+        model.graph.initializer.append(size)
+        (last,) = [node for node in model.graph.node if "embedding" in node.output]
+        last.output[0] = "found"
+        for node in (
+            onnx.helper.make_node("ConstantOfShape", ["how_many"], ["huge"]),
+            onnx.helper.make_node("ReduceMax", ["huge"], ["largest"], keepdims=0),
+            onnx.helper.make_node("Add", ["found", "largest"], ["embedding"]),
+        ):
+            model.graph.node.append(node)
+
+    change_model(folder, change)
+
+
+def unfolds_without_end(folder):
+    """A function that calls one twice that calls one twice, 40 deep."""
+
+    def change(model):
+        version = [onnx.helper.make_opsetid("", 18), onnx.helper.make_opsetid("mine", 1)]
+        model.opset_import.append(version[1])
+        for depth in range(40):
+            kind = f"f{depth - 1}" if depth else "Neg"
+            nodes = [
+                onnx.helper.make_node(kind, [a], [b], domain="mine" if depth else "") for a, b in ("ab", "bc")
+            ]
+            model.functions.append(
+                onnx.helper.make_function("mine", f"f{depth}", ["a"], ["c"], nodes, version)
+            )
+        (last,) = [node for node in model.graph.node if "embedding" in node.output]
+        last.output[0] = "found"
+        model.graph.node.append(onnx.helper.make_node("f39", ["found"], ["embedding"], domain="mine"))
+
+    change_model(folder, change)
+
+
+def pretend_rounding(folder):
+    """Other weights, which a folder that may say how far off it is would pass."""
+
+    def retrain(model):
+        tensor = max(model.graph.initializer, key=lambda tensor: len(tensor.raw_data))
+        weights = onnx.numpy_helper.to_array(tensor)
+        tensor.CopyFrom(onnx.numpy_helper.from_array(weights[::-1].copy(), tensor.name))
+
+    change_model(folder, retrain, "encoder.fp16.onnx", "float16")
+    describe(folder, lambda about: about["variants"]["float16"].update(relative_error=1.0))
 
 
 def give_example(data):
@@ -111,6 +163,7 @@ HARMS = {
     "pipe for the model": (replace_by_pipe(MODEL), f"{MODEL} is not a plain file"),
     "huge file": (hide_a_huge_file, " has 1099.5 GB, but 8.6 GB are the most"),
     "error while running": (fails_while_running, f"cannot run .*{MODEL} on images"),
+    "all memory": (takes_all_memory, f"cannot run .*{MODEL} on images"),
     "endless loop": (loops_without_end, f"{MODEL} contains the operator Loop"),
     "npy named npz": (give_example(one_array()), f"{EXAMPLE} cannot be read"),
     "header of 3 PiB": (give_example(header_of_three_pebibytes()), "a header says .*, but 0 numbers follow"),
@@ -150,3 +203,22 @@ def test_every_command_refuses_every_hostile_folder_in_time(folder, tmp_path):
         assert re.match(wanted, line), line
     assert not (tmp_path / "f.parquet").exists()
     assert not (tmp_path / "models").exists()
+
+
+def test_what_never_ends_is_ended(folder, refuses, monkeypatch):
+    monkeypatch.setattr(apart, "SECONDS", 10.0)
+    unfolds_without_end(folder)
+    message = refuses("verify", folder)
+    assert re.search(r" takes more than 10 s to check; do not use it| broke off its check .SIG", message)
+
+
+def test_a_folder_does_not_say_itself_how_far_off_it_may_be(folder, refuses):
+    pretend_rounding(folder)
+    assert "float16" not in refuses("embed", folder / "no.png", "-o", "f.parquet", "--encoder", folder)
+    assert "encoder.fp16.onnx does not repeat example.npz" in refuses("verify", folder)
+
+
+def test_no_code_of_the_current_folder_is_run(folder, infocl, monkeypatch):
+    (folder.parent / "json.py").write_text("raise SystemExit(9)")
+    monkeypatch.chdir(folder.parent)
+    assert infocl("verify", folder).exit_code == 0
