@@ -15,7 +15,7 @@ from infocl.pretrain.loading.resident import ResidentImages
 from infocl.pretrain.loading.sampler import Order
 from infocl.pretrain.optim import build_optimizer
 
-FULL_SIZE = EncoderParams(arch="resnet18", stem="cifar", width=1.0)
+FULL_SIZE = EncoderParams(arch="resnet18", stem="cifar", width=1.0, init="he", normalization="dataset")
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 
 from benchmarks.measure import device, in_fresh_process, interleaved, peak_memory_mib
-from infocl.config import EncoderParams, Params
+from infocl.config import Params
 from infocl.pretrain.learner import Learner
 from infocl.pretrain.objectives import OBJECTIVES
 from infocl.pretrain.regularizers import REGULARIZERS
@@ -73,14 +73,13 @@ def shipped_and_large(params: Params) -> list[Setting]:
     """The shipped params; on a GPU also two networks of published size."""
     settings = [Setting(params, params.train.batch_size)]
     if device().type == "cuda":
-        settings.append(_resized(params, EncoderParams(arch="resnet18", stem="cifar", width=1.0), 32, 512))
-        settings.append(
-            _resized(params, EncoderParams(arch="resnet50", stem="imagenet", width=1.0), 224, 256)
-        )
+        settings.append(_resized(params, "resnet18", "cifar", 32, 512))
+        settings.append(_resized(params, "resnet50", "imagenet", 224, 256))
     return settings
 
 
-def _resized(params: Params, encoder: EncoderParams, size: int, batch: int) -> Setting:
+def _resized(params: Params, arch: str, stem: str, size: int, batch: int) -> Setting:
+    encoder = params.encoder.model_copy(update={"arch": arch, "stem": stem, "width": 1.0})
     data = params.data.model_copy(update={"image_size": size})
     return Setting(params.model_copy(update={"encoder": encoder, "data": data}), batch)
 

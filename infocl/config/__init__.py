@@ -133,6 +133,8 @@ class EncoderParams(Model):
     arch: Literal["resnet18", "resnet34", "resnet50"]
     stem: Stem
     width: Annotated[float, Field(ge=0.0625, le=4)]
+    init: Literal["he", "torch"]
+    normalization: Literal["dataset", "half", "imagenet"]
 
 
 class ProbeParams(Model):
@@ -218,6 +220,11 @@ class Params(Model):
             )
         self.objective.own.require_fit(size)
         self.reg.own.require_fit(size)
+        if getattr(self.objective.own, "views", 2) < self.reg.own.least_views:  # most objectives need two
+            raise ValueError(
+                f"objective.{self.objective.name}.views is 1, but reg.name {self.reg.name} compares two; "
+                "use 2, or another regulariser"
+            )
         unknown = sorted(set(self.gate.floors) - {"mean", *self.transfer.targets})
         if unknown:
             raise ValueError(

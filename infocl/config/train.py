@@ -22,6 +22,7 @@ class OptimizerParams(Model):
     weight_decay: Annotated[float, Field(ge=0, le=10)]
     momentum: Annotated[float, Field(ge=0, lt=1)]
     trust_coefficient: Annotated[float, Field(gt=0, le=1)]
+    lr_placement: Literal["inside", "outside"]
 
     @model_validator(mode="after")
     def _adam_keeps_weights(self) -> OptimizerParams:
@@ -36,7 +37,7 @@ class OptimizerParams(Model):
 # Knobs of `train` that change no result: where images are and steps run, and how often a run is saved.
 NEUTRAL = ("device", "devices", "compile", "checkpoint_minutes", "storage", "shards")
 # Knobs that only these optimisers read.
-READ_BY = {"momentum": ("sgd", "lars"), "trust_coefficient": ("lars",)}
+READ_BY = {"momentum": ("sgd", "lars"), "trust_coefficient": ("lars",), "lr_placement": ("lars",)}
 
 
 def optimizer_in_force(optimizer: Mapping[str, Any]) -> dict[str, Any]:
@@ -60,6 +61,7 @@ class TrainParams(Model):
     shuffle: Literal["global", "shards"]
     optimizer: OptimizerParams
     schedule: ScheduleParams
+    batch_norm: Literal["joint", "per_view"]
     precision: Literal["bf16", "fp32"]
     compile: bool
     device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:(0|[1-9]\d?))?)$")]

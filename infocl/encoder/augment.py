@@ -74,12 +74,12 @@ def apply_plan(images: Tensor, plan: Tensor, size: int) -> Tensor:
 
     Args:
         images: uint8 (B, H, W, 3).
-        plan: of `plan_views` for both views of each image, (2B, 26), on the images' device: view 1 of all
+        plan: of `plan_views` for the V views of each image, (V * B, 26), on the images' device: view 1 of all
             images, then view 2.
         size: side of the views in px.
 
     Returns:
-        In the plan's floating type, (2B, 3, size, size) in [0, 1].
+        In the plan's floating type, (V * B, 3, size, size) in [0, 1].
     """
     views = _crop(images, plan, size)
     shares = plan[:, 5:].view(-1, BLENDS, 3, 1, 1, 1).unbind(1)
@@ -98,7 +98,7 @@ def _crop(images: Tensor, plan: Tensor, size: int) -> Tensor:
     x = (plan[:, 0:1] + plan[:, 2:3] * pixels) * (2 / (width - 1)) - 1
     y = (plan[:, 1:2] + plan[:, 3:4] * pixels) * (2 / (height - 1)) - 1
     grid = torch.stack([x[:, None, :].expand(-1, size, -1), y[:, :, None].expand(-1, -1, size)], 3)
-    unit = (images.permute(0, 3, 1, 2).to(plan.dtype) / 255).repeat(2, 1, 1, 1)
+    unit = (images.permute(0, 3, 1, 2).to(plan.dtype) / 255).repeat(len(plan) // len(images), 1, 1, 1)
     return F.grid_sample(unit, grid, align_corners=True, padding_mode="border")
 
 

@@ -17,7 +17,7 @@ from infocl.runtime.files import read_json, replacing, sha256_file, write_json
 from infocl.runtime.paths import CONFIG_FILE, rerun
 
 WEIGHTS_FILE = "encoder.safetensors"
-FORMAT = 1
+FORMAT = 2
 
 
 def save_encoder(folder: Path, encoder: Encoder, about: Mapping[str, Any]) -> None:

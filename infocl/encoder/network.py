@@ -34,16 +34,24 @@ class Levels(NamedTuple):
     level4: Tensor
 
 
+# Mean and standard deviation of each channel that pixels are normalised by, where not the training images'.
+FIXED_STATISTICS = {
+    "half": ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5)),
+    "imagenet": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
+}
+
+
 class Encoder(nn.Module):
     """A ResNet on images in [0, 1]; normalisation is part of it, so no caller can get it wrong.
 
     Args:
-        params: architecture, stem and width multiplier.
+        params: architecture, stem, width multiplier, initial weights, and what pixels are normalised by.
         mean: per-channel mean of the training images, in [0, 1].
         std: per-channel standard deviation of the training images, above 0.
 
     Reference: He et al., "Deep Residual Learning", CVPR 2016. Stems: `cifar` (3x3, stride 1, no
-    pool) as in SimCLR's CIFAR runs; `stl` (3x3, stride 2, no pool), ours; `imagenet` the original.
+    pool) as in SimCLR's CIFAR runs; `stl` (3x3, stride 2, no pool) as in Wang et al., CVPR 2022, on STL-10;
+    `imagenet` the original.
     """
 
     mean: Tensor
@@ -52,6 +60,7 @@ class Encoder(nn.Module):
     def __init__(self, params: EncoderParams, mean: Sequence[float], std: Sequence[float]) -> None:
         super().__init__()
         self.params = params
+        mean, std = FIXED_STATISTICS.get(params.normalization, (mean, std))
         self.register_buffer("mean", torch.tensor(list(mean), dtype=torch.float32).view(1, 3, 1, 1))
         self.register_buffer("std", torch.tensor(list(std), dtype=torch.float32).view(1, 3, 1, 1))
         block, depths = ARCHITECTURES[params.arch]
@@ -63,7 +72,8 @@ class Encoder(nn.Module):
             self.levels.append(_level(block, channels, width, depth, stride=1 if level == 0 else 2))
             channels = width * block.expansion
         self.level_dims: tuple[int, ...] = tuple(width * block.expansion for width in widths[1:])
-        self.apply(_initialise)
+        if params.init == "he":
+            self.apply(_initialise)
 
     @property
     def dim(self) -> int:
@@ -71,7 +81,7 @@ class Encoder(nn.Module):
         return self.level_dims[-1]
 
     def normalize(self, images: Tensor) -> Tensor:
-        """Standardise images in [0, 1], (B, 3, H, W), by the training images' statistics."""
+        """Standardise images in [0, 1], (B, 3, H, W), by the statistics that `normalization` names."""
         return (images - self.mean) / self.std
 
     def forward_levels(self, images: Tensor) -> Levels:

@@ -1,4 +1,4 @@
-"""Two random views of every image in one call: drawn on the CPU, computed on the images' device."""
+"""Random views of every image in one call: drawn on the CPU, computed on the images' device."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from infocl.runtime.device import sent
 class Views:
     """Random resized crop, horizontal flip, colour jitter, greyscale: the views of SimCLR without blur.
 
-    Kornia draws the parameters and defines what they mean; `apply_plan` does the same to both views of a
+    Kornia draws the parameters and defines what they mean; `apply_plan` does the same to all views of a
     batch in fewer, larger operations. Its `ColorJitter` follows PIL, as torchvision does; the order of the
     four colour operations is drawn for each image, as there. One thing differs from torchvision: crops map
     corner pixel onto corner pixel (`align_corners`), as Kornia's crop by resampling does.
@@ -29,13 +29,14 @@ class Views:
         params: the strengths.
         image_size: side of the square views in px; at least the side of the images, so that crops
             are only ever enlarged and need no antialiasing.
+        count: of views of an image.
 
     Reference: Chen et al., "A Simple Framework for Contrastive Learning", ICML 2020, appendix A;
     strengths as in Wang et al., CVPR 2022.
     """
 
-    def __init__(self, params: ViewParams, image_size: int) -> None:
-        self.size = image_size
+    def __init__(self, params: ViewParams, image_size: int, count: int = 2) -> None:
+        self.size, self.count = image_size, count
         self.augment = K.AugmentationSequential(
             K.RandomResizedCrop(
                 (image_size, image_size),
@@ -52,8 +53,8 @@ class Views:
         )
 
     @torch.no_grad()
-    def __call__(self, images: Tensor, seed: int, part: int = 0, parts: int = 1) -> tuple[Tensor, Tensor]:
-        """Draw both views.
+    def __call__(self, images: Tensor, seed: int, part: int = 0, parts: int = 1) -> tuple[Tensor, ...]:
+        """Draw the views.
 
         Args:
             images: uint8 (B, H, W, 3), on any device.
@@ -64,14 +65,14 @@ class Views:
                 on how many processes share the batch.
 
         Returns:
-            Two float32 tensors (B, 3, S, S) in [0, 1], in channels-last memory.
+            As many float32 tensors (B, 3, S, S) in [0, 1], in channels-last memory.
         """
         count, total = len(images), len(images) * parts
         own = torch.arange(part * count, (part + 1) * count)
-        plan = self.draw(2 * total, images.shape[1], images.shape[2], seed)[torch.cat([own, total + own])]
+        rows = torch.cat([view * total + own for view in range(self.count)])
+        plan = self.draw(self.count * total, images.shape[1], images.shape[2], seed)[rows]
         views = apply_plan(images, sent(plan, images.device), self.size)
-        view1, view2 = views.contiguous(memory_format=torch.channels_last).chunk(2)
-        return view1, view2
+        return views.contiguous(memory_format=torch.channels_last).chunk(self.count)
 
     def draw(self, count: int, height: int, width: int, seed: int) -> Tensor:
         """What is drawn for `count` views of images of that size, as `plan_views` describes it."""

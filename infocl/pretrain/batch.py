@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+import torch
 from torch import Tensor
 
 from infocl.encoder.network import Levels
@@ -38,11 +39,11 @@ class View:
 
 @dataclass(frozen=True)
 class Batch:
-    """Two views of the same images, and what else an objective or a regulariser may use.
+    """Two views of the same images, or one, and what else an objective or a regulariser may use.
 
     Attributes:
         view1: one view.
-        view2: the other.
+        second: the other, where there is one.
         labels: classes int64 (B,), where the data have them.
         embed: the objective's projector, (B, D) to (B, P).
         encode: clean features of further normalised pixels (B, 3, H, W), each process giving its share of
@@ -52,12 +53,33 @@ class Batch:
     """
 
     view1: View
-    view2: View
+    second: View | None
     labels: Tensor | None = None
     embed: Callable[[Tensor], Tensor] | None = None
     encode: Callable[[Tensor], Levels] | None = None
     noise: Noise = ()
     group: ProcessGroup = ALONE
+
+    @property
+    def view2(self) -> View:
+        """The other view.
+
+        Raises:
+            ValueError: the batch has one view.
+        """
+        if self.second is None:
+            raise ValueError("two views of an image are needed, but the batch has one")
+        return self.second
+
+    @property
+    def views(self) -> tuple[View, ...]:
+        """The views that there are."""
+        return (self.view1,) if self.second is None else (self.view1, self.second)
+
+    @property
+    def features(self) -> Tensor:
+        """What the projector sees of all views, one below the other."""
+        return torch.cat([view.features for view in self.views])
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from infocl.config import Params
 from infocl.encoder.network import Encoder, Levels
 from infocl.encoder.numerics import at_least_float32
 from infocl.pretrain.batch import Batch, LossTerm, Noise, View
+from infocl.pretrain.batchnorm import ByView, split_by_view
 from infocl.pretrain.objectives import build_objective
 from infocl.pretrain.parallel.batchnorm import synchronize
 from infocl.pretrain.parallel.process_group import ALONE, ProcessGroup
@@ -27,9 +28,10 @@ T = TypeVar("T")
 class Learner(nn.Module):
     """loss = objective(batch) + weight * regulariser(batch).
 
-    Both views pass the encoder as one batch, so BatchNorm sees them together. An objective with a
-    momentum target has a second encoder here, which follows the first after each step; its BatchNorm
-    layers normalise by the batch and keep running statistics of their own.
+    Both views pass all layers as one batch; `train.batch_norm` says whether BatchNorm normalises them
+    together or each by itself. An objective with a momentum target has a second encoder here, which follows
+    the first after each step; its BatchNorm layers normalise by the batch and keep running statistics of
+    their own.
 
     Args:
         params: all of params.yaml.
@@ -44,11 +46,15 @@ class Learner(nn.Module):
         self.group = ALONE
         self.encoder = Encoder(params.encoder, mean, std)
         self.objective = build_objective(params.objective, self.encoder.dim, classes)
+        self.views = self.objective.views
         shapes = Shapes(self.encoder.level_dims, params.data.image_size)
         self.regularizer = build_regularizer(params.reg, shapes)
         self.target: Encoder | None = None
         if self.objective.momentum(0, 1) is not None:
             self.target = copy.deepcopy(self.encoder).requires_grad_(False)
+        self.by_view = params.train.batch_norm == "per_view" and self.views > 1
+        if self.by_view:
+            split_by_view(self, self.views)
 
     def distribute(self, group: ProcessGroup, device: torch.device) -> None:
         """From here on, take each batch as one process's share of the batch of `world`.
@@ -60,19 +66,21 @@ class Learner(nn.Module):
         for module in (self.encoder, self.target, self.regularizer):
             if module is not None:
                 synchronize(module, group, device)
+        if self.by_view:
+            split_by_view(self, self.views)
 
     def draw(self, images: int, generator: torch.Generator) -> Noise:
         """What the regulariser draws for so many images; the generator is of the weights' device."""
-        return self.regularizer.draw(2 * images, generator, next(self.encoder.parameters()))
+        return self.regularizer.draw(self.views * images, generator, next(self.encoder.parameters()))
 
     def forward(
-        self, images1: Tensor, images2: Tensor, noise: Noise = (), labels: Tensor | None = None
+        self, images1: Tensor, images2: Tensor | None, noise: Noise = (), labels: Tensor | None = None
     ) -> LossTerm:
-        """The loss of two batches of views.
+        """The loss of two batches of views, or of one where the objective has `views` 1.
 
         Args:
             images1: views 1 in [0, 1], (B, 3, H, W), or this process's share of them.
-            images2: views 2 of the same images.
+            images2: views 2 of the same images; None where there is one view.
             noise: of the regulariser, from `draw`; alike in every process.
             labels: classes int64 (B,) of the whole batch, where the data have them.
 
@@ -80,13 +88,14 @@ class Learner(nn.Module):
             The loss, with parts `objective`, `regularizer` (unweighted), `feature_spread`, and each
             term's own parts behind its name.
         """
-        pixels = self.encoder.normalize(torch.cat([images1, images2]))
-        clean = Levels(*self.group.gather_views(self._encode(pixels)))
+        pixels = self.encoder.normalize(images1 if images2 is None else torch.cat([images1, images2]))
+        clean = Levels(*self.group.gather_views(self._encode(pixels), self.views))
         levels = self.regularizer.perturb(clean, noise)
-        view1, view2 = _split(pixels, clean, levels, self._by_target(pixels))
-        embed = untracked(self.objective, self.objective.embed)
-        encode = untracked(self.encoder, self._encode_share)
-        batch = Batch(view1, view2, labels, embed, encode, noise, self.group)
+        views = _split(self.views, pixels, clean, levels, self._by_target(pixels))
+        embed = untracked(self.objective, self.objective.embed, len(views[0].features))
+        encode = untracked(self.encoder, self._encode_share, len(images1))
+        second = views[1] if self.views == 2 else None
+        batch = Batch(views[0], second, labels, embed, encode, noise, self.group)
         objective, regularizer = self.objective(batch), self.regularizer(batch)
         loss = objective.value + self.weight * regularizer.value
         parts = {"objective": objective.value.detach(), "regularizer": regularizer.value.detach()}
@@ -105,7 +114,7 @@ class Learner(nn.Module):
     def _by_target(self, pixels: Tensor) -> Tensor | None:
         if self.target is None:
             return None
-        return self.group.gather_views([self.target.forward_levels(pixels).level4])[0]
+        return self.group.gather_views([self.target.forward_levels(pixels).level4], self.views)[0]
 
     @torch.no_grad()
     def after_step(self, step: int, total_steps: int) -> None:
@@ -119,33 +128,40 @@ class Learner(nn.Module):
         get_ema_multi_avg_fn(share)(target, online, step)  # type: ignore[no-untyped-call]
 
 
-def _split(pixels: Tensor, clean: Levels, levels: Levels, target: Tensor | None) -> tuple[View, View]:
-    seen = [pixels.chunk(2), *(level.chunk(2) for level in (*clean, *levels))]
-    targets = (None, None) if target is None else target.chunk(2)
-    first, second = (
+def _split(
+    views: int, pixels: Tensor, clean: Levels, levels: Levels, target: Tensor | None
+) -> tuple[View, ...]:
+    seen = [pixels.chunk(views), *(level.chunk(views) for level in (*clean, *levels))]
+    targets = (None,) * views if target is None else target.chunk(views)
+    return tuple(
         View(part[0], Levels(*part[1:4]), Levels(*part[4:]), of_target)
         for part, of_target in zip(zip(*seen, strict=True), targets, strict=True)
     )
-    return first, second
 
 
-def untracked(module: nn.Module, function: Callable[[Tensor], T]) -> Callable[[Tensor], T]:
+def untracked(module: nn.Module, function: Callable[[Tensor], T], images: int) -> Callable[[Tensor], T]:
     """`function`, during which the BatchNorm layers of `module` keep their running statistics.
 
-    They still normalise by the batch. A regulariser's further pass must not change what the exported
-    encoder normalises by.
+    They still normalise by the batch, those of `train.batch_norm: per_view` by each `images` rows of it. A
+    regulariser's further pass must not change what the exported encoder normalises by.
     """
 
     def wrapped(inputs: Tensor) -> T:
         layers = [layer for layer in module.modules() if isinstance(layer, _BatchNorm)]
+        split = [layer for layer in layers if isinstance(layer, ByView)]
         tracked = [layer.track_running_stats for layer in layers]
+        views = [layer.views for layer in split]
         try:
             for layer in layers:
                 layer.track_running_stats = False
+            for by_view in split:
+                by_view.views = len(inputs) // images
             return function(inputs)
         finally:
             for layer, before in zip(layers, tracked, strict=True):
                 layer.track_running_stats = before
+            for by_view, count in zip(split, views, strict=True):
+                by_view.views = count
 
     return wrapped
 

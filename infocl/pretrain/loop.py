@@ -139,7 +139,8 @@ def _loss(run: Training, step: int) -> LossTerm:
     """The loss of a step's batch; every random draw is a function of the seed and the step."""
     seed, device = run.params.seed, run.device
     images, labels = run.images.batch(step)
-    view1, view2 = run.views(images, derive_seed(seed, VIEWS, step), run.group.rank, run.group.size)
+    views = run.views(images, derive_seed(seed, VIEWS, step), run.group.rank, run.group.size)
+    view1, view2 = views if len(views) == 2 else (*views, None)
     generator = torch.Generator(device).manual_seed(derive_seed(seed, NOISE, step))
     noise = run.learner.draw(run.params.train.batch_size, generator)
     with torch.autocast(device.type, torch.bfloat16, enabled=run.params.train.precision == "bf16"):

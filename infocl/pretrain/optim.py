@@ -32,6 +32,7 @@ def build_optimizer(params: OptimizerParams, weights: Iterable[nn.Parameter]) ->
             momentum=params.momentum,
             weight_decay=params.weight_decay,
             trust_coefficient=params.trust_coefficient,
+            lr_inside=params.lr_placement == "inside",
         )
     kind = torch.optim.AdamW if params.name == "adamw" else torch.optim.Adam
     return kind(weights, lr=params.lr, weight_decay=params.weight_decay, fused=fused)

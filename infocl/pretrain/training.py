@@ -147,7 +147,7 @@ def _set_up(
         learner if group.size == 1 else DistributedDataParallel(learner),
         build_optimizer(params.train.optimizer, learner.parameters()),
         open_images(params, prepared, group, device),
-        Views(params.views, params.data.image_size),
+        Views(params.views, params.data.image_size, learner.views),
         device,
         Checkpoints(CHECKPOINTS, fingerprint(params, about)),
     )

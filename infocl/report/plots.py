@@ -136,8 +136,9 @@ def _level(column: str) -> str:
 KNOWN_PARTS = {
     "regularizer_reconstruction_mse": (
         "Reconstruction error",
-        "squared standard deviations",
-        "How far decoded views are from the true ones; the plain mean colour would score about 1.",
+        "squared units of encoder.normalization",
+        "How far decoded views are from the true ones; with encoder.normalization: dataset the plain mean "
+        "colour would score about 1.",
     ),
     "objective_positive_cosine": (
         "Agreement of the two views",

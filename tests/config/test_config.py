@@ -160,6 +160,15 @@ def test_parts_that_do_not_fit_each_other():
     raw = changed("reg.name", "rc")
     raw["data"]["image_size"] = 48
     assert "data.image_size 48 cannot be reconstructed" in refusal(raw)
+    raw["reg"]["rc"]["decoder"], raw["data"]["image_size"] = "published", 16
+    assert "data.image_size 16 has no published decoder; use 32, 64, 224, or reg.rc.decoder light" in refusal(
+        raw
+    )
+    raw = changed("objective.supervised.views", 1)
+    raw["objective"]["name"] = "supervised"
+    for reg in ("ip", "mib", "mixed"):
+        raw["reg"]["name"] = reg
+        assert f"objective.supervised.views is 1, but reg.name {reg} compares two" in refusal(raw)
 
 
 def test_auto_is_the_size_that_suits_the_set():

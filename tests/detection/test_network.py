@@ -20,7 +20,9 @@ MEAN, STD = [0.3, 0.4, 0.5], [0.2, 0.25, 0.3]
 
 def encoder(arch="resnet50", stem="stl", seed=0):
     torch.manual_seed(seed)
-    made = Encoder(EncoderParams(arch=arch, stem=stem, width=0.125), MEAN, STD).train()
+    made = Encoder(
+        EncoderParams(arch=arch, stem=stem, width=0.125, init="he", normalization="dataset"), MEAN, STD
+    ).train()
     with torch.no_grad():
         made(torch.rand(8, 3, 64, 64))  # running statistics that are not the initial ones
     return made.eval()
@@ -115,7 +117,11 @@ def test_the_task_decides_on_the_network(task, kind):
 def test_published_widths_make_torchvisions_own_network():
     from torchvision.models.detection import maskrcnn_resnet50_fpn
 
-    net = Encoder(EncoderParams(arch="resnet50", stem="imagenet", width=1.0), MEAN, STD)
+    net = Encoder(
+        EncoderParams(arch="resnet50", stem="imagenet", width=1.0, init="he", normalization="dataset"),
+        MEAN,
+        STD,
+    )
     shipped = detection(fpn_channels=256, tasks=["masks"], batch_norm="frozen")
     ours = build_detector(net, shipped, 90)
     reference = maskrcnn_resnet50_fpn(weights=None, weights_backbone=None, num_classes=91)

@@ -18,7 +18,9 @@ MEAN, STD = [0.4, 0.5, 0.6], [0.2, 0.25, 0.3]
 
 def build(arch="resnet18", stem="cifar", width=0.125):
     torch.manual_seed(0)
-    return Encoder(EncoderParams(arch=arch, stem=stem, width=width), MEAN, STD)
+    return Encoder(
+        EncoderParams(arch=arch, stem=stem, width=width, init="he", normalization="dataset"), MEAN, STD
+    )
 
 
 @pytest.mark.parametrize("arch", ["resnet18", "resnet34", "resnet50"])

@@ -71,6 +71,16 @@ def test_without_strength_a_view_is_the_image():
         torch.testing.assert_close(view, to_unit_range(images), rtol=0, atol=1e-5)
 
 
+@pytest.mark.parametrize("count", [1, 2])
+def test_so_many_views_of_an_image_as_asked_for_alike_in_parts(count):
+    draw, images = Views(ViewParams(**(PLAIN | FULL)), 32, count), photos(4)
+    whole = draw(images, 1)
+    assert [len(view) for view in whole] == [4] * count
+    parts = [draw(images[2 * part : 2 * part + 2], 1, part, 2) for part in range(2)]
+    for view, *halves in zip(whole, *parts, strict=True):
+        torch.testing.assert_close(torch.cat(halves), view)
+
+
 def test_a_batch_of_one():
     assert views(**FULL)(photos(1), 0)[0].shape == (1, 3, 32, 32)
 

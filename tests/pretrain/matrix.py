@@ -20,6 +20,16 @@ COVERING = [
     for number, objective in enumerate(OBJECTIVES)
     for offset in (0, 3)
 ]
+PER_VIEW = {"train__batch_norm": "per_view"}
+# One view for the control with labels, and BatchNorm that normalises each view by itself.
+VARIANTS = [
+    ("byol", "rc", PER_VIEW),
+    ("barlow_twins", "mixed", PER_VIEW),  # a further batch, of images of one view
+    ("mocov3", "mveb", PER_VIEW),
+    ("supervised", "lbe", {"objective__supervised__views": 1}),
+    ("supervised", "rc", {"objective__supervised__views": 1}),
+]
+CASES = [(objective, reg, {}) for objective, reg in COVERING] + VARIANTS
 # Each objective and each regulariser at least once.
 EACH = list(zip(OBJECTIVES, itertools.cycle(REGULARIZERS), strict=False))
 WEIGHTS = {"mib": 1e-4, "mveb": 0.01}  # of terms that at weight 1 drown the objective; others 1
@@ -59,7 +69,7 @@ def loss_of(learner, step):
     """The loss of the fixed batch with the noise of a step."""
     view1, view2, labels = pictures()
     noise = learner.draw(len(labels), torch.Generator().manual_seed(step))
-    return learner(view1, view2, noise, labels)
+    return learner(view1, view2 if learner.views == 2 else None, noise, labels)
 
 
 def train(learner, optimizer, steps, total=40):

@@ -18,7 +18,7 @@ from infocl.pretrain import training as stage
 from infocl.pretrain.parallel.process_group import ALONE
 from infocl.runtime.errors import UserError
 from infocl.runtime.history import History
-from infocl.runtime.paths import PREPARED, PRETRAIN
+from infocl.runtime.paths import PRETRAIN
 from tests.pretrain import oracles
 from tests.pretrain import oracles_objectives as loops
 from tests.pretrain.matrix import build, loss_of
@@ -77,6 +77,10 @@ def others(key):
 def in_use(key):
     """The choices under which a knob is read."""
     section, *rest = key.split("__")
+    if key == "reg__rc__decoder":  # the published one exists at few sizes
+        return {"reg__name": "rc", "data__image_size": 32}
+    if key == "train__optimizer__lr_placement":  # matters where the rate changes, and moves are large
+        return {"train__optimizer__name": "lars", "train__optimizer__lr": 1.0}
     if section in ("objective", "reg") and len(rest) == 2:
         return {f"{section}__name": rest[0]}
     if rest[0] == "optimizer" and rest[1] in READ_BY:
@@ -94,13 +98,16 @@ def accepted(changes):
 @pytest.fixture(scope="module")
 def losses(tmp_path_factory):
     """The losses of the first steps with such params, as `params.yaml` would start them."""
-    prepared = load_prepared(write_prepared(tmp_path_factory.mktemp("knobs") / PREPARED, size=16))
+    folder = tmp_path_factory.mktemp("knobs")
+    prepared = {size: load_prepared(write_prepared(folder / str(size), size=size)) for size in (16, 32)}
     kept = {}
 
     def run(changes):
         name = repr(sorted(changes.items()))
         if name not in kept:
-            run = stage._set_up(accepted(changes), prepared, PRETRAIN, ALONE, torch.device("cpu"))
+            params = accepted(changes)
+            images = prepared[params.data.image_size]
+            run = stage._set_up(params, images, PRETRAIN, ALONE, torch.device("cpu"))
             run.learner.train()
             history = History([])
             for step in range(STEPS):

@@ -10,12 +10,12 @@ import torch
 from infocl.pretrain.regularizers import regularizer_class
 from infocl.runtime.checkpoint import Checkpoints, Progress
 from tests.pretrain.golden import curves
-from tests.pretrain.matrix import COVERING, EACH, build, loss_of, train
+from tests.pretrain.matrix import CASES, EACH, VARIANTS, build, loss_of, train
 
 
-@pytest.mark.parametrize(("objective", "reg"), COVERING)
-def test_a_few_steps_are_finite_and_learn(objective, reg):
-    learner, optimizer = build(objective, reg)
+@pytest.mark.parametrize(("objective", "reg", "changes"), CASES)
+def test_a_few_steps_are_finite_and_learn(objective, reg, changes):
+    learner, optimizer = build(objective, reg, **changes)
     before = {name: weight.clone() for name, weight in learner.encoder.named_parameters()}
     first = loss_of(learner, 0)
     assert all(math.isfinite(loss) for loss in train(learner, optimizer, range(12)))
@@ -48,12 +48,14 @@ def test_the_gradient_is_the_slope_of_the_loss(name):
     assert ((values[0] - values[1]) / 2e-8).item() == pytest.approx(expected.item(), rel=1e-3)
 
 
-@pytest.mark.parametrize(("objective", "reg"), EACH)
-def test_the_whole_loss_is_one_graph_with_the_same_value_and_gradients(objective, reg):
+@pytest.mark.parametrize(
+    ("objective", "reg", "changes"), [(objective, reg, {}) for objective, reg in EACH] + VARIANTS
+)
+def test_the_whole_loss_is_one_graph_with_the_same_value_and_gradients(objective, reg, changes):
     """`fullgraph` raises where Python must run in between; only the compiler of kernels is left out."""
     losses, gradients = [], []
     for compiled in (False, True):
-        learner, _ = build(objective, reg)
+        learner, _ = build(objective, reg, **changes)
         if compiled:
             torch._dynamo.reset()
             learner.compile(fullgraph=True, backend="aot_eager" if objective == "byol" else "eager")
@@ -66,24 +68,24 @@ def test_the_whole_loss_is_one_graph_with_the_same_value_and_gradients(objective
         torch.testing.assert_close(traced, plain, rtol=1e-7, atol=1e-10)
 
 
-@pytest.mark.parametrize(("objective", "reg"), COVERING)
-def test_a_resumed_run_is_the_same_bit_for_bit(objective, reg, tmp_path):
-    whole, optimizer = build(objective, reg)
+@pytest.mark.parametrize(("objective", "reg", "changes"), CASES)
+def test_a_resumed_run_is_the_same_bit_for_bit(objective, reg, changes, tmp_path):
+    whole, optimizer = build(objective, reg, **changes)
     train(whole, optimizer, range(3))
     checkpoints = Checkpoints(tmp_path, "0" * 64)
     checkpoints.save(whole, optimizer, Progress(3, []))
     expected = train(whole, optimizer, range(3, 5))
-    again, other = build(objective, reg, seed=7)
+    again, other = build(objective, reg, seed=7, **changes)
     assert checkpoints.load(again, other) == Progress(3, [])
     assert train(again, other, range(3, 5)) == expected
     state = again.state_dict()
     assert all(torch.equal(value, state[name]) for name, value in whole.state_dict().items())
 
 
-@pytest.mark.parametrize(("objective", "reg"), [pair for pair in COVERING if pair[1] != "none"])
-def test_weight_zero_is_the_plain_objective_where_the_forward_pass_is_the_same(objective, reg):
-    plain = train(*build(objective, "none", 0), range(2))
-    given = train(*build(objective, reg, 0), range(2))
+@pytest.mark.parametrize(("objective", "reg", "changes"), [case for case in CASES if case[1] != "none"])
+def test_weight_zero_is_the_plain_objective_where_the_forward_pass_is_the_same(objective, reg, changes):
+    plain = train(*build(objective, "none", 0, **changes), range(2))
+    given = train(*build(objective, reg, 0, **changes), range(2))
     assert (given == plain) != regularizer_class(reg).changes_forward
 
 

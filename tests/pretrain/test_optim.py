@@ -19,7 +19,14 @@ SCHEDULES = get_args(ScheduleParams.model_fields["name"].annotation)
 
 
 def optimizer_params(name, lr):
-    return OptimizerParams(name=name, lr=lr, weight_decay=DECAY, momentum=MOMENTUM, trust_coefficient=TRUST)
+    return OptimizerParams(
+        name=name,
+        lr=lr,
+        weight_decay=DECAY,
+        momentum=MOMENTUM,
+        trust_coefficient=TRUST,
+        lr_placement="inside",
+    )
 
 
 def sgd(weight, gradients):

@@ -22,10 +22,12 @@ class Objective(nn.Module, ABC):
     Attributes:
         projector: maps the representation (B, D) to the embedding that is contrasted.
         needs_labels: whether it works only on labelled data.
+        views: of an image that it needs in a batch, 1 or 2.
     """
 
     projector: nn.Module
     needs_labels = False
+    views = 2
 
     def __init__(self, params: PlugIn, dim: int, classes: int) -> None:
         super().__init__()

@@ -61,7 +61,7 @@ class BYOL(Objective):
 
     def forward(self, batch: Batch) -> LossTerm:
         """BYOL's loss; part `positive_cosine` is the mean cosine of predictions and targets."""
-        embedded = self.embed(torch.cat([batch.view1.features, batch.view2.features]))
+        embedded = self.embed(batch.features)
         p1, p2 = self.predictor(embedded).chunk(2)
         with torch.no_grad():
             t1, t2 = self.target_projector(target_features(batch)).chunk(2)

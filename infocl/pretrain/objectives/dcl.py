@@ -63,6 +63,6 @@ class DCL(Objective):
 
     def forward(self, batch: Batch) -> LossTerm:
         """The decoupled loss of a batch; part `positive_cosine` is the mean cosine between partners."""
-        z1, z2 = self.embed(torch.cat([batch.view1.features, batch.view2.features])).chunk(2)
+        z1, z2 = self.embed(batch.features).chunk(2)
         cosine = F.cosine_similarity(z1.detach(), z2.detach()).mean()
         return LossTerm(decoupled_nt_xent(z1, z2, self.temperature), {"positive_cosine": cosine})

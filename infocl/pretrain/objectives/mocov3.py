@@ -67,7 +67,7 @@ class MoCoV3(Objective):
 
     def forward(self, batch: Batch) -> LossTerm:
         """The sum of both ways; part `positive_cosine` is the mean cosine of queries and keys."""
-        embedded = self.embed(torch.cat([batch.view1.features, batch.view2.features]))
+        embedded = self.embed(batch.features)
         q1, q2 = self.predictor(embedded).chunk(2)
         with torch.no_grad():
             k1, k2 = self.target_projector(target_features(batch)).chunk(2)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
@@ -67,6 +67,7 @@ class BarlowTwinsParams(ProjectorParams):
     title = "Barlow Twins"
 
     off_diagonal: Coefficient
+    correlation: Literal["plain", "released"]
 
 
 class VICRegParams(ProjectorParams):
@@ -102,6 +103,7 @@ class SupervisedParams(PlugIn):
     title = "Supervised"
 
     label_smoothing: Annotated[float, Field(ge=0, lt=1)]
+    views: Literal[1, 2]
 
 
 OBJECTIVES: dict[str, type[PlugIn]] = {

@@ -62,6 +62,6 @@ class SimCLR(Objective):
 
     def forward(self, batch: Batch) -> LossTerm:
         """NT-Xent of a batch; part `positive_cosine` is the mean cosine between partners."""
-        z1, z2 = self.embed(torch.cat([batch.view1.features, batch.view2.features])).chunk(2)
+        z1, z2 = self.embed(batch.features).chunk(2)
         cosine = F.cosine_similarity(z1.detach(), z2.detach()).mean()
         return LossTerm(nt_xent(z1, z2, self.temperature), {"positive_cosine": cosine})

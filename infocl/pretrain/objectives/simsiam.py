@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -54,7 +53,7 @@ class SimSiam(Objective):
 
     def forward(self, batch: Batch) -> LossTerm:
         """SimSiam's loss; part `positive_cosine` is the mean cosine of predictions and embeddings."""
-        embedded = self.embed(torch.cat([batch.view1.features, batch.view2.features]))
+        embedded = self.embed(batch.features)
         z1, z2 = embedded.chunk(2)
         p1, p2 = self.predictor(embedded).chunk(2)
         loss = simsiam_loss(p1, p2, z1, z2)

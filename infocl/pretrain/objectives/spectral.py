@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -58,7 +57,7 @@ class Spectral(Objective):
 
     def forward(self, batch: Batch) -> LossTerm:
         """The spectral loss of a batch; part `positive_cosine` is the mean cosine between partners."""
-        both = F.normalize(self.embed(torch.cat([batch.view1.features, batch.view2.features])), dim=1)
+        both = F.normalize(self.embed(batch.features), dim=1)
         z1, z2 = (self.radius * both).chunk(2)
         cosine = F.cosine_similarity(z1.detach(), z2.detach()).mean()
         return LossTerm(spectral_loss(z1, z2), {"positive_cosine": cosine})

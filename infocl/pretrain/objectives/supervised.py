@@ -1,8 +1,7 @@
-"""Supervised cross-entropy on both views: the control with labels."""
+"""Supervised cross-entropy on one view or both: the control with labels."""
 
 from __future__ import annotations
 
-import torch
 import torch.nn.functional as F
 from torch import nn
 
@@ -20,7 +19,8 @@ class Supervised(Objective):
         dim: width D of the representation.
         classes: C, of the labels.
 
-    Reference: the control of Wang et al., CVPR 2022 (with the colour jitter at half strength there).
+    Reference: the control of Wang et al., CVPR 2022 (there with one view of an image, and the colour
+    jitter at half strength).
     """
 
     needs_labels = True
@@ -28,19 +28,20 @@ class Supervised(Objective):
     def __init__(self, params: SupervisedParams, dim: int, classes: int) -> None:
         super().__init__(params, dim, classes)
         self.smoothing = params.label_smoothing
+        self.views = params.views
         self.projector = nn.Identity()
         self.classifier = nn.Linear(dim, classes)
 
     def forward(self, batch: Batch) -> LossTerm:
-        """Mean cross-entropy of both views in nats; part `train_accuracy` in 0..1.
+        """Mean cross-entropy of all views in nats; part `train_accuracy` in 0..1.
 
         Raises:
             ValueError: the batch has no labels.
         """
         if batch.labels is None:
             raise ValueError("supervised pretraining needs labels, but the batch has none")
-        labels = torch.cat([batch.labels, batch.labels])
-        logits = self.classifier(torch.cat([batch.view1.features, batch.view2.features]))
+        labels = batch.labels.repeat(self.views)
+        logits = self.classifier(batch.features)
         right = (logits.detach().argmax(1) == labels).float().mean()
         loss = F.cross_entropy(at_least_float32(logits), labels, label_smoothing=self.smoothing)
         return LossTerm(loss, {"train_accuracy": right})

@@ -53,7 +53,7 @@ class VICReg(Objective):
 
     def forward(self, batch: Batch) -> LossTerm:
         """The weighted sum of the three terms."""
-        z1, z2 = self.embed(torch.cat([batch.view1.features, batch.view2.features])).chunk(2)
+        z1, z2 = self.embed(batch.features).chunk(2)
         terms = {
             "invariance": F.mse_loss(z1, z2),
             "variance": (variance_hinge(z1) + variance_hinge(z2)) / 2,

@@ -59,11 +59,11 @@ class ProcessGroup:
         whole: Tensor = _Gather.apply(own, self)
         return whole
 
-    def gather_views(self, own: Sequence[Tensor]) -> list[Tensor]:
-        """Tensors (2b, D_k), view 1 above view 2, as (2 * size * b, D_k) in the same order, in one go."""
+    def gather_views(self, own: Sequence[Tensor], views: int) -> list[Tensor]:
+        """Tensors (views * b, D_k), view 1 above view 2, as (views * size * b, D_k) likewise, in one go."""
         if self.size == 1:
             return list(own)
-        by_image = torch.cat(list(own), dim=1).view(2, len(own[0]) // 2, -1).transpose(0, 1)
+        by_image = torch.cat(list(own), dim=1).view(views, len(own[0]) // views, -1).transpose(0, 1)
         whole = self.gather(by_image.contiguous()).transpose(0, 1).flatten(0, 1)
         return list(torch.split(whole, [tensor.shape[1] for tensor in own], dim=1))
 

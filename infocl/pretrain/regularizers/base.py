@@ -37,7 +37,7 @@ class Regularizer(nn.Module, ABC):
         It is drawn outside the forward pass, so that a compiler sees a function of tensors alone.
 
         Args:
-            rows: of the features of both views, 2B.
+            rows: of the features of all views, 2B for two.
             generator: seeded by the step, alike in every process.
             like: a tensor of the features' type, on their device.
         """
@@ -70,7 +70,7 @@ class NoisyRegularizer(Regularizer):
         self._dims = shapes.level_dims
 
     def draw(self, rows: int, generator: torch.Generator, like: Tensor) -> Noise:
-        """eps of each level, (2B, D_l)."""
+        """eps of each level, (rows, D_l)."""
         draw = functools.partial(torch.randn, generator=generator, device=like.device, dtype=like.dtype)
         return tuple(draw(rows, dim) for dim in self._dims)
 
@@ -79,21 +79,19 @@ class NoisyRegularizer(Regularizer):
         return Levels(*(mu + self.sigma * eps for mu, eps in zip(levels, noise, strict=True)))
 
 
-def embed_views(batch: Batch) -> tuple[Tensor, Tensor]:
-    """The embeddings of both views by the objective's projector, (B, P) each, in float32 at least.
+def embed_views(batch: Batch) -> tuple[Tensor, ...]:
+    """The embeddings of each view by the objective's projector, (B, P) each, in float32 at least.
 
     Raises:
         ValueError: the batch comes without a projector.
     """
     if batch.embed is None:
         raise ValueError("this regulariser works on embeddings, but the batch has no projector")
-    both = torch.cat([batch.view1.features, batch.view2.features])
-    z1, z2 = batch.embed(both).chunk(2)
-    return z1, z2
+    return batch.embed(batch.features).chunk(len(batch.views))
 
 
 def mean_norm(batch: Batch) -> Tensor:
-    """Mean L2 norm of the clean representations of both views, for the history."""
-    features = torch.cat([batch.view1.clean.level4, batch.view2.clean.level4]).detach()
+    """Mean L2 norm of the clean representations of all views, for the history."""
+    features = torch.cat([view.clean.level4 for view in batch.views]).detach()
     norm: Tensor = torch.linalg.vector_norm(features, dim=1).mean()
     return norm

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -69,25 +70,25 @@ class LBE(NoisyRegularizer):
 
     def forward(self, batch: Batch) -> LossTerm:
         """Minus the weighted bounds."""
-        view1, view2 = batch.view1, batch.view2
-        value = view1.features.new_zeros(())
+        views = batch.views
+        value = views[0].features.new_zeros(())
         parts = {"feature_norm": mean_norm(batch)}
         for index, weight in enumerate(self.level_weights):
             if weight == 0:
                 continue
-            bounds = self._bounds(view1, view2, index)
+            bounds = self._bounds(views, index)
             value = value - weight * bounds.sum()
             suffix = "" if index == 2 else f"_level{index + 2}"
             parts[f"mi_bound_nats{suffix}"] = bounds.detach().mean()
-        rows = len(view1.features) * (2 if self.views == "joint" else 1)
+        rows = len(views[0].features) * (len(views) if self.views == "joint" else 1)
         # A fill, not a copy from the host, for which a GPU's host would wait.
-        parts["mi_ceiling_nats"] = view1.features.new_full((), math.log(rows))
+        parts["mi_ceiling_nats"] = value.new_full((), math.log(rows))
         return LossTerm(value, parts)
 
-    def _bounds(self, view1: View, view2: View, level: int) -> Tensor:
-        """One bound over both views, or one of each, (1,) or (2,)."""
-        noisy = [view1.levels[level], view2.levels[level]]
-        clean = [view1.clean[level], view2.clean[level]]
+    def _bounds(self, views: Sequence[View], level: int) -> Tensor:
+        """One bound over all views, (1,), or one of each, (views,)."""
+        noisy = [view.levels[level] for view in views]
+        clean = [view.clean[level] for view in views]
         if self.views == "joint":
             noisy, clean = [torch.cat(noisy)], [torch.cat(clean)]
         return torch.stack(

@@ -74,6 +74,5 @@ class MixedSamples(Regularizer):
         own = batch.group.share(len(order))
         mixed = share * pixels1 + (1 - share) * pixels2[order[own]]
         embedded = batch.embed(batch.encode(mixed).level4)
-        return LossTerm(
-            self.scale * mixed_correlation_error(*embed_views(batch), embedded, order, share),
-        )
+        z1, z2 = embed_views(batch)
+        return LossTerm(self.scale * mixed_correlation_error(z1, z2, embedded, order, share))

@@ -97,7 +97,7 @@ def log_potential(embedding: Tensor) -> Tensor:
 
 
 class MVEB(Regularizer):
-    """Raises the entropy of the embeddings on the sphere, the mean over the two views.
+    """Raises the entropy of the embeddings on the sphere, the mean over the views.
 
     The logged term is 0 by construction (see `entropy_surrogate`); part `embedding_uniformity` shows
     the effect: it falls as the entropy rises.
@@ -116,4 +116,4 @@ class MVEB(Regularizer):
         views = embed_views(batch)
         terms = [entropy_surrogate(z, self.min_temperature, self.ridge) for z in views]
         uniformity = torch.stack([log_potential(z.detach()) for z in views]).mean()
-        return LossTerm((terms[0] + terms[1]) / 2, {"embedding_uniformity": uniformity})
+        return LossTerm(torch.stack(terms).mean(), {"embedding_uniformity": uniformity})

@@ -6,7 +6,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, field_validator
 
-from infocl.encoder.sizes import decoder_start
+from infocl.encoder.sizes import PUBLISHED_DECODERS, decoder_start
 from infocl.runtime.schema import Auto, PlugIn
 
 Sigma = Annotated[float, Field(gt=0, le=100)]
@@ -17,9 +17,11 @@ class RegPlugIn(PlugIn):
 
     Attributes:
         usual_weight: the largest that is usual for its term; None where it has no term.
+        least_views: of an image in a batch that its term needs.
     """
 
     usual_weight: ClassVar[float | None] = 1.0
+    least_views: ClassVar[int] = 1
 
 
 class NoneParams(RegPlugIn):
@@ -43,10 +45,16 @@ class RCParams(RegPlugIn):
 
     title = "RC"
 
+    decoder: Literal["light", "published"]
     channels: Annotated[int, Field(ge=8, le=4096)] | Auto
 
     def require_fit(self, image_size: int) -> None:
         """Refuse sizes that the decoder cannot reach."""
+        if self.decoder == "published" and image_size not in PUBLISHED_DECODERS:
+            raise ValueError(
+                f"data.image_size {image_size} has no published decoder; use "
+                f"{', '.join(map(str, PUBLISHED_DECODERS))}, or reg.rc.decoder light"
+            )
         if decoder_start(image_size) is None:
             raise ValueError(
                 f"data.image_size {image_size} cannot be reconstructed by reg.name rc, whose decoder doubles "
@@ -76,6 +84,7 @@ class IPParams(RegPlugIn):
     """Information penalty."""
 
     title = "IP"
+    least_views = 2
 
     distance: Literal["relative", "mean_squared"]
 
@@ -85,6 +94,7 @@ class MIBParams(RegPlugIn):
 
     title = "MIB"
     usual_weight = 1e-3
+    least_views = 2
 
     sigma: Sigma
 
@@ -93,6 +103,7 @@ class MixedParams(RegPlugIn):
     """Mixed samples."""
 
     title = "mixed samples"
+    least_views = 2
 
     scale: Annotated[float, Field(gt=0, le=1e6)]
 

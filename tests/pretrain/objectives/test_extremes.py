@@ -38,15 +38,18 @@ SHARP = {name: {"temperature": 0.01} for name in ("simclr", "dcl", "mocov3")}
 
 @pytest.mark.parametrize("count", [2, 6])
 @pytest.mark.parametrize("extreme", EXTREMES)
-@pytest.mark.parametrize("name", OBJECTIVES)
-def test_loss_and_gradients_stay_finite(name, extreme, count):
-    objective, given = build(name, **SHARP.get(name, {})).float(), batch(count)
+@pytest.mark.parametrize(
+    ("name", "block"),
+    [(name, SHARP.get(name, {})) for name in OBJECTIVES] + [("barlow_twins", {"correlation": "released"})],
+)
+def test_loss_and_gradients_stay_finite(name, block, extreme, count):
+    objective, given = build(name, **block).float(), batch(count)
 
     def changed(view):
         features = EXTREMES[extreme](view.features.float()).requires_grad_()
         return replace(view, levels=Levels(*[features] * 3), target=EXTREMES[extreme](view.target.float()))
 
-    given = replace(given, view1=changed(given.view1), view2=changed(given.view2))
+    given = replace(given, view1=changed(given.view1), second=changed(given.view2))
     value = objective(given).value
     value.backward()
     assert value.isfinite()
@@ -86,7 +89,7 @@ def test_every_loss_is_computed_in_float32_under_autocast(loss):
     with torch.autocast("cpu", torch.bfloat16):
         assert torch.equal(loss(*LOSSES[loss]), expected)
         assert torch.equal(
-            loss(**dict(zip(inspect.signature(loss).parameters, LOSSES[loss], strict=True))), expected
+            loss(**dict(zip(inspect.signature(loss).parameters, LOSSES[loss], strict=False))), expected
         )
     rounded = [x.bfloat16() if torch.is_tensor(x) and x.is_floating_point() else x for x in LOSSES[loss]]
     again = [x.float() if torch.is_tensor(x) and x.dtype == torch.bfloat16 else x for x in rounded]

@@ -205,7 +205,7 @@ def test_a_missing_target_is_refused_and_the_shipped_momentum_is_the_papers(name
     objective, given = build(name), batch()
     assert objective.momentum(0, 10) == pytest.approx({"byol": 0.996, "mocov3": 0.99}[name])
     with pytest.raises(ValueError, match="needs a momentum target"):
-        objective(replace(given, view2=replace(given.view2, target=None)))
+        objective(replace(given, second=replace(given.view2, target=None)))
 
 
 def test_the_control_in_closed_form_and_with_smoothed_labels():

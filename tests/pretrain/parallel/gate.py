@@ -13,21 +13,21 @@ from safetensors.torch import save_file
 from torch.nn.parallel import DistributedDataParallel
 
 from infocl.pretrain.parallel.process_group import ALONE, joined
-from tests.pretrain.matrix import COVERING, build, pictures
+from tests.pretrain.matrix import CASES, build, pictures
 
 CPU = torch.device("cpu")
 
 
-def one_step(objective, reg, group=ALONE):
+def one_step(objective, reg, changes, group=ALONE):
     """Loss, averaged gradients and the state after the step, by name."""
-    learner, _ = build(objective, reg)
+    learner, _ = build(objective, reg, **changes)
     optimizer = torch.optim.SGD(learner.parameters(), lr=0.01)  # Adam would blow up a rounding error's sign
     learner.distribute(group, CPU)
     module = learner if group.size == 1 else DistributedDataParallel(learner)
     view1, view2, labels = pictures()
     own = group.share(len(labels))
     noise = learner.draw(len(labels), torch.Generator().manual_seed(0))
-    loss = module(view1[own], view2[own], noise, labels)
+    loss = module(view1[own], view2[own] if learner.views == 2 else None, noise, labels)
     loss.value.backward()
     optimizer.step()
     learner.after_step(0, 2)
@@ -37,12 +37,17 @@ def one_step(objective, reg, group=ALONE):
     return got | {f"state.{name}": value for name, value in learner.state_dict().items()}
 
 
+def prefix_of(objective, reg, changes):
+    return f"{objective}/{reg}/{'variant' if changes else 'shipped'}/"
+
+
 def main(path):
     with joined(CPU) as group:
         everything = {}
-        for objective, reg in COVERING:
-            got = one_step(objective, reg, group)
-            everything |= {f"{objective}/{reg}/{name}": value.clone() for name, value in got.items()}
+        for objective, reg, changes in CASES:
+            got = one_step(objective, reg, changes, group)
+            prefix = prefix_of(objective, reg, changes)
+            everything |= {f"{prefix}{name}": value.clone() for name, value in got.items()}
         if group.first:
             save_file(everything, path)
 

@@ -6,8 +6,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from tests.pretrain.matrix import COVERING
-from tests.pretrain.parallel.gate import one_step
+from tests.pretrain.matrix import CASES
+from tests.pretrain.parallel.gate import one_step, prefix_of
 from tests.pretrain.parallel.processes import run_in_processes
 
 
@@ -18,11 +18,11 @@ def by_two(tmp_path_factory):
     return load_file(path)
 
 
-@pytest.mark.parametrize(("objective", "reg"), COVERING)
-def test_loss_gradient_and_update_are_those_of_one_process(by_two, objective, reg):
-    prefix = f"{objective}/{reg}/"
+@pytest.mark.parametrize(("objective", "reg", "changes"), CASES)
+def test_loss_gradient_and_update_are_those_of_one_process(by_two, objective, reg, changes):
+    prefix = prefix_of(objective, reg, changes)
     two = {name.removeprefix(prefix): v for name, v in by_two.items() if name.startswith(prefix)}
-    one = one_step(objective, reg)
+    one = one_step(objective, reg, changes)
     assert two.keys() == one.keys()
     for name, value in one.items():
         torch.testing.assert_close(two[name], value, rtol=1e-9, atol=1e-10, msg=lambda m, n=name: f"{n}: {m}")

@@ -65,7 +65,7 @@ def test_untracked_layers_normalise_by_the_batch_and_remember_nothing():
     inputs = torch.randn(8, 3) * 5 + 2
     expected = network(inputs)
     before = {key: value.clone() for key, value in network.state_dict().items()}
-    assert torch.equal(untracked(network, network)(inputs), expected)
+    assert torch.equal(untracked(network, network, len(inputs))(inputs), expected)
     assert same(network.state_dict(), before)
     assert (layer.track_running_stats, frozen.track_running_stats) == (True, False)
     network(inputs)
