@@ -92,7 +92,9 @@ def shard(
 @app.command()
 def recipe(
     name: Annotated[str | None, typer.Argument(help="Such as cifar10-simclr-lbe; none: list all.")] = None,
-    notes: Annotated[bool, typer.Option(help="Its source and what deliberately differs instead.")] = False,
+    notes: Annotated[
+        bool, typer.Option(help="A table instead: published, ours, source; no name: all.")
+    ] = False,
     grid: Annotated[str | None, typer.Option(help="A whole table, such as paper/cifar10.")] = None,
     seeds: Annotated[str | None, typer.Option(help="Seeds of the grid; 0,1,2 when left out.")] = None,
     queue: Annotated[bool, typer.Option(help="Queue the grid with DVC, not only print it.")] = False,
@@ -101,7 +103,12 @@ def recipe(
 
     def work() -> None:
         from infocl.experiments.recipes.grid import parse_seeds
-        from infocl.experiments.recipes.listing import print_grid, print_recipe, print_recipes
+        from infocl.experiments.recipes.listing import (
+            print_all_notes,
+            print_grid,
+            print_recipe,
+            print_recipes,
+        )
 
         if grid is not None and (name is not None or notes):
             raise UserError("--grid takes neither a recipe nor --notes")
@@ -109,8 +116,6 @@ def recipe(
             raise UserError(
                 "--queue and --seeds need --grid; run one recipe: dvc exp run $(infocl recipe NAME)"
             )
-        if notes and name is None:
-            raise UserError("--notes needs a recipe; infocl recipe lists them")
         if grid is not None:
             print_grid(grid, parse_seeds("0,1,2" if seeds is None else seeds), queue=queue)
         elif name is not None:
@@ -120,6 +125,8 @@ def recipe(
                 if not sys.stdout.isatty():
                     print("--refused-by-infocl-recipe")  # stops `dvc exp run $(infocl recipe ...)` as well
                 raise
+        elif notes:
+            print_all_notes()
         else:
             print_recipes()
 

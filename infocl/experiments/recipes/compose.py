@@ -25,6 +25,16 @@ SECTIONS = list(Params.model_fields)
 PLAIN = re.compile(r"[A-Za-z0-9_./+-]+")
 
 
+class Term(NamedTuple):
+    """One part of a published setting, and what the recipe makes of it."""
+
+    name: str
+    published: str
+    ours: list[str]  # the recipe's `key=value` words that set it
+    source: str
+    differs: str | None  # a sentence on how it deliberately differs, if it does
+
+
 class Recipe(NamedTuple):
     """One setting: data x objective x regulariser."""
 
@@ -34,7 +44,12 @@ class Recipe(NamedTuple):
     settings: dict[str, Any]  # nested, as in params.yaml
     projector: str
     source: str
-    differs: list[str]  # what deliberately differs from the published or released setting
+    terms: list[Term]
+
+    @property
+    def differs(self) -> list[str]:
+        """What deliberately differs from the published or released setting."""
+        return [term.differs for term in self.terms if term.differs]
 
     @property
     def name(self) -> str:
@@ -81,15 +96,18 @@ def find_recipe(name: str) -> Recipe:
         )
     settings: Any = OmegaConf.to_container(composed)
     about = settings.pop("about")
-    return Recipe(
-        data,
-        objective,
-        regularizer,
-        {section: settings[section] for section in sorted(settings, key=SECTIONS.index)},
-        about["projector"],
-        about["source"],
-        list(about["differs"].values()),
-    )
+    settings = {section: settings[section] for section in sorted(settings, key=SECTIONS.index)}
+    terms = [_term(name, term, settings) for name, term in about["terms"].items()]
+    return Recipe(data, objective, regularizer, settings, about["projector"], about["source"], terms)
+
+
+def _term(name: str, about: Mapping[str, Any], settings: Mapping[str, Any]) -> Term:
+    ours = [
+        f"{key}={_word(value)}"
+        for key, value in flat(settings)
+        if any(f"{key}.".startswith(f"{known}.") for known in about["keys"])
+    ]
+    return Term(name.replace("_", " "), about["published"], ours, about["source"], about.get("differs"))
 
 
 def near(given: str, names: list[str], otherwise: str) -> str:

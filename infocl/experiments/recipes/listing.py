@@ -31,7 +31,7 @@ COLUMNS = ("network", "px", "epochs", "batch", "optimiser", "λ")
 
 def print_recipes() -> None:
     """Print every published setting, what differs from it here, and the grids."""
-    recipes = [find_recipe(name) for name in names_of(read_yaml(CONF / "published.yaml"))]
+    recipes = _published()
     notes = list(dict.fromkeys(note for recipe in recipes for note in recipe.differs))
     sources = list(dict.fromkeys(recipe.source for recipe in recipes))
     table = Table(Column("recipe", no_wrap=True), *COLUMNS, "projector", "notes", box=None)
@@ -44,7 +44,9 @@ def print_recipes() -> None:
         f"\n{EMBEDDED}-OBJECTIVE-REGULARISER: any pair on the embedded data, otherwise as params.yaml has it"
     )
     out.print(f"  objectives: {', '.join(OBJECTIVES)}\n  regularisers: {', '.join(REGULARIZERS)}")
-    out.print("\nWhat deliberately differs from the published or released setting:")
+    out.print(
+        "\nWhat differs from the published or released setting, or copies what the default does better:"
+    )
     for number, note in enumerate(notes, 1):
         out.print(f"{number:>3}  {note}")
     out.print("\nSources (D is the feature width; λ is reg.weight):")
@@ -68,8 +70,19 @@ def _cells(settings: Mapping[str, Any]) -> list[str]:
     ]
 
 
+def print_all_notes() -> None:
+    """Print, for every published setting, what was published beside what its recipe sets."""
+    for number, recipe in enumerate(_published()):
+        print("\n" if number else "", end="")
+        _print_notes(recipe)
+
+
+def _published() -> list[Recipe]:
+    return [find_recipe(name) for name in names_of(read_yaml(CONF / "published.yaml"))]
+
+
 def print_recipe(name: str, *, notes: bool = False) -> None:
-    """Print one recipe as `-S` overrides on one line, or its source and differences.
+    """Print one recipe as `-S` overrides on one line, or what was published beside what it sets.
 
     Raises:
         UserError: there is no such recipe, or it does not fit params.yaml.
@@ -83,8 +96,24 @@ def print_recipe(name: str, *, notes: bool = False) -> None:
 
 
 def _print_notes(recipe: Recipe) -> None:
-    print(f"{recipe.name}\nsource: {recipe.source}\nprojector: {recipe.projector}")
-    print("\n".join(f"differs: {note}" for note in recipe.differs))
+    out = Output(LIST_WIDTH)
+    out.print(f"{recipe.name}\nsource: {recipe.source}\n")
+    table = Table(
+        Column("term", no_wrap=True),
+        Column("published", ratio=4),
+        Column("ours", ratio=5, overflow="fold"),
+        "source",
+        box=None,
+    )
+    differing = [term for term in recipe.terms if term.differs]
+    for term in recipe.terms:
+        ours = " ".join(term.ours).replace(",", ", ") or "see below"
+        note = f" ({differing.index(term) + 1})" if term.differs else ""
+        table.add_row(term.name, term.published, ours + note, term.source)
+    out.print(table)
+    out.print("\nWhat differs, or copies what the default does better:")
+    for number, term in enumerate(differing, 1):
+        out.print(f"{number:>3}  {term.differs}")
 
 
 def print_grid(name: str, seeds: Sequence[int], *, queue: bool) -> None:

@@ -58,6 +58,12 @@ def test_every_config_is_used_by_some_recipe():
         ("cifar10-simclr-none", {"reg.weight": 0, "objective.simclr.temperature": 0.5}),
         ("cifar10-simclr-rc", {"reg.weight": 1, "train.batch_size": 256, "encoder.stem": "cifar"}),
         ("cifar10-simclr-lbe", {"reg.weight": 1, "reg.lbe.sigma": 0.1, "data.image_size": 32}),
+        ("cifar10-simclr-ip", {"reg.weight": 5e-4, "reg.ip.distance": "mean_squared"}),
+        ("embedded-simclr-ip", {"reg.weight": 1, "reg.ip.distance": "relative"}),
+        ("embedded-simclr-mib", {"reg.weight": 1e-4}),
+        ("embedded-simclr-rc", {"reg.weight": 1, "reg.rc.decoder": "light"}),
+        ("embedded-supervised-lbe", {"objective.supervised.views": 2, "reg.lbe.rho": "auto"}),
+        ("embedded-barlow_twins-none", {"objective.barlow_twins.correlation": "plain"}),
         ("cifar10-byol-lbe", {"reg.weight": 0.1, "reg.lbe.level_weights": [0.25, 0.5, 1]}),
         ("stl10-simclr-lbe", {"reg.weight": 1, "reg.lbe.level_weights": [0.25, 0.5, 1]}),
         ("cifar10-byol-rc", {"reg.weight": 0.1, "train.batch_size": 128}),
@@ -144,6 +150,8 @@ def test_every_recipe_says_where_it_comes_from_and_how_it_differs():
     for recipe in all_recipes().values():
         assert recipe.source
         assert recipe.differs
+        assert all(isinstance(cell, str) and cell for t in recipe.terms for cell in (t.published, t.source))
+        assert sorted(word for term in recipe.terms for word in term.ours) == sorted(overrides(recipe))
         assert all(note.endswith(".") and "\n" not in note for note in recipe.differs)
 
 

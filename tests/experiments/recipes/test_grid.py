@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 from infocl.cli.main import app
 from infocl.experiments.dvc_command import run_dvc
 from infocl.experiments.recipes import grid
-from infocl.experiments.recipes.compose import find_recipe, overrides
+from infocl.experiments.recipes.compose import find_recipe, overrides, recipe_names
 from infocl.experiments.recipes.grid import grid_commands, parse_seeds
 from infocl.experiments.recipes.listing import print_grid, print_recipes
 from infocl.runtime.errors import InfoCLError, UserError
@@ -113,7 +113,6 @@ def test_the_command_prints_one_line_of_overrides(monkeypatch):
         (["x", "--grid", "embedded"], "--grid takes neither a recipe nor --notes"),
         (["--queue"], "--queue and --seeds need --grid"),
         (["cifar10-simclr-rc", "--seeds", "0"], "--queue and --seeds need --grid"),
-        (["--notes"], "--notes needs a recipe"),
         (["--grid", "embedded", "--seeds", ""], "--seeds is ''"),
     ],
 )
@@ -145,7 +144,20 @@ def test_the_list_names_each_recipe_once_with_its_differences(capsys):
     assert any("Images are the middle square" in notes[number] for number in numbers)
 
 
-def test_notes_of_one_recipe():
+def test_notes_of_one_recipe_say_what_was_published_what_it_sets_and_where_that_stands():
     result = command("cifar10-byol-lbe", "--notes")
     assert result.exit_code == 0
     assert "Batch 128 as in the released command; the paper says 256." in result.stdout
+    (heading,) = [line for line in result.stdout.splitlines() if "published" in line and "ours" in line]
+    assert heading.split() == ["term", "published", "ours", "source"]
+    (row,) = [line for line in result.stdout.splitlines() if line.split()[:1] == ["rho"]]
+    for part in ("0.05 at every level", "reg.lbe.rho=0.05", "released code"):
+        assert part in row
+    for word in overrides(find_recipe("cifar10-byol-lbe")):
+        assert word.split("=")[0] in result.stdout, "each key that the recipe sets stands in a row"
+
+
+def test_notes_without_a_name_are_those_of_every_published_setting():
+    lines = command("--notes").stdout.splitlines()
+    published = [name for name in recipe_names() if not name.startswith("embedded-")]
+    assert [line for line in lines if line in published] == published
