@@ -219,6 +219,35 @@ def embed(
 
 
 @app.command()
+def search(
+    table: Annotated[
+        Path, typer.Option("--in", help="The Parquet file, or a folder of them, of infocl embed.")
+    ],
+    images: Annotated[
+        list[str] | None,
+        typer.Argument(help="Paths in the table, or image files; none: rows spread over the table."),
+    ] = None,
+    count: Annotated[int, typer.Option("-k", help="Neighbours of each.", min=1, max=1000)] = 10,
+    index: Annotated[
+        Path | None, typer.Option(help="Folder of an index to search instead of all rows; built if missing.")
+    ] = None,
+    page: Annotated[Path | None, typer.Option(help="HTML file that shows the neighbours.")] = None,
+    encoder: Annotated[Path, typer.Option(help="The exported folder, for images not in the table.")] = EXPORT,
+    signers: Signers = None,
+) -> None:
+    """Print the embedded images that are nearest to an image, by cosine; needs no torch."""
+
+    def work() -> None:
+        from infocl.deploy.search import print_nearest
+
+        print_nearest(
+            images or [], table, count=count, index=index, page=page, encoder=encoder, signers=signers
+        )
+
+    _exit(work, extra="search" if index else "embed")
+
+
+@app.command()
 def verify(
     folder: Annotated[Path, typer.Argument(help="The exported folder.")] = EXPORT,
     signers: Signers = None,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import warnings
 from collections import deque
@@ -12,12 +11,12 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
 
 from infocl.data.decoding import Images, decode
 from infocl.deploy.session import OnnxEncoder
+from infocl.deploy.table import SUFFIX, as_batch, table_schema
 from infocl.deploy.trust import open_trusted
 from infocl.runtime.errors import UserError
 from infocl.runtime.files import replacing
@@ -48,18 +47,18 @@ def embed_files(
     Raises:
         UserError: the encoder cannot be used, or no file (with `strict`, one file) cannot be read.
     """
-    if output.suffix != ".parquet":
+    if output.suffix != SUFFIX:
         raise UserError(f"-o {output} does not end in .parquet, the only format written; rename it")
     model = OnnxEncoder(open_trusted(encoder, variant, signers), variant)
     skipped = 0
-    schema = _schema(model)
+    schema = table_schema(model)
     with (
         replacing(output) as temporary,
         temporary.open("wb") as stream,
         pq.ParquetWriter(stream, schema) as writer,
         StepProgress("Embedding", len(files), done=0, line_every=LINE_EVERY) as progress,
     ):
-        for chunk in _chunks(_decoded(files)):
+        for chunk in _chunks(decoded(files)):
             for _, image in chunk:
                 if isinstance(image, UserError):
                     if strict:
@@ -70,7 +69,8 @@ def embed_files(
                 progress.figures(f"{skipped} skipped")
             good = [(path, image) for path, image in chunk if not isinstance(image, UserError)]
             if good:
-                writer.write_batch(_rows(model, good, schema))
+                paths, images = zip(*good, strict=True)
+                writer.write_batch(as_batch(paths, embed_squares(model, images), schema))
         if skipped == len(files):
             raise UserError("none of the files can be read as an image; nothing was written")
     done = f"Embedded {counted(len(files) - skipped, 'image')} into {output}"
@@ -78,22 +78,8 @@ def embed_files(
     print(f"{done} ({model.export.card.dim} numbers each){rest}")
 
 
-def _schema(model: OnnxEncoder) -> pa.Schema:
-    about, raw = model.export.card, model.export.raw
-    described = {
-        "encoder_sha256": model.file.sha256,
-        "encoder_file": model.file.file,
-        "variant": model.variant,
-        "dim": about.dim,
-        "normalized": about.normalized,
-        **{key: raw.get(key) for key in ("version", "data", "objective", "regularizer", "weights_sha256")},
-    }
-    columns = [("path", pa.string()), ("embedding", pa.list_(pa.float32(), about.dim))]
-    return pa.schema(columns, metadata={"infocl": json.dumps(described), "encoder_sha256": model.file.sha256})
-
-
-def _decoded(files: Sequence[Path]) -> Iterator[Decoded]:
-    """Decode in threads, in order, and never more than a few images ahead."""
+def decoded(files: Sequence[Path]) -> Iterator[Decoded]:
+    """Paths, and the middle squares or what is wrong, in order: decoded in threads, a few images ahead."""
     threads = os.cpu_count() or 1
     waiting: deque[Future[Decoded]] = deque()
     # Outside the threads, because filters of warnings belong to the whole process.
@@ -140,16 +126,15 @@ def _chunks(decoded: Iterator[Decoded]) -> Iterator[list[Decoded]]:
         yield chunk
 
 
-def _rows(model: OnnxEncoder, images: Sequence[tuple[str, Images]], schema: pa.Schema) -> pa.RecordBatch:
-    """Embed images of several sizes, those of one size together, and put them back in order."""
+def embed_squares(model: OnnxEncoder, images: Sequence[Images]) -> npt.NDArray[np.float32]:
+    """Embeddings (N, D) of square images of several sizes, in their order; those of one size go together."""
     by_size: dict[int, list[int]] = {}
-    for row, (_, image) in enumerate(images):
+    for row, image in enumerate(images):
         by_size.setdefault(len(image), []).append(row)
     embeddings: npt.NDArray[np.float32] = np.empty((len(images), model.export.card.dim), np.float32)
     for rows in by_size.values():
-        batch = max(1, min(BATCH, BATCH_BYTES // images[rows[0]][1].nbytes))
+        batch = max(1, min(BATCH, BATCH_BYTES // images[rows[0]].nbytes))
         for start in range(0, len(rows), batch):
             some = rows[start : start + batch]
-            embeddings[some] = model.embed(np.stack([images[row][1] for row in some]))
-    numbers = pa.FixedSizeListArray.from_arrays(pa.array(embeddings.ravel()), model.export.card.dim)
-    return pa.record_batch([pa.array([path for path, _ in images]), numbers], schema=schema)
+            embeddings[some] = model.embed(np.stack([images[row] for row in some]))
+    return embeddings

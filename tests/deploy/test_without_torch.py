@@ -37,6 +37,7 @@ def test_embed_verify_and_triton_run(folder, tmp_path):
     Image.new("RGB", (20, 20)).save(tmp_path / "a.png")
     for arguments in (
         ("embed", tmp_path / "a.png", "-o", tmp_path / "f.parquet", "--encoder", folder),
+        ("search", tmp_path / "a.png", "--in", tmp_path / "f.parquet", "--index", tmp_path / "index"),
         ("verify", folder),
         ("triton", folder, tmp_path / "repository"),
         ("--help",),
