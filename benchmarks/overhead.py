@@ -33,6 +33,7 @@ STAGES = [
     "probe",
     "transfer",
     "compare",
+    "audit",
     "export",
     "report",
 ]

@@ -13,7 +13,7 @@ from ruamel.yaml import YAML
 
 from tests.workspace import ROOT, raw_params
 
-DOWNSTREAM = {"probe", "transfer", "compare", "export", "report"}
+DOWNSTREAM = {"probe", "transfer", "compare", "audit", "export", "report"}
 ALL = {"check", "prepare", "targets", "pretrain", "plain"} | DOWNSTREAM
 
 

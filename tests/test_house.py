@@ -23,6 +23,7 @@ MAY_IMPORT = {
     "data": NEUTRAL | {"prepared"},
     "pretrain": NEUTRAL | {"prepared", "encoder"},
     "evaluate": NEUTRAL | {"prepared", "encoder", "results"},
+    "audit": NEUTRAL | {"prepared", "encoder", "results", "evaluate"},
     "export": NEUTRAL | {"prepared", "encoder", "results", "evaluate"},
     "report": NEUTRAL | {"prepared", "results", "evaluate", "export"},
     "detection": NEUTRAL | {"encoder"},

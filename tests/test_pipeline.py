@@ -25,6 +25,9 @@ COMPARED = {
         for task in ("source", "hue", "digits")
         for kind in ("raw", "untrained", "plain", "regularised", "difference")
     },
+    "audit": {
+        f"{factor}.{kind}" for factor in ("hue", "scale") for kind in ("plain", "regularised", "difference")
+    },
     "transfer": {"hue.accuracy", "digits.accuracy", "mean_accuracy"},
     "export": {"max_abs_error", "cosine_min", "bytes"},
 }
@@ -36,6 +39,7 @@ def project(tmp_path_factory):
         tmp_path_factory.mktemp("work") / "a clone with spaces",
         data__name="shapes",
         transfer__targets=["hue", "digits"],
+        audit__factors=["hue", "scale"],
     )
     assert project.repro() == ALL
     project.commit("first run")

@@ -25,11 +25,12 @@ def project(tmp_path_factory):
     ("key", "value", "reruns"),
     [
         ("transfer.targets", ["hue"], {"check", "targets", "transfer", "compare", "export", "report"}),
-        ("probe.knn_k", 3, {"check"} | DOWNSTREAM),
+        ("probe.knn_k", 3, {"check"} | DOWNSTREAM - {"audit"}),
+        ("audit.ranges.hue", [-0.1, 0.1], {"check", "audit", "report"}),
         ("export.parity_images", 8, {"check", "export", "report"}),
         ("reg.weight", 0.5, {"check", "pretrain"} | DOWNSTREAM),
-        ("compare.untrained", 2, {"check", "compare", "report"}),
-        ("compare.plain", False, {"check", "plain", "compare", "report"}),
+        ("compare.untrained", 2, {"check", "compare", "audit", "report"}),
+        ("compare.plain", False, {"check", "plain", "compare", "audit", "report"}),
         ("train.checkpoint_minutes", 6.0, {"check", "report"}),
     ],
 )
@@ -45,7 +46,7 @@ def test_a_comment_runs_nothing(project):
 
 
 # The stages that list the room of the encoder.
-ENCODER = {"pretrain", "plain", "probe", "transfer", "compare", "export"}
+ENCODER = {"pretrain", "plain", "probe", "transfer", "compare", "audit", "export"}
 
 
 @pytest.mark.parametrize(

@@ -113,6 +113,16 @@ def comparison(*, labelled=True, regularizer="lbe", **values) -> dict:
     return {"regularizer": regularizer, **source, **rows}
 
 
+def audit(**words) -> dict:
+    """What the stage audit says of two factors, whose words may be given."""
+    rows = {}
+    for factor, plain in (("hue", 0.11), ("blur", 0.5)):
+        told = {"raw": 0.6, "untrained": 0.4, "plain": plain, "regularised": 0.55, "difference": 0.55 - plain}
+        ci95 = {kind: [value - 0.04, value + 0.05] for kind, value in told.items()}
+        rows[factor] = told | {"ci95": ci95, "verdict": words.get(factor)}
+    return {"regularizer": "lbe", "train_images": 60, "test_images": 60, **rows}
+
+
 def write_metrics(*, labelled=True) -> None:
     cost = {"seconds": 12.34, "peak_memory_mib": 567.8}
     diagnostics = {
@@ -146,6 +156,7 @@ def write_metrics(*, labelled=True) -> None:
         "pretrain": pretrain,
         "plain": pretrain,
         "compare": comparison(labelled=labelled),
+        "audit": audit(),
         "probe": diagnostics | (task(0.8123) if labelled else {}),
         "transfer": rows | transfer | {"mean_knn_accuracy": 0.54},
     }

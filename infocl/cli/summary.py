@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from infocl.config.titles import method
+from infocl.results.audit import read_audit
 from infocl.results.card import CARD_FILE, ONNX_FILE, parse_card
 from infocl.results.comparison import TITLES_OF_KINDS, CompareResult, read_compare
 from infocl.results.reading import read_export, read_probe, read_transfer
@@ -38,6 +39,7 @@ def summary_lines() -> list[str]:
         f"{percent(transfer.mean_accuracy)} (95 % interval {interval(transfer.mean_accuracy_ci95)}).",
         f"The model is {onnx_file}, {size}; it agrees with torch within a relative error of {distance:.1e}.",
         f"Open {REPORT} in a browser to see what was learned, what it cost and how to ship it.",
+        *([f"The audit, without labels. {' '.join(told)}"] if (told := read_audit().sentences()) else []),
         "",
         *comparison_lines(read_compare()),
     ]

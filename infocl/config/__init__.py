@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from infocl.config.audit import AuditParams
 from infocl.config.compare import CompareParams
 from infocl.config.detection import DetectionParams
 from infocl.config.export import ExportParams
@@ -19,6 +20,7 @@ from infocl.pretrain.regularizers.params import REGULARIZERS
 from infocl.runtime.schema import Auto, Model, PlugInSection, Probability, Seed, Share, Strength, section_of
 
 __all__ = [
+    "AuditParams",
     "CompareParams",
     "DetectionParams",
     "ExportParams",
@@ -193,6 +195,7 @@ class Params(Model):
     probe: ProbeParams
     transfer: TransferParams
     compare: CompareParams
+    audit: AuditParams
     export: ExportParams
     gate: GateParams
     detection: DetectionParams

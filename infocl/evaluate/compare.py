@@ -155,7 +155,8 @@ def verdict(figures: Mapping[str, tuple[float, list[float]]]) -> Verdict | None:
     if "untrained" not in figures:
         return None
     trained = figures.get("regularised") or figures["plain"]
-    untrained = [figures[kind][0] for kind in ("majority", "raw", "histogram", "untrained")]
+    kinds = ("majority", "raw", "histogram", "untrained")
+    untrained = [figures[kind][0] for kind in kinds if kind in figures]
     forgotten = "plain" in figures and figures["plain"][1][1] < min(
         figures["raw"][0], figures["untrained"][0]
     )

@@ -16,6 +16,7 @@ from infocl.config import Params
 from infocl.config.titles import method
 from infocl.export.limits import limits
 from infocl.export.model_card import usage_example
+from infocl.report.audit import heat_rows
 from infocl.report.claim import claims
 from infocl.report.inputs import Inputs, read_inputs
 from infocl.report.pictures import Picture, draw_sheet
@@ -92,8 +93,10 @@ def _context(inputs: Inputs) -> dict[str, Any]:
         "views": draw_sheet(inputs.views),
         "reconstructions": None if inputs.reconstructions is None else draw_sheet(inputs.reconstructions),
         "claims": claims(inputs.compared),
+        "audit": heat_rows(inputs.audited),
         "kinds": {kind: TITLES_OF_KINDS[kind] for kind in inputs.compared.kinds},
         "meanings": MEANINGS if any(task.verdict for task in inputs.compared.tasks.values()) else {},
+        "titles": TITLES_OF_KINDS,
         "one_seed": ONE_SEED,
         "groups": groups,
         "panels": [(panel, draw_panel(panel, inputs.history["epoch"])) for panel in panels],

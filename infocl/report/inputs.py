@@ -14,6 +14,7 @@ import numpy.typing as npt
 from infocl.config import Params
 from infocl.evaluate.stored import Features, load_features
 from infocl.prepared.reader import Prepared, load_source
+from infocl.results.audit import AuditResult, read_audit
 from infocl.results.card import CARD_FILE
 from infocl.results.comparison import CompareResult, read_compare
 from infocl.results.reading import (
@@ -30,7 +31,7 @@ from infocl.runtime.errors import UserError
 from infocl.runtime.files import read_array, read_json
 from infocl.runtime.paths import CONFIG_FILE, EXPORT, FEATURES, PRETRAIN, rerun
 
-STAGES = ("prepare", "targets", "pretrain", "plain", "probe", "transfer", "compare", "export")
+STAGES = ("prepare", "targets", "pretrain", "plain", "probe", "transfer", "compare", "audit", "export")
 CONFIG_KEYS: dict[str, type | tuple[type, ...]] = {
     **dict.fromkeys(("objective", "regularizer", "version", "params_sha256", "weights_sha256"), str),
     **dict.fromkeys(("epochs", "seed"), int),
@@ -63,6 +64,7 @@ class Inputs:
     probe: ProbeResult
     transfer: TransferResult
     compared: CompareResult
+    audited: AuditResult
     export: ExportResult
     about: Mapping[str, Any]
     costs: Mapping[str, StageCost]
@@ -96,6 +98,7 @@ def read_inputs(params: Params) -> Inputs:
         probe=read_probe(),
         transfer=read_transfer(),
         compared=read_compare(),
+        audited=read_audit(),
         export=read_export(),
         about=about,
         costs={stage: read_cost(stage) for stage in STAGES},

@@ -10,7 +10,7 @@ from infocl.cli.summary import print_summary, summary_lines
 from infocl.runtime.errors import UserError
 from infocl.runtime.files import read_json, write_json, write_text
 from tests.pipelines.exports import write_export
-from tests.tiny_run import comparison, task, write_metrics
+from tests.tiny_run import audit, comparison, task, write_metrics
 
 EXPORTED = {
     "bytes": 4321,
@@ -81,6 +81,14 @@ def test_each_verdict_is_one_sentence_with_its_limits(project):
     ]
 
 
+def test_the_audit_is_one_line_where_it_has_words(project):
+    write_json(Path("metrics/details/audit.json"), audit(hue="brought back", blur="kept"))
+    assert summary_lines()[5:7] == [
+        "The audit, without labels. Kept by plain training: blur. Brought back by LBE: hue.",
+        "",
+    ]
+
+
 @pytest.mark.parametrize(
     ("values", "columns", "note"),
     [
@@ -104,6 +112,7 @@ def test_what_was_not_compared_is_no_column_but_a_sentence(project, values, colu
         ("metrics/details/probe.json", "probe"),
         ("metrics/details/transfer.json", "transfer"),
         ("metrics/details/compare.json", "compare"),
+        ("metrics/details/audit.json", "audit"),
         ("metrics/details/export.json", "export"),
         ("exports/encoder/encoder.json", "export"),
         ("exports/encoder/encoder.onnx", "export"),

@@ -82,6 +82,8 @@ def test_every_key_is_needed_and_named_when_missing(key):
         ("reg.weight", -0.1, "reg.weight is -0.1, but must be at least 0"),
         ("reg.weight", "much", "reg.weight is 'much', but must be a number"),
         ("reg.weight", float("nan"), "reg.weight is nan, but must be a finite number"),
+        ("audit.factors", ["hue", "huee"], "audit.factors.1 is 'huee'; did you mean hue?"),
+        ("audit.ranges.scale", [0.5, 1.5], "audit.ranges.scale must be [smallest, largest]"),
         ("compare.untrained", 21, "compare.untrained is 21, but must be at most 20"),
         ("compare.plain", 1, "compare.plain is 1, but must be true or false"),
         ("seed", True, "seed is True, but must be a whole number"),

@@ -18,6 +18,7 @@ READS = {
     "probe": ["models/pretrain"],
     "transfer": ["models/pretrain", "data/targets"],
     "compare": ["models/plain", "models/features", "models/correct"],
+    "audit": ["data/prepared", "models/plain", "models/pretrain"],
 }
 WRITES = {
     "prepare": "data/prepared",
@@ -28,7 +29,11 @@ WRITES = {
     "transfer": "models/correct",
 }
 # What else the stages read that do not read reg.weight.
-READ_BY = {"plain": lambda params: {"plain": params.compare.plain}, "compare": lambda params: {}}
+READ_BY = {
+    "plain": lambda params: {"plain": params.compare.plain},
+    "compare": lambda params: {},
+    "audit": lambda params: {},
+}
 OUTSIDE = Path("..")  # encoders and faults of the tests
 
 

@@ -12,7 +12,7 @@ from pipelines.changes import Plan, find_changes
 from pipelines.sources import data_files
 from tests.project import environment
 
-DOWN = ["probe", "transfer", "compare", "export", "report"]
+DOWN = ["probe", "transfer", "compare", "audit", "export", "report"]
 FOLLOWS = "what it reads may change"
 
 

@@ -80,7 +80,7 @@ def test_the_page_stands_alone(project):
 def test_figures_are_complete_and_described(project):
     page, metrics = build()
     panels = ["Loss and its parts", "Information about the view", "Spread of the features", "Throughput"]
-    assert metrics["figures"] == len(page.all("figure")) == len(panels) + 5
+    assert metrics["figures"] == len(page.all("figure")) == len(panels) + 6
     assert len(page.all("figcaption")) == metrics["figures"]
     headings = page.text("h2", "h3")
     for title in [
@@ -171,7 +171,7 @@ def test_diagnostics_costs_and_proof_are_the_metrics(project):
     assert everything.count("12.3 s") >= 5
     assert "568 MiB" in everything
     assert "1,234 images/s on CPU, 2 threads" in everything
-    assert "1 min 30 s 900 MiB" in everything, "sum of the times, largest memory"
+    assert "1 min 42 s 900 MiB" in everything, "sum of the times, largest memory"
     about = json.loads(Path("exports/encoder/encoder.json").read_text())
     assert f"{about['parity']['max_relative_error']:.2e}" in everything
     assert about["onnx_sha256"] in everything
@@ -243,7 +243,7 @@ def test_reconstructions_are_shown_for_rc_alone(project):
         build()
     write_array(Path("models/pretrain/reconstructions.npy"), np.zeros((2, 2, 16, 16, 3), np.uint8))
     page, metrics = build()
-    assert metrics["figures"] == 10
+    assert metrics["figures"] == 11
     assert [(image["width"], image["height"]) for image in page.all("img")] == [
         ("224", "152"),
         ("152", "152"),
@@ -261,7 +261,17 @@ NEEDED = {
     "exports/encoder/encoder.json": "export",
     **{
         f"metrics/details/{stage}.json": stage
-        for stage in ("prepare", "targets", "pretrain", "plain", "probe", "transfer", "compare", "export")
+        for stage in (
+            "prepare",
+            "targets",
+            "pretrain",
+            "plain",
+            "probe",
+            "transfer",
+            "compare",
+            "audit",
+            "export",
+        )
     },
 }
 

@@ -11,7 +11,7 @@ from infocl.config.train import optimizer_in_force
 from infocl.runtime.mappings import flat
 
 # Of no influence on the figures: where it ran, how often it was saved, what it was compared with, exports.
-NEUTRAL = ("seed", "compare", "export", "gate", *(f"train.{knob}" for knob in train.NEUTRAL))
+NEUTRAL = ("seed", "compare", "audit", "export", "gate", *(f"train.{knob}" for knob in train.NEUTRAL))
 
 
 def setting_of(params: Mapping[str, Any]) -> str:

@@ -1,0 +1,162 @@
+"""The stage audit: which changes of an image can still be told from the features, on unlabelled images."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from infocl.audit.factors import change, draw_amounts, wanted
+from infocl.audit.ridge import fit_ridge, interval95, r2, resamples
+from infocl.config import Params
+from infocl.config.audit import Factor
+from infocl.encoder.files import load_encoder
+from infocl.encoder.numerics import derive_seed
+from infocl.encoder.views import to_unit_range
+from infocl.evaluate.baselines import SIDE, untrained_encoder
+from infocl.evaluate.compare import verdict
+from infocl.evaluate.diagnostics import choose_images
+from infocl.evaluate.evaluation import check_source_data
+from infocl.evaluate.features import encode, require_finite
+from infocl.prepared.reader import Prepared, load_source
+from infocl.results.audit import Word
+from infocl.runtime.device import choose_device
+from infocl.runtime.paths import NOT_TRAINED, PLAIN, PRETRAIN
+
+AMOUNTS, VALIDATION, RESAMPLES = 300, 301, 302  # purposes of derived seeds
+BATCH = 256
+
+Images = npt.NDArray[np.uint8]
+Reader = Callable[[Tensor], Tensor]  # images (B, 3, H, W) in [0, 1] to features (B, D)
+Readers = list[tuple[str, Reader]]  # with their kinds; untrained encoders have one for each seed
+
+
+def run_audit(params: Params) -> dict[str, Any]:
+    """Stage audit: for each factor, how well its amount is told from the changed image alone.
+
+    Ridge probes are fitted on changed training images and judged once on changed test images.
+
+    Returns:
+        `regularizer`, `train_images`, `test_images`, and for each factor what `AuditedFactor` holds and
+        `fits`, the strength that each probe chose.
+
+    Raises:
+        UserError: a file of an earlier stage is missing, or they do not belong together.
+        InfoCLError: a feature is NaN or infinite.
+    """
+    device = choose_device(params.train.device)
+    source = load_source(params.data)
+    readers = _readers(params, source, device)
+    train, test = (_some(source, split, params) for split in ("train", "test"))
+    rows: dict[str, dict[str, Any]] = {}
+    weights = resamples(len(test), derive_seed(params.seed, RESAMPLES), device)
+    for factor in params.audit.factors:
+        rows[factor] = _audit(factor, (train, test), readers, weights, params)
+        print(f"{factor}: " + ", ".join(f"{kind} {rows[factor][kind]:.2f}" for kind in dict(readers)))
+    about = {"train_images": len(train), "test_images": len(test)}
+    return {"regularizer": params.reg.name, **about, **rows}
+
+
+def _readers(params: Params, source: Prepared, device: torch.device) -> Readers:
+    readers: Readers = [("raw", lambda images: F.adaptive_avg_pool2d(images, SIDE).flatten(1))]
+    for number in range(params.compare.untrained):
+        readers.append(("untrained", partial(encode, untrained_encoder(params, source, number, device))))
+    folders = {"plain" if params.reg.name == "none" else "regularised": PRETRAIN}
+    if params.reg.name != "none" and not (PLAIN / NOT_TRAINED).exists():
+        folders = {"plain": PLAIN, **folders}
+    for kind, folder in folders.items():
+        encoder, config = load_encoder(folder, device)
+        check_source_data(source, config, params.data.crop, folder)
+        readers.append((kind, partial(encode, encoder)))
+    return readers
+
+
+def _some(source: Prepared, split: str, params: Params) -> Images:
+    images = source.split(split).images
+    return images[choose_images(len(images), params.seed, params.audit.images)]
+
+
+@torch.inference_mode()
+def _audit(
+    factor: Factor, splits: tuple[Images, Images], readers: Readers, weights: Tensor, params: Params
+) -> dict[str, Any]:
+    limits = getattr(params.audit.ranges, factor)
+    features, targets = [], []
+    for number, images in enumerate(splits):
+        amounts = draw_amounts(factor, limits, len(images), derive_seed(params.seed, AMOUNTS, number))
+        amounts = amounts.to(weights.device)
+        features.append(_features(_changed(images, factor, amounts, limits), readers))
+        targets.append(wanted(factor, amounts))
+    validation = _validation(len(splits[0]), params).to(weights.device)
+    told, fits = defaultdict(list), defaultdict(list)
+    for (kind, _), given, new in zip(readers, *features, strict=True):
+        probe = fit_ridge(given, targets[0], validation)
+        told[kind].append(probe.predict(new))
+        fits[kind].append({"l2": probe.l2, "l2_at_edge": probe.l2_at_edge})
+    values = {kind: torch.stack([r2(one, targets[1]) for one in all_]).mean() for kind, all_ in told.items()}
+    draws = {kind: torch.stack([r2(one, targets[1], weights) for one in all_]) for kind, all_ in told.items()}
+    row = compare(
+        {kind: float(value) for kind, value in values.items()},
+        {kind: each.mean(0) for kind, each in draws.items()},
+    )
+    return {**row, "fits": dict(fits)}
+
+
+def _validation(images: int, params: Params) -> Tensor:
+    """Which of the training images choose the strength, bool (N,)."""
+    chance = np.random.default_rng(derive_seed(params.seed, VALIDATION))
+    return torch.from_numpy(chance.permutation(images) < params.probe.validation_share * images)
+
+
+def _features(images: Iterator[Tensor], readers: Readers) -> list[Tensor]:
+    """Features (N, D) by each reader, of batches of images that are made once for all of them."""
+    batches = [[read(batch) for _, read in readers] for batch in images]
+    found = [torch.cat(parts) for parts in zip(*batches, strict=True)]
+    for (kind, _), features in zip(readers, found, strict=True):
+        require_finite(features.cpu().numpy(), f"the encoder {kind}")
+    return found
+
+
+def _changed(images: Images, factor: Factor, amounts: Tensor, limits: list[float]) -> Iterator[Tensor]:
+    for start in range(0, len(images), BATCH):
+        batch = to_unit_range(torch.from_numpy(images[start : start + BATCH]).to(amounts.device))
+        yield change(batch, factor, amounts[start : start + BATCH], limits)
+
+
+def compare(values: Mapping[str, float], draws: Mapping[str, Tensor]) -> dict[str, Any]:
+    """A row of `AuditedFactor`.
+
+    Args:
+        values: R2 by kind of reader.
+        draws: the same of every resample of the test images, (B,), the same resamples for all.
+    """
+    figures = {kind: (values[kind], interval95(draws[kind])) for kind in values}
+    if {"plain", "regularised"} <= values.keys():
+        gap = values["regularised"] - values["plain"]
+        figures["difference"] = gap, interval95(draws["regularised"] - draws["plain"])
+    names = ("raw", "untrained", "plain", "regularised", "difference")
+    return {
+        **{name: figures[name][0] if name in figures else None for name in names},
+        "ci95": {name: figures[name][1] for name in names if name in figures},
+        "verdict": word(figures),
+    }
+
+
+def word(figures: Mapping[str, tuple[float, list[float]]]) -> Word | None:
+    """A word for a factor, only where intervals allow, by the rules of the stage compare.
+
+    `kept`, which that stage does not know: the plain encoder's interval is above the untrained encoders.
+    """
+    found = verdict(figures)
+    if found in ("forgotten", "brought back"):
+        return found
+    if "plain" not in figures or "untrained" not in figures:
+        return None
+    return "kept" if figures["plain"][1][0] > max(0.0, figures["untrained"][0]) else None
