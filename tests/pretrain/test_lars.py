@@ -88,6 +88,24 @@ def test_the_scale_of_a_gradient_does_not_matter_without_decay(scale):
     assert not torch.allclose(moved(scale, (6,), weight_decay=0.0), moved(1.0, (6,), weight_decay=0.0))
 
 
+@pytest.mark.parametrize("shape", [(6,), (2, 3)])
+def test_where_the_rate_stands_matters_only_where_it_changes(shape):
+    def end(rates, **knobs):
+        weight = weight_of([1.0, 2.0, 3.0, 4.0, 5.0, 6.0], shape)
+        optimizer = LARS([weight], **KNOBS | knobs)
+        for rate in rates:
+            optimizer.param_groups[0]["lr"] = rate
+            weight.grad = torch.full_like(weight, 0.5)
+            optimizer.step()
+        return weight.detach()
+
+    torch.testing.assert_close(end([0.2] * 4, lr_inside=False), end([0.2] * 4))
+    assert not torch.allclose(end([0.2, 0.1, 0.05], lr_inside=False), end([0.2, 0.1, 0.05]))
+    # What entered at a large rate moves on after the rate has fallen to zero only where the rate is inside.
+    assert torch.equal(end([0.2, 0.0], lr_inside=False), end([0.2], lr_inside=False))
+    assert not torch.equal(end([0.2, 0.0]), end([0.2]))
+
+
 def test_the_length_of_a_first_step():
     """At lr 1 it is the trust coefficient's share of the weight's length."""
     weight = weight_of([3.0, 4.0], (1, 2))
