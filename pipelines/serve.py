@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from datetime import timedelta
+from pathlib import Path
 from threading import Event, Thread
 from typing import Annotated, Any, cast
 from zoneinfo import available_timezones
@@ -20,6 +21,7 @@ from prefect.types.entrypoint import EntrypointType
 from infocl.runtime.errors import UserError, guarded, one_line
 from pipelines import reports
 from pipelines.command_line import GitRemote, Notify, Track
+from pipelines.drift import drift
 from pipelines.remote import require_names
 from pipelines.repository import branch, newest, require_repository
 from pipelines.retrain import retrain
@@ -42,6 +44,10 @@ def main(
     track: Track = None,
     notify: Notify = None,
     git_remote: GitRemote = None,
+    drift_images: Annotated[
+        str | None, typer.Option(help="Folder of new images; drift there is told, and starts a run.")
+    ] = None,
+    drift_cron: Annotated[str, typer.Option(help="When to look at them.")] = "0 6 * * *",
     report_port: Annotated[
         int, typer.Option(help="Of the report pages, on this machine only; 0: any.")
     ] = 4280,
@@ -55,6 +61,7 @@ def main(
                 _schedule(cron, every, timezone),
                 watch=watch,
                 parameters={"track": track, "notify": notify, "git_remote": git_remote},
+                looking=_looking(name, drift_images, drift_cron, timezone, notify),
                 report_port=report_port,
                 limit=limit,
             )
@@ -68,6 +75,7 @@ def _serve(
     *,
     watch: bool,
     parameters: dict[str, Any],
+    looking: dict[str, Any],
     report_port: int,
     limit: int,
 ) -> None:
@@ -87,7 +95,7 @@ def _serve(
         raise UserError(
             f"the reports cannot be served on port {report_port} ({error}); take another --report-port"
         ) from None
-    _deployments(name, schedule, parameters)  # refuses what could never be served
+    _deployments(name, schedule, parameters, looking)  # refuses what could never be served
     stop = Event()
     if watch:
         watcher = Watch(parameters["track"], idle, lambda what, key: _ask(name, what, key), _print_line)
@@ -96,7 +104,7 @@ def _serve(
         while True:
             _wait_for_server()
             try:
-                serve(*_deployments(name, schedule, parameters), limit=limit)
+                serve(*_deployments(name, schedule, parameters, looking), limit=limit)
                 return
             except Exception as error:  # a lost server shows as errors of many kinds
                 _print_line(f"The server is lost ({_words(error)}); serving goes on when it is back.")
@@ -105,7 +113,9 @@ def _serve(
         stop.set()
 
 
-def _schedule(cron: str | None, every: float | None, timezone: str) -> dict[str, Any]:
+def _schedule(
+    cron: str | None, every: float | None, timezone: str, option: str = "--cron"
+) -> dict[str, Any]:
     """The schedule of the command line, as deployments take it.
 
     Raises:
@@ -118,15 +128,31 @@ def _schedule(cron: str | None, every: float | None, timezone: str) -> dict[str,
     try:
         return {"schedule": Cron(cron, timezone=timezone)}
     except ValueError:
-        raise UserError(f"--cron '{cron}' is not a schedule; write five fields such as '0 3 * * *'") from None
+        raise UserError(
+            f"{option} '{cron}' is not a schedule; write five fields such as '0 3 * * *'"
+        ) from None
 
 
-def _deployments(name: str, schedule: dict[str, Any], parameters: dict[str, Any]) -> list[RunnerDeployment]:
+def _looking(name: str, images: str | None, cron: str, timezone: str, notify: str | None) -> dict[str, Any]:
+    """How drift is looked for; without a folder by those alone who start the flow with one."""
+    parameters = {"notify": notify, "retrain": f"retrain/{name}"}
+    if images is None:
+        return {"parameters": parameters}
+    if not Path(images).is_dir():
+        raise UserError(f"--drift-images {images} is not a folder; make it, or name another")
+    at = _schedule(cron, None, timezone, "--drift-cron")
+    return {"parameters": parameters | {"images": [images]}, **at}
+
+
+def _deployments(
+    name: str, schedule: dict[str, Any], parameters: dict[str, Any], looking: dict[str, Any]
+) -> list[RunnerDeployment]:
     common: dict[str, Any] = {"name": name, "entrypoint_type": EntrypointType.MODULE_PATH}
     made = (
         retrain.to_deployment(parameters=parameters, **common, **schedule),
         sweep.to_deployment(**common),
         rollback.to_deployment(parameters={"git_remote": parameters["git_remote"]}, **common),
+        drift.to_deployment(**common, **looking),
     )
     return cast(list[RunnerDeployment], list(made))
 

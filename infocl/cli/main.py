@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 from collections.abc import Callable
@@ -214,6 +215,35 @@ def embed(
 
         files = find_images(images)
         embed_files(files, output, encoder=encoder, variant=variant, strict=strict, signers=signers)
+
+    _exit(work, extra="embed")
+
+
+DRIFTED = 3  # exit code of `infocl drift`
+
+
+@app.command()
+def drift(
+    images: Annotated[list[str], typer.Argument(help="Images, folders, patterns, or .txt lists of images.")],
+    encoder: Annotated[Path, typer.Option(help="The exported folder.")] = EXPORT,
+    false_alarms: Annotated[
+        float, typer.Option(help="Share of checks of images of the known kind that may report drift.")
+    ] = 0.01,
+    newest: Annotated[int | None, typer.Option(help="Only so many files, those changed last.", min=1)] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="All figures, for programs.")] = False,
+    signers: Signers = None,
+) -> None:
+    """Tell whether images look like those that the encoder was measured on; exit code 3: they do not."""
+
+    def work() -> None:
+        from infocl.deploy.drift import find_drift
+        from infocl.deploy.inputs import find_images, newest_files
+
+        files = newest_files(find_images(images), newest)
+        found = find_drift(files, encoder, false_alarms=false_alarms, signers=signers)
+        print(json.dumps(found.as_json()) if as_json else found.line, flush=True)
+        if found.drift:
+            sys.exit(DRIFTED)
 
     _exit(work, extra="embed")
 

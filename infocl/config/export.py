@@ -34,6 +34,7 @@ class ExportParams(Model):
     parity_images: Annotated[int, Field(ge=1, le=10_000)]
     calibration_images: Annotated[int, Field(ge=1, le=100_000)]
     probe_images: Annotated[int, Field(ge=100, le=1_000_000)]
+    drift_images: Annotated[int, Field(ge=0, le=10_000)]
     max_relative_error: ErrorLimits
     max_cosine_distance: ErrorLimits
     min_neighbour_agreement: AgreementLimits

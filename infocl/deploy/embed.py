@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import warnings
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
@@ -78,8 +78,13 @@ def embed_files(
     print(f"{done} ({model.export.card.dim} numbers each){rest}")
 
 
-def decoded(files: Sequence[Path]) -> Iterator[Decoded]:
-    """Paths, and the middle squares or what is wrong, in order: decoded in threads, a few images ahead."""
+def decoded(files: Sequence[Path], read: Callable[[Path], Images] | None = None) -> Iterator[Decoded]:
+    """Paths, and pixels or what is wrong, in order: decoded in threads, a few images ahead.
+
+    Args:
+        files: of any kind.
+        read: from a file to its pixels; None: the middle square.
+    """
     threads = os.cpu_count() or 1
     waiting: deque[Future[Decoded]] = deque()
     # Outside the threads, because filters of warnings belong to the whole process.
@@ -87,7 +92,7 @@ def decoded(files: Sequence[Path]) -> Iterator[Decoded]:
         warnings.simplefilter("error", Image.DecompressionBombWarning)
         try:
             for path in files:
-                waiting.append(pool.submit(_square, path))
+                waiting.append(pool.submit(_attempt, read or _square, path))
                 if len(waiting) > threads:
                     yield waiting.popleft().result()
             while waiting:
@@ -96,27 +101,31 @@ def decoded(files: Sequence[Path]) -> Iterator[Decoded]:
             pool.shutdown(cancel_futures=True)
 
 
-def _square(path: Path) -> Decoded:
-    """The middle square of an image, which is all that the encoder uses, so that fewer sizes remain."""
+def _attempt(read: Callable[[Path], Images], path: Path) -> Decoded:
     name = str(path)
     try:
         name.encode()
         if path.exists() and not path.is_file():  # reading a pipe would wait for a writer, maybe for ever
             raise UserError(f"{path} is not a plain file but a pipe or the like; remove it")
-        image = decode(path)
-        side = min(image.size)
-        left, top = (image.width - side) // 2, (image.height - side) // 2
-        return name, np.asarray(image.crop((left, top, left + side, top + side)))
+        return name, read(path)
     except UnicodeEncodeError:
         return name, UserError(f"{os.fsencode(path)!r} has a name that is not UTF-8; rename it")
     except UserError as error:
         return name, error
 
 
-def _chunks(decoded: Iterator[Decoded]) -> Iterator[list[Decoded]]:
+def _square(path: Path) -> Images:
+    """The middle square of an image, which is all that the encoder uses, so that fewer sizes remain."""
+    image = decode(path)
+    side = min(image.size)
+    left, top = (image.width - side) // 2, (image.height - side) // 2
+    return np.asarray(image.crop((left, top, left + side, top + side)))
+
+
+def _chunks(images: Iterator[Decoded]) -> Iterator[list[Decoded]]:
     chunk: list[Decoded] = []
     held = 0
-    for path, image in decoded:
+    for path, image in images:
         chunk.append((path, image))
         held += 0 if isinstance(image, UserError) else image.nbytes
         if len(chunk) == CHUNK or held >= CHUNK_BYTES:

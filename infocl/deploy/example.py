@@ -42,7 +42,7 @@ def read_example(export: Export) -> list[Batch]:
     path, dim = export.folder / export.card.example.file, export.card.dim
     data = read_plain(path, LARGEST, HINT)
     try:
-        arrays = _unpack(data)
+        arrays = unpack(data)
         sizes = sorted(name.removeprefix(IMAGES) for name in arrays if name.startswith(IMAGES))
         batches = [Batch(arrays[IMAGES + size], arrays[EMBEDDINGS + size]) for size in sizes or [""]]
     except KeyError as error:
@@ -103,7 +103,7 @@ def _as_taken(encoder: OnnxEncoder, images: npt.NDArray[np.uint8]) -> npt.NDArra
     return images.transpose(0, 3, 1, 2).astype(np.float32) / np.float32(255)
 
 
-def _unpack(data: bytes) -> dict[str, npt.NDArray[Any]]:
+def unpack(data: bytes) -> dict[str, npt.NDArray[Any]]:
     """The arrays of an `.npz`; sizes are checked before anything is unpacked."""
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
         members = archive.infolist()

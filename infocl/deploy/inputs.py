@@ -29,6 +29,15 @@ def find_images(arguments: Sequence[str]) -> list[Path]:
     return list(found)
 
 
+def newest_files(files: Sequence[Path], count: int | None) -> list[Path]:
+    """Those `count` files that were changed last, in the given order; None: all of them."""
+    if count is None:
+        return list(files)
+    times = {path: path.stat().st_mtime if path.exists() else 0.0 for path in files}
+    kept = set(sorted(files, key=times.__getitem__, reverse=True)[:count])
+    return [path for path in files if path in kept]
+
+
 def _meant(argument: str) -> Iterable[Path]:
     path = Path(argument)
     if path.is_dir():

@@ -18,6 +18,7 @@ from infocl.encoder.views import to_unit_range
 from infocl.export.card import describe_float_input, describe_variant
 from infocl.export.graph import network_graph, with_preprocessing, write_graph
 from infocl.export.parity import Figures, Images, TorchReference, prove, shortfall, worst
+from infocl.export.reference import REFERENCE_FILE, write_reference
 from infocl.export.session import embed, open_session
 from infocl.export.variants import eight_bits, half_precision
 from infocl.prepared.reader import Prepared
@@ -68,7 +69,12 @@ def build_files(bench: Bench) -> tuple[dict[str, Outcome], dict[str, Any]]:
     outcomes["float16"] = _ship(bench, "float16", half_precision(network))
     outcomes["int8"] = _ship(bench, "int8", eight_bits(network, bench.encoder, calibration_images(bench)))
     rows = {name: _row(bench, name, outcome) for name, outcome in outcomes.items()}
-    return outcomes, {"variants": rows, "float_input": float_input, "example": example}
+    return outcomes, {
+        "variants": rows,
+        "float_input": float_input,
+        "example": example,
+        "drift": _write_reference(bench),
+    }
 
 
 def calibration_images(bench: Bench) -> Images:
@@ -154,3 +160,13 @@ def _write_example(bench: Bench) -> dict[str, Any]:
         "sizes": [list(batch.shape[1:3]) for batch in named.values()],
         "max_relative_error": EXAMPLE_TOLERANCE,
     }
+
+
+def _write_reference(bench: Bench) -> dict[str, Any] | None:
+    session = open_session((bench.folder / ONNX_FILE).read_bytes(), bench.yardstick.threads)
+    return write_reference(
+        bench.folder / REFERENCE_FILE,
+        bench.data,
+        lambda images: embed(session, images),
+        bench.params.drift_images,
+    )

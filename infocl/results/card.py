@@ -81,6 +81,16 @@ class Example(Part):
     max_relative_error: float = Field(gt=0, le=0.001)
 
 
+class Reference(Part):
+    """The sample that new images are compared with: of which split, and how its images were prepared."""
+
+    file: FileName
+    images: int = Field(gt=0)
+    split: Literal["train", "test"]
+    image_size: int = Field(ge=2, le=4096)
+    crop: Literal["center", "squash"]
+
+
 class Signature(Part):
     """Of the checksums."""
 
@@ -147,6 +157,7 @@ class Card(Measured):
     variants: dict[str, Shipped | Unshipped]
     float_input: ModelFile
     example: Example
+    drift: Reference | None = None
     signature: Signature | None
 
 

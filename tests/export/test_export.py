@@ -89,7 +89,7 @@ def test_the_file_is_valid_whole_and_of_the_asked_operator_set(project):
     assert all(not tensor.external_data for tensor in model.graph.initializer)
     assert {path.name for path in EXPORT.iterdir()} == {
         *("encoder.onnx", "encoder.float.onnx", "encoder.fp16.onnx", "encoder.int8.onnx"),
-        *("encoder.safetensors", "encoder.json", "example.npz", "README.md", "SHA256SUMS"),
+        *("encoder.safetensors", "encoder.json", "example.npz", "drift.npz", "README.md", "SHA256SUMS"),
     }
 
 
@@ -111,6 +111,33 @@ def test_the_example_is_real_images_of_several_sizes_and_what_the_file_gives_of_
         np.testing.assert_allclose(found, example[f"embeddings_{height}x{width}"], rtol=1e-5, atol=1e-6)
     expected = {"file": "example.npz", "images": 18, "sizes": sizes, "max_relative_error": 1e-4}
     assert about()["example"] == expected
+
+
+def test_the_sample_for_drift_is_of_test_images_in_units_of_the_training_images(project):
+    """Against the definition, by NumPy's own PCA of the covariance."""
+    sample, described = np.load(EXPORT / "drift.npz", allow_pickle=False), about()["drift"]
+    assert {key: described[key] for key in ("file", "images", "split", "image_size", "crop")} == {
+        "file": "drift.npz",
+        "images": 60,
+        "split": "test",
+        "image_size": SIZE,
+        "crop": "center",
+    }
+    train, test = (np.load(f"data/prepared/{split}/images.npy") for split in ("train", "test"))
+    embed = lambda images: session().run(None, {"image": images})[0].astype(np.float64)  # noqa: E731
+    values, vectors = np.linalg.eigh(np.cov(embed(train).T))
+    largest = np.argsort(values)[::-1][: described["components"]]
+    expected = (embed(test) - embed(train).mean(0)) @ vectors[:, largest] / np.sqrt(values[largest])
+    np.testing.assert_allclose(np.abs(sample["features"]), np.abs(expected), rtol=0.02, atol=0.02)
+    assert described["variance_kept"] == pytest.approx(values[largest].sum() / values.sum(), rel=1e-4)
+    assert "`infocl drift FOLDER`\ncompares" in (EXPORT / "README.md").read_text()
+
+
+def test_no_sample_where_none_is_asked_for(project):
+    export_encoder(tiny_params(drift_images=0))
+    assert not (EXPORT / "drift.npz").exists()
+    assert about()["drift"] is None
+    assert "infocl drift" not in (EXPORT / "README.md").read_text()
 
 
 def test_a_runtime_that_ignores_antialias_does_not_repeat_the_example(project):
@@ -197,6 +224,7 @@ def test_metadata_of_the_file_and_the_json_agree(project):
         "weights",
         "licence",
         "example",
+        "drift",
         "signature",
     }
     assert message.keys() - props.keys() == measured

@@ -10,6 +10,8 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 from scipy.stats import binomtest
 
+from infocl.export.look import looks
+from infocl.export.reference import project, standardise
 from infocl.runtime.files import sha256_file, write_json
 
 DIM, SIZE = 4, 8
@@ -54,10 +56,12 @@ def write_export(folder: Path, *, weights=1.0, error=1e-6, **targets):
     matrix = weights * np.random.default_rng(0).normal(size=(3, DIM)).astype(np.float32)
     _write_model(folder / "encoder.onnx", message, message["input"], [1, 2], matrix / 255)
     _write_model(folder / "encoder.float.onnx", message, prepared, [2, 3], matrix)
-    images = np.random.default_rng(1).integers(0, 256, (3, SIZE, SIZE, 3), np.uint8)
+    images = noise(1, 3)
     embeddings = (images.mean((1, 2)) @ matrix / 255).astype(np.float32)
     np.savez(folder / "example.npz", images=images, embeddings=embeddings)
+    sample = _write_sample(folder / "drift.npz", matrix)
     message |= {
+        "drift": sample,
         "variants": {"float32": {"shipped": True, **_described(folder / "encoder.onnx", message["input"])}},
         "float_input": _described(folder / "encoder.float.onnx", prepared),
         "example": {"file": "example.npz", "max_relative_error": 1e-4},
@@ -67,6 +71,31 @@ def write_export(folder: Path, *, weights=1.0, error=1e-6, **targets):
     sums = [f"{sha256_file(path)}  {path.name}\n" for path in sorted(folder.iterdir())]
     (folder / "SHA256SUMS").write_text("".join(sums))
     return folder
+
+
+def _write_sample(path, matrix):
+    """Of images as `noise` makes them."""
+    images = noise(2, 40)
+    features = images.mean((1, 2)) @ matrix / 255
+    _, sizes, directions = np.linalg.svd(features - features.mean(0), full_matrices=False)
+    directions = (directions[:2] * len(images) ** 0.5 / sizes[:2, None]).astype(np.float32)
+    mean, seen = features.mean(0).astype(np.float32), looks(images)
+    look_mean, look_scale = seen.mean(0).astype(np.float32), seen.std(0).astype(np.float32)
+    np.savez(
+        path,
+        mean=mean,
+        directions=directions,
+        features=project(features, mean, directions),
+        look_mean=look_mean,
+        look_scale=look_scale,
+        looks=standardise(seen, look_mean, look_scale),
+    )
+    return {"file": path.name, "images": len(images), "split": "test", "image_size": SIZE, "crop": "center"}
+
+
+def noise(seed, count):
+    """Images uint8 (count, SIZE, SIZE, 3)."""
+    return np.random.default_rng(seed).integers(0, 256, (count, SIZE, SIZE, 3), np.uint8)
 
 
 def _described(path, tensor):

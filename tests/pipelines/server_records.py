@@ -56,10 +56,14 @@ def run_of_task(run, name):
     return task
 
 
+def runs_of_deployment(name):
+    with get_client(sync_client=True) as client:
+        return client.read_flow_runs(
+            deployment_filter=DeploymentFilter(name=DeploymentFilterName(any_=[name]))
+        )
+
+
 def scheduled(deployment, kind):
     """Runs that a schedule of a deployment made, and not a person."""
-    with get_client(sync_client=True) as client:
-        runs = client.read_flow_runs(
-            deployment_filter=DeploymentFilter(name=DeploymentFilterName(any_=[deployment]))
-        )
+    runs = runs_of_deployment(deployment)
     return (run for run in runs if run.auto_scheduled and run.state.type.value == kind)
