@@ -115,10 +115,24 @@ def _sweep(
     _run(work)
 
 
+def _versions() -> None:
+    """Print all versions of the encoder and write them as one page."""
+
+    def work() -> int:
+        require_repository()
+        from pipelines.versions import print_versions
+
+        print_versions()
+        return 0
+
+    _run(work)
+
+
 app = typer.Typer(add_completion=False)
 app.command("retrain")(_retrain)
 app.command("rollback")(_rollback)
 app.command("sweep")(_sweep)
+app.command("versions")(_versions)
 
 
 def _nothing_to_do(forced: bool) -> Outcome | None:

@@ -113,9 +113,7 @@ def _serve(
         stop.set()
 
 
-def _schedule(
-    cron: str | None, every: float | None, timezone: str, option: str = "--cron"
-) -> dict[str, Any]:
+def _schedule(cron: str | None, every: float | None, timezone: str, option: str = "--cron") -> dict[str, Any]:
     """The schedule of the command line, as deployments take it.
 
     Raises:

@@ -367,6 +367,12 @@ def sweep(context: typer.Context) -> None:
     _exit(lambda: _flow("sweep", context.args), extra="retrain")
 
 
+@app.command(context_settings=PASSED_ON)
+def versions(context: typer.Context) -> None:
+    """Print all versions of the encoder, and write them and all decisions as one page."""
+    _exit(lambda: _flow("versions", context.args), extra="retrain")
+
+
 def _flow(name: str, arguments: list[str]) -> None:
     """Become `python -m pipelines NAME`: flows belong to a project's folder, not to this package."""
     if not Path("pipelines", f"{name}.py").is_file():

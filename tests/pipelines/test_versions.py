@@ -16,6 +16,7 @@ from pipelines.promotion import _kind_of_change
 from pipelines.registry import Registry, Version, export_md5, read_registry
 from pipelines.rollback import roll_back
 from pipelines.status import nothing_to_do, rules_in_force
+from pipelines.versions import PAGE, print_versions
 from tests.pipelines.exports import write_export
 from tests.pipelines.toy import entered, nothing, production, promoted, weights, weights_in_service
 
@@ -181,3 +182,37 @@ def test_tags_of_other_artifacts_and_stages_and_removed_versions_do_not_count(tw
     registry = read_registry()
     assert [version.name for version in registry.versions] == ["v1.0.0"]
     assert registry.in_service.name == "v1.0.0"
+
+
+def test_one_page_and_one_table_over_all_versions_and_decisions(two, capsys):
+    """From tags, DVC and the journal alone; of one version the card is gone from the cache and the remote."""
+    roll_back(None, None, nothing, 0)
+    service.record("refused", "abcdef012345", {}, reason="digits: 66.8 % against <89.1> %")
+    two.git("tag", "encoder@v1.2.0", two.commits[2])
+    md5 = export_md5(two.commits[2])
+    for store in (".dvc/cache/files/md5", "../../store/files/md5"):
+        (two.folder / store / md5[:2] / md5[2:]).unlink(missing_ok=True)
+    two.dvc("remote", "modify", "store", "url", str(two.folder.parent / "nowhere"))
+    print_versions()
+    printed = capsys.readouterr().out
+    rows = {line.split()[0]: line for line in printed.splitlines()}
+    assert "in service" in rows["v1.0.0"]
+    assert "rolled back" in rows["v1.1.0"]
+    assert "89.1 %" in rows["v1.0.0"]
+    assert "85.9 to 91.6 %" in rows["v1.0.0"], "the interval of 400 of 449"
+    assert "registered" in rows["v1.2.0"]
+    assert "89.1" not in rows["v1.2.0"]
+    assert "refused: candidate abcdef0: digits: 66.8 % against <89.1> %" in printed
+    page = PAGE.read_text()
+    assert "<h1>v1.0.0 is in service</h1>" in page
+    assert "SimCLR + RC (λ = 2)" in page
+    assert "its card is neither in DVC&#39;s cache nor on its remote" in page
+    assert "digits: 66.8 % against &lt;89.1&gt; %" in page
+    assert "rolled back" in page
+    assert "http" not in page
+    assert page.count('class="task"') == 2, "the source task and digits"
+
+
+def test_without_a_version_there_is_no_page(toy):
+    with pytest.raises(UserError, match="no version of the encoder yet"):
+        print_versions()
