@@ -53,6 +53,9 @@ def _retrain(
     wait: Wait = 60.0,
     notify: Notify = None,
     git_remote: GitRemote = None,
+    staging: Annotated[
+        bool, typer.Option(help="Let a new version wait for `infocl promote`; the old one stays in service.")
+    ] = False,
 ) -> None:
     """Rerun what changed, judge the encoder, put it in service or keep the old one."""
 
@@ -73,6 +76,7 @@ def _retrain(
                 wait_minutes=wait,
                 notify=notify,
                 git_remote=git_remote,
+                staging=staging,
                 return_state=True,
             )
         return _exit_code(state)
@@ -91,6 +95,23 @@ def _rollback(
         from pipelines.rollback import roll_back
 
         roll_back(to, git_remote, print, 60 * wait)
+        return 0
+
+    _run(work)
+
+
+def _promote(
+    version: Annotated[str | None, typer.Argument(help="Such as v1.2.0; none: the one that waits.")] = None,
+    reject: Annotated[bool, typer.Option(help="Take it out of staging; the old one stays.")] = False,
+    wait: Wait = 1.0,
+    git_remote: GitRemote = None,
+) -> None:
+    """Put the version that waits in staging in service."""
+
+    def work() -> int:
+        from pipelines.approval import approve
+
+        approve(version, git_remote, print, 60 * wait, reject=reject)
         return 0
 
     _run(work)
@@ -131,6 +152,7 @@ def _versions() -> None:
 app = typer.Typer(add_completion=False)
 app.command("retrain")(_retrain)
 app.command("rollback")(_rollback)
+app.command("promote")(_promote)
 app.command("sweep")(_sweep)
 app.command("versions")(_versions)
 

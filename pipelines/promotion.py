@@ -16,7 +16,17 @@ from pipelines import notices, service
 from pipelines.commands import CommandError, Log, output_of
 from pipelines.gate import ExportedEncoder, Verdict, judge, read_encoder, unreachable
 from pipelines.latency import seconds_of
-from pipelines.registry import Registry, Version, adopt, draft, export_md5, read_registry, tags_of
+from pipelines.registry import (
+    STAGE,
+    STAGING,
+    Registry,
+    Version,
+    adopt,
+    draft,
+    export_md5,
+    read_registry,
+    tags_of,
+)
 from pipelines.remote import publish, publish_missing
 from pipelines.repository import head
 from pipelines.reproduce import helps, patient, push
@@ -53,7 +63,7 @@ def _measured(in_service: Path | None) -> tuple[ExportedEncoder, ExportedEncoder
 
 @task(task_run_name="promote", retry_condition_fn=helps, persist_result=False)
 def promote(version: Version, tags: Mapping[str, str], remote: str | None) -> None:
-    """Log by git tags that a version is in service: on the git remote, if there is one, and only then here.
+    """Log a version's stage by git tags: on the git remote, if there is one, and only then here.
 
     Args:
         version: a new one, made by the newest commit, or one that there is already.
@@ -68,7 +78,7 @@ def promote(version: Version, tags: Mapping[str, str], remote: str | None) -> No
         if remote is not None:
             publish(remote, tags_of(version) | dict(tags))
         adopt(tags)
-    log.info(f"{version.name} is in service by the tags {', '.join(tags)}.")
+    log.info(f"{version.name} has the tags {', '.join(tags)}.")
 
 
 @task(task_run_name="publish", retry_condition_fn=helps, persist_result=False)
@@ -100,9 +110,15 @@ def warn_of_unreachable_rules(rules: GateParams, log: Log) -> None:
 
 
 def decide(
-    rules: GateParams, *, message: str, forced: bool, git_remote: str | None, retries: Sequence[float]
+    rules: GateParams,
+    *,
+    message: str,
+    forced: bool,
+    git_remote: str | None,
+    retries: Sequence[float],
+    staging: bool = False,
 ) -> Outcome:
-    """Judge, then put in service or refuse; the decision goes into the journal."""
+    """Judge, then put in service (or in staging) or refuse; the decision goes into the journal."""
     candidate = export_md5()
     assert candidate is not None
     registry = read_registry()
@@ -121,11 +137,16 @@ def decide(
         patient(push, retries)()
     version = registry.made_by(candidate) or Version(registry.next_name(_kind_of_change(registry)), head())
     try:
-        patient(promote, retries)(version, draft(version, message), git_remote)
+        tags = draft(version, message, STAGING if staging else STAGE)
+        patient(promote, retries)(version, tags, git_remote)
     except (InfoCLError, OSError) as error:
         # No decision on the candidate: the next run tries again.
         service.record("failed", candidate, {}, version=version.name, reason=one_line(error))
         raise
+    if staging:
+        service.record("staged", candidate, rules.model_dump(), version=version.name, reason=verdict.reason)
+        waits = f"{version.name} waits in staging: {verdict.reason}; infocl promote puts it in service."
+        return Outcome("staged", waits, version.name)
     service.record("promoted", candidate, rules.model_dump(), version=version.name, reason=verdict.reason)
     service.reconcile(get_run_logger().info)
     replaced = f" in place of {now.name}" if now and now != version else ""

@@ -14,7 +14,7 @@ from pipelines.commands import CommandError
 from pipelines.repository import author, git
 
 NAME = "encoder"  # of the artifact in dvc.yaml
-STAGE = "production"  # GTO's name for "in service"
+STAGE, STAGING = "production", "staging"  # GTO's names for "in service" and "waits for approval"
 FIRST = (1, 0, 0)
 ROLLED_BACK = "Rolled back from "  # how the tag of a rollback begins; the version that it took out follows
 
@@ -43,12 +43,13 @@ class Registry:
     """All versions, oldest first, and those that were put in service, in that order.
 
     The order of the latter is that of GTO's counters, not of clocks. `rolled_back` names those that a
-    rollback took out of service and that were not put there again.
+    rollback took out of service and that were not put there again; `staged` waits for approval.
     """
 
     versions: list[Version]
     served: list[Version]
     rolled_back: frozenset[str] = frozenset()
+    staged: Version | None = None
 
     @property
     def in_service(self) -> Version | None:
@@ -95,7 +96,7 @@ def read_registry() -> Registry:
     fields = "%(refname:short)%09%(*objectname)%09%(objectname)%09%(contents:subject)"
     listed = git("tag", "--list", f"{NAME}[@#]*", f"--format={fields}")
     versions: dict[str, Version] = {}
-    removed, assigned = set(), list[tuple[int, str, str]]()
+    removed, assigned = set(), list[tuple[int, str, str, str]]()
     for line in listed.splitlines():
         tag, target, own, message = line.split("\t", 3)
         commit = target or own  # a tag without a message is the commit itself
@@ -107,19 +108,28 @@ def read_registry() -> Registry:
             versions[commit] = Version(parsed["version"], commit)
         elif action == Action.DEREGISTER:
             removed.add(parsed["version"])
-        elif action == Action.ASSIGN and parsed["stage"] == STAGE:
-            assigned.append((int(parsed["counter"]), commit, message))
+        elif action == Action.ASSIGN and parsed["stage"] in (STAGE, STAGING):
+            assigned.append((int(parsed["counter"]), commit, parsed["stage"], message))
+        elif action == Action.UNASSIGN and parsed["stage"] == STAGING:
+            assigned.append((int(parsed["counter"]), commit, "", message))
     for commit in [commit for commit, version in versions.items() if version.name in removed]:
         del versions[commit]
-    served, rolled_back = list[Version](), set[str]()
-    for _, commit, message in sorted(assigned):
+    served, rolled_back, staged = list[Version](), set[str](), None
+    for _, commit, stage, message in sorted(assigned):
+        if stage == STAGING:
+            staged = versions.get(commit)
+            continue
+        if staged is not None and commit == staged.commit:
+            staged = None
+        if stage != STAGE:
+            continue
         if message.startswith(ROLLED_BACK):
             rolled_back.add(message.removeprefix(ROLLED_BACK))
         if commit in versions:
             served.append(versions[commit])
             rolled_back.discard(versions[commit].name)
     in_order = sorted(versions.values(), key=lambda version: version.number)
-    return Registry(in_order, served, frozenset(rolled_back))
+    return Registry(in_order, served, frozenset(rolled_back), staged)
 
 
 def export_md5(revision: str | None = None) -> str | None:
@@ -136,8 +146,8 @@ def _lock_text() -> str:
     return Path("dvc.lock").read_text(encoding="utf-8")
 
 
-def draft(version: Version, message: str) -> dict[str, str]:
-    """Write the tags that put a version in service, as objects that no ref names before `adopt`.
+def draft(version: Version, message: str, stage: str = STAGE) -> dict[str, str]:
+    """Write the tags that put a version in a stage, as objects that no ref names before `adopt`.
 
     GTO's own functions would show the tags in this clone before they are published. GTO orders by the dates
     of tags, so each is dated after all others: a clock that was set back would put old versions in service.
@@ -151,7 +161,7 @@ def draft(version: Version, message: str) -> dict[str, str]:
     counters = [
         int(parsed["counter"]) for tag in known if (parsed := parse_name(tag, False)) and "counter" in parsed
     ]
-    names = [version.tag, f"{NAME}#{STAGE}#{1 + max(counters, default=0)}"]
+    names = [version.tag, f"{NAME}#{stage}#{1 + max(counters, default=0)}"]
     about = f"object {version.commit}\ntype commit\ntag {{}}\ntagger {ident} {date} +0000\n\n"
     return {
         name: git("mktag", given=about.format(name) + message + "\n") for name in names if name not in known
@@ -173,11 +183,9 @@ def tags_here() -> dict[str, str]:
 
 
 def tags_of(version: Version) -> dict[str, str]:
-    """The tags that a consumer needs to see that this version is in service."""
+    """The tags that a consumer needs to see in which stages this version is and was."""
     tags = _tags("%(objectname)", "--points-at", version.commit)
-    return {
-        tag: name for tag, name in tags.items() if tag == version.tag or tag.startswith(f"{NAME}#{STAGE}#")
-    }
+    return {tag: name for tag, name in tags.items() if tag == version.tag or tag.startswith(f"{NAME}#")}
 
 
 def _tags(field: str, *options: str) -> dict[str, str]:

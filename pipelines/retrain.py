@@ -28,7 +28,7 @@ from pipelines.reproduce import RETRY_SECONDS, patient, reproduce
 from pipelines.sources import record_data, update
 from pipelines.status import Outcome, nothing_to_do, require_unchanged, rules_in_force
 
-TITLES = {"promoted": "Promoted", "refused": "Refused", "unchanged": "Nothing changed"}
+TITLES = {"promoted": "Promoted", "staged": "Staged", "refused": "Refused", "unchanged": "Nothing changed"}
 
 
 @flow(name="retrain", persist_result=False)
@@ -40,6 +40,7 @@ def retrain(
     retry_seconds: list[float] | None = None,
     notify: str | None = None,
     git_remote: str | None = None,
+    staging: bool = False,
     report_url: str | None = None,
 ) -> State[Any]:
     """Rerun what changed, judge the new encoder against the one in service, promote or refuse it.
@@ -52,6 +53,7 @@ def retrain(
         retry_seconds: pauses before what a lost connection or a full GPU stopped is tried again.
         notify: a notification block that is told of refusals and failures, such as slack-webhook/ops.
         git_remote: where commits and tags are pushed after a promotion; none: they stay here.
+        staging: let a new version wait for approval (`infocl promote`) instead of putting it in service.
         report_url: where `pipelines.serve` shows reports, for links.
     """
     log = get_run_logger()
@@ -71,7 +73,7 @@ def retrain(
             with unfinished.marked(str(flow_run.get_id())) as killed:
                 if killed is not None:
                     notices.show_ended(killed)
-                outcome = _run(track, gate, force, retries, git_remote, lock)
+                outcome = _run(track, gate, force, retries, git_remote, staging, lock)
             if report_url and outcome.kind != "unchanged":
                 notices.show_report(reports.keep(report_url, str(flow_run.get_name())))
     except Exception as error:
@@ -94,6 +96,7 @@ def _run(
     force: bool,
     retries: list[float],
     git_remote: str | None,
+    staging: bool,
     lock: int | None,
 ) -> Outcome:
     log = get_run_logger()
@@ -129,7 +132,9 @@ def _run(
     if commit:
         log.info(f"Results are commit {commit[:7]}.")
     notices.show_metrics(Export(EXPORT).card.metrics)
-    return decide(rules, message=headline, forced=force, git_remote=git_remote, retries=retries)
+    return decide(
+        rules, message=headline, forced=force, git_remote=git_remote, retries=retries, staging=staging
+    )
 
 
 def _rename(headline: str) -> None:

@@ -107,6 +107,8 @@ def _entry(
 def _state(version: Version, registry: Registry) -> str:
     if version == registry.in_service:
         return "in service"
+    if version == registry.staged:
+        return "in staging"
     if version.name in registry.rolled_back:
         return "rolled back"
     return "was in service" if version in registry.served else "registered"

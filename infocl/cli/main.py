@@ -368,6 +368,12 @@ def sweep(context: typer.Context) -> None:
 
 
 @app.command(context_settings=PASSED_ON)
+def promote(context: typer.Context) -> None:
+    """Put the version of the encoder that waits in staging in service (--help: options)."""
+    _exit(lambda: _flow("promote", context.args), extra="retrain")
+
+
+@app.command(context_settings=PASSED_ON)
 def versions(context: typer.Context) -> None:
     """Print all versions of the encoder, and write them and all decisions as one page."""
     _exit(lambda: _flow("versions", context.args), extra="retrain")
@@ -375,7 +381,7 @@ def versions(context: typer.Context) -> None:
 
 def _flow(name: str, arguments: list[str]) -> None:
     """Become `python -m pipelines NAME`: flows belong to a project's folder, not to this package."""
-    if not Path("pipelines", f"{name}.py").is_file():
+    if not Path("pipelines", "command_line.py").is_file():
         raise UserError(f"infocl {name} works in the project's root folder (no pipelines/ here); go there")
     sys.stdout.flush()
     os.execv(sys.executable, [sys.executable, "-m", "pipelines", name, *arguments])
