@@ -123,7 +123,7 @@ def _waiting(registry: Registry, name: str | None) -> Version:
         raise UserError("no version waits in staging; infocl retrain --staging puts the next one there")
     if name is not None and name.lstrip("v") != waiting.name.lstrip("v"):
         raise UserError(
-            f"{name} does not wait in staging, {waiting.name} does; infocl rollback --to puts an older version "
+            f"{name} does not wait in staging, {waiting.name} does; infocl rollback --to puts an older one "
             "in service"
         )
     return waiting

@@ -70,7 +70,7 @@ def _show(found: Drift) -> None:
 def _start(deployment: str, why: str) -> None:
     """Start a retraining; it does something where data, params or code have changed since the last."""
     try:
-        run = run_deployment(deployment, flow_run_name="drift", timeout=0, as_subflow=False)
+        run_deployment(deployment, flow_run_name="drift", timeout=0, as_subflow=False)
     except (ObjectNotFound, ValueError):
         raise UserError(f"retrain: there is no deployment {deployment!r} to start; {why}") from None
-    get_run_logger().info(f"Started {deployment} as {run.name}.")
+    get_run_logger().info(f"Started {deployment}.")

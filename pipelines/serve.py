@@ -20,6 +20,7 @@ from prefect.types.entrypoint import EntrypointType
 
 from infocl.runtime.errors import UserError, guarded, one_line
 from pipelines import reports
+from pipelines.approval import promote
 from pipelines.command_line import GitRemote, Notify, Track
 from pipelines.drift import drift
 from pipelines.remote import require_names
@@ -31,6 +32,7 @@ from pipelines.sweep import sweep
 from pipelines.watch import Watch
 
 RETRY_SECONDS = 5.0  # before a server that is down is asked again
+APPROVAL_INTERVAL = timedelta(minutes=15)  # between two looks at what waits in staging
 
 
 def main(
@@ -44,6 +46,11 @@ def main(
     track: Track = None,
     notify: Notify = None,
     git_remote: GitRemote = None,
+    staging: Annotated[bool, typer.Option(help="Let new versions wait for `infocl promote`.")] = False,
+    approve_after: Annotated[
+        float | None,
+        typer.Option(help="Hours after which a version that waits goes in service unasked.", min=0.0),
+    ] = None,
     drift_images: Annotated[
         str | None, typer.Option(help="Folder of new images; drift there is told, and starts a run.")
     ] = None,
@@ -60,8 +67,16 @@ def main(
                 name,
                 _schedule(cron, every, timezone),
                 watch=watch,
-                parameters={"track": track, "notify": notify, "git_remote": git_remote},
-                looking=_looking(name, drift_images, drift_cron, timezone, notify),
+                parameters={
+                    "track": track,
+                    "notify": notify,
+                    "git_remote": git_remote,
+                    "staging": staging or approve_after is not None,
+                },
+                others={
+                    "drift": _looking(name, drift_images, drift_cron, timezone, notify),
+                    "promote": _approving(approve_after, git_remote, notify),
+                },
                 report_port=report_port,
                 limit=limit,
             )
@@ -75,7 +90,7 @@ def _serve(
     *,
     watch: bool,
     parameters: dict[str, Any],
-    looking: dict[str, Any],
+    others: dict[str, dict[str, Any]],
     report_port: int,
     limit: int,
 ) -> None:
@@ -95,7 +110,7 @@ def _serve(
         raise UserError(
             f"the reports cannot be served on port {report_port} ({error}); take another --report-port"
         ) from None
-    _deployments(name, schedule, parameters, looking)  # refuses what could never be served
+    _deployments(name, schedule, parameters, others)  # refuses what could never be served
     stop = Event()
     if watch:
         watcher = Watch(parameters["track"], idle, lambda what, key: _ask(name, what, key), _print_line)
@@ -104,7 +119,7 @@ def _serve(
         while True:
             _wait_for_server()
             try:
-                serve(*_deployments(name, schedule, parameters, looking), limit=limit)
+                serve(*_deployments(name, schedule, parameters, others), limit=limit)
                 return
             except Exception as error:  # a lost server shows as errors of many kinds
                 _print_line(f"The server is lost ({_words(error)}); serving goes on when it is back.")
@@ -142,15 +157,23 @@ def _looking(name: str, images: str | None, cron: str, timezone: str, notify: st
     return {"parameters": parameters | {"images": [images]}, **at}
 
 
+def _approving(after: float | None, git_remote: str | None, notify: str | None) -> dict[str, Any]:
+    parameters = {"git_remote": git_remote, "notify": notify}
+    if after is None:
+        return {"parameters": parameters}
+    return {"parameters": parameters | {"after_hours": after}, "interval": APPROVAL_INTERVAL}
+
+
 def _deployments(
-    name: str, schedule: dict[str, Any], parameters: dict[str, Any], looking: dict[str, Any]
+    name: str, schedule: dict[str, Any], parameters: dict[str, Any], others: dict[str, dict[str, Any]]
 ) -> list[RunnerDeployment]:
     common: dict[str, Any] = {"name": name, "entrypoint_type": EntrypointType.MODULE_PATH}
     made = (
         retrain.to_deployment(parameters=parameters, **common, **schedule),
         sweep.to_deployment(**common),
         rollback.to_deployment(parameters={"git_remote": parameters["git_remote"]}, **common),
-        drift.to_deployment(**common, **looking),
+        drift.to_deployment(**common, **others["drift"]),
+        promote.to_deployment(**common, **others["promote"]),
     )
     return cast(list[RunnerDeployment], list(made))
 

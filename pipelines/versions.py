@@ -57,9 +57,11 @@ class Entry:
         if self.about is None:
             return None
         metrics = self.about["metrics"]
-        low, high = metrics.get("mean_transfer_accuracy_ci95") or (None, None)
-        mean = metrics.get("mean_transfer_accuracy")
-        return None if None in (mean, low, high) else (mean, (low, high))
+        try:
+            low, high = map(float, metrics["mean_transfer_accuracy_ci95"])
+            return float(metrics["mean_transfer_accuracy"]), (low, high)
+        except (KeyError, TypeError, ValueError):  # of an export in another format
+            return None
 
     @property
     def method(self) -> str:
