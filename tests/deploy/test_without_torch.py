@@ -46,6 +46,14 @@ def test_embed_verify_and_triton_run(folder, tmp_path):
         assert done.returncode == 0, done.stderr
 
 
+def test_drift_is_told(folder, tmp_path):
+    for number in range(20):
+        Image.new("RGB", (20, 20)).save(tmp_path / f"{number}.png")
+    done = run("drift", tmp_path, "--encoder", folder)
+    assert done.returncode == 3, done.stderr
+    assert done.stdout.startswith("Drift: 20 of 20 images differ from the 60 test images of the encoder")
+
+
 def test_serve_says_which_extra_it_needs(folder):
     done = run("serve", folder)
     assert done.returncode == 2
