@@ -7,18 +7,19 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from infocl.config import GateParams
+from infocl.config import GateParams, TaskKind
 from infocl.results.card import (
     CARD_FILE,
     HINT,
     ONNX_FILE,
-    Accuracy,
     CardMetrics,
     Parity,
+    TaskScore,
     parse_measured,
 )
+from infocl.results.scores import KINDS, show_score
 from infocl.runtime.files import read_json
-from infocl.runtime.text import counted, file_size, percent
+from infocl.runtime.text import counted, file_size
 
 MEAN = "mean"
 
@@ -33,8 +34,8 @@ class ExportedEncoder:
     seconds: float | None = None
 
     @property
-    def tasks(self) -> dict[str, Accuracy]:
-        """Accuracy and its interval for each target."""
+    def tasks(self) -> dict[str, TaskScore]:
+        """The score and its interval for each target."""
         return self.metrics.transfer
 
 
@@ -114,66 +115,101 @@ def difference(
 def _drops(new: ExportedEncoder, now: ExportedEncoder | None, rules: GateParams) -> Iterator[Check]:
     if now is None:
         return
-    common = [name for name in new.tasks if name in now.tasks]
+    common = [
+        name for name, row in new.tasks.items() if name in now.tasks and now.tasks[name].kind == row.kind
+    ]
     if not common:
         yield Check("targets", ", ".join(now.tasks), ", ".join(new.tasks), "none in common to compare", False)
         return
-    mean = [_mean([encoder.tasks[name].estimate for name in common]) for encoder in (new, now)]
-    yield _drop(f"{MEAN} of {len(common)} targets", mean[0], mean[1], rules.max_mean_drop)
+    classes = [name for name in common if new.tasks[name].kind == "class"]
+    if classes:
+        mean = [_mean([encoder.tasks[name].estimate for name in classes]) for encoder in (new, now)]
+        yield _drop(f"{MEAN} of {len(classes)} targets", mean[0], mean[1], rules.max_mean_drop)
     for name in common:
-        yield _drop(name, new.tasks[name].estimate, now.tasks[name].estimate, rules.max_task_drop)
+        one = new.tasks[name]
+        yield _drop(name, one.estimate, now.tasks[name].estimate, rules.max_task_drop, one.kind)
 
 
-def _drop(what: str, new: tuple[float, float, float], now: tuple[float, float, float], most: float) -> Check:
+def _drop(
+    what: str,
+    new: tuple[float, float, float],
+    now: tuple[float, float, float],
+    most: float,
+    kind: TaskKind = "class",
+) -> Check:
     change, low, high = difference(new, now)
     rule = (
         f"{100 * change:+.1f} points (95 %: {100 * low:+.1f} to {100 * high:+.1f}), "
         f"the low end must be at least {-100 * most:+.1f}"
     )
-    return Check(what, percent(now[0]), percent(new[0]), rule, low >= -most)
+    return Check(what, show_score(kind, now[0]), show_score(kind, new[0]), rule, low >= -most)
 
 
 def _leads(new: ExportedEncoder, rules: GateParams) -> Iterator[Check]:
-    """The source task and the mean of the targets, each against always naming the most frequent class."""
-    rows, source = list(new.tasks.values()), new.metrics.source
-    chance = sum(row.majority for row in rows) / len(rows)
-    tasks = [(f"{MEAN} of {counted(len(rows), 'target')}", _mean([row.estimate for row in rows]), chance)]
+    """The source, the mean of the targets with classes, and each other target, against blind answers."""
+    rows, source = list(new.metrics.with_accuracy.values()), new.metrics.source
+    if rows:
+        chance = sum(row.chance for row in rows) / len(rows)
+        mean = _mean([row.estimate for row in rows])
+        yield _lead(f"{MEAN} of {counted(len(rows), 'target')}", mean, chance, rules)
     if source:
-        tasks.append(("source", source.estimate, source.majority))
-    for name, (accuracy, low, _), majority in tasks:
-        rule = (
-            f"the low end {percent(low)} is {100 * (low - majority):+.1f} points from naming the most "
-            f"frequent class, must be at least {100 * rules.min_lead:+.1f}"
-        )
-        yield Check(f"{name}, lead", "", percent(accuracy), rule, low - majority >= rules.min_lead)
+        yield _lead("source", source.estimate, source.chance, rules)
+    for name, row in new.tasks.items():
+        if row.kind != "class":
+            yield _lead(name, row.estimate, row.chance, rules, row.kind)
+
+
+def _lead(
+    name: str,
+    estimate: tuple[float, float, float],
+    chance: float,
+    rules: GateParams,
+    kind: TaskKind = "class",
+) -> Check:
+    score, low, _ = estimate
+    by = "naming the most frequent class" if kind == "class" else KINDS[kind].chance
+    rule = (
+        f"the low end {show_score(kind, low)} is {100 * (low - chance):+.1f} points from {by}, "
+        f"must be at least {100 * rules.min_lead:+.1f}"
+    )
+    return Check(f"{name}, lead", "", show_score(kind, score), rule, low - chance >= rules.min_lead)
 
 
 def unreachable(now: ExportedEncoder, rules: GateParams) -> Iterator[str]:
     """A line for each margin that an encoder of the accuracy in service cannot keep on its test images."""
-    rows = {name: (row.estimate, row.test_images) for name, row in now.tasks.items()}
-    mean = _mean([estimate for estimate, _ in rows.values()]), sum(images for _, images in rows.values())
-    margins = [("max_mean_drop", f"the {MEAN} of the targets", *mean, rules.max_mean_drop)]
-    margins += [("max_task_drop", name, *row, rules.max_task_drop) for name, row in rows.items()]
-    for key, what, estimate, images, margin in margins:
+    rows, classes = now.tasks, list(now.metrics.with_accuracy.values())
+    margins = [
+        ("max_task_drop", name, row.estimate, row.test_images, rules.max_task_drop, row.kind)
+        for name, row in rows.items()
+    ]
+    if classes:
+        mean, images = _mean([row.estimate for row in classes]), sum(row.test_images for row in classes)
+        what = f"the {MEAN} of the targets"
+        margins.insert(0, ("max_mean_drop", what, mean, images, rules.max_mean_drop, "class"))
+    for key, what, estimate, images, margin, kind in margins:
         needed = -difference(estimate, estimate)[1]
         if needed > margin:
             # An interval narrows by the root of the number of images.
             enough = math.ceil(images * (needed / margin) ** 2) if margin else None
             yield (
                 f"gate.{key} {margin:g} is out of reach for {what}: with {counted(images, 'test image')} "
-                f"even an encoder of the same accuracy ({percent(estimate[0])}) needs "
+                f"even an encoder of the same {KINDS[kind].name} ({show_score(kind, estimate[0])}) needs "
                 f"{math.ceil(1000 * needed) / 1000:g}; raise it"
                 f"{f', or test on about {enough:,} images' if enough else ''}"
             )
 
 
 def _floors(new: ExportedEncoder, rules: GateParams) -> Iterator[Check]:
+    classes = [row.estimate for row in new.metrics.with_accuracy.values()]
+    found: dict[str, tuple[float, TaskKind]] = {
+        name: (row.score, row.kind) for name, row in new.tasks.items()
+    }
+    if classes:
+        found[MEAN] = _mean(classes)[0], "class"
     for name, floor in rules.floors.items():
-        measured = _mean([row.estimate for row in new.tasks.values()]) if name == MEAN else None
-        accuracy = measured[0] if measured else new.tasks[name].accuracy if name in new.tasks else None
-        shown = "not measured" if accuracy is None else percent(accuracy)
-        passed = accuracy is not None and accuracy >= floor
-        yield Check(f"{name}, floor", "", shown, f"at least {percent(floor)}", passed)
+        score, kind = found.get(name, (-math.inf, "class"))
+        shown = show_score(kind, score) if name in found else "not measured"
+        yield Check(f"{name}, floor", "", shown, f"at least {show_score(kind, floor)}", score >= floor)
 
 
 def _parity(new: ExportedEncoder, now: ExportedEncoder | None) -> Check:

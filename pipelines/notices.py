@@ -18,6 +18,7 @@ from prefect.exceptions import ObjectNotFound
 from prefect.states import Crashed
 
 from infocl.results.card import CardMetrics
+from infocl.results.scores import KINDS
 from infocl.runtime.errors import one_line
 from pipelines.gate import Verdict
 
@@ -41,15 +42,16 @@ def show_verdict(verdict: Verdict, names: tuple[str, str], outcome: str) -> None
 
 
 def show_metrics(metrics: CardMetrics) -> None:
-    """Accuracies of the new encoder, one row for each task."""
+    """Scores of the new encoder, one row for each task."""
     tasks = ({"source": metrics.source} if metrics.source else {}) | metrics.transfer
     rows = [
         {
             "task": name,
-            "accuracy %": round(100 * row.accuracy, 1),
-            "from %": round(100 * row.accuracy_ci95[0], 1),
-            "to %": round(100 * row.accuracy_ci95[1], 1),
-            "kNN %": round(100 * row.knn_accuracy, 1),
+            "scored by": KINDS[row.kind].name,
+            "score %": round(100 * row.score, 1),
+            "from %": round(100 * row.score_ci95[0], 1),
+            "to %": round(100 * row.score_ci95[1], 1),
+            "kNN %": round(100 * row.knn_score, 1),
             "test images": row.test_images,
         }
         for name, row in tasks.items()

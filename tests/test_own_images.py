@@ -1,7 +1,8 @@
-"""The pipeline on a folder of the user's own images."""
+"""The pipeline on a folder of the user's own images, judged on the user's own tasks."""
 
 from __future__ import annotations
 
+import csv
 import json
 
 from PIL import Image
@@ -9,26 +10,51 @@ from PIL import Image
 from tests.project import ALL, Project
 from tests.workspace import digit_images
 
+MARKS = {"loop": (0, 6, 8, 9), "odd": (1, 3, 5, 7, 9)}
+COLUMNS = {"digit": "class", "marks": "labels", "redness": "number"}
 
-def test_own_images_and_a_new_one_among_them(tmp_path):
-    images, labels = digit_images(82)
-    for number, (image, label) in enumerate(zip(images[:80], labels[:80], strict=True)):
+
+def metrics(project, stage):
+    return json.loads((project.folder / f"metrics/{stage}.json").read_text())
+
+
+def test_own_images_with_three_columns_of_answers_and_a_new_image_among_them(tmp_path):
+    images, labels = digit_images(112)
+    images = [Image.fromarray(image) for image in images]
+    rows = [["path", *COLUMNS]]
+    for number, (image, label) in enumerate(zip(images[:110], labels, strict=False)):
         path = tmp_path / f"my images/{label % 2}/{number}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(image).save(path)
+        image.save(path)
+        marks = ";".join(name for name, digits in MARKS.items() if label in digits)
+        red, _, blue = (sum(channel.histogram()[128:]) for channel in image.split())
+        rows.append([str(path.relative_to(tmp_path / "my images")), label % 3, marks or "-", red - blue])
+    with (tmp_path / "my images/answers.csv").open("w", newline="") as stream:
+        csv.writer(stream).writerows(rows)
+    own = {"mine": {"folder": "my images", "csv": "answers.csv", "columns": COLUMNS}}
     project = Project(
         tmp_path / "own",
         data__name="folder",
         data__root=str(tmp_path / "my images"),
-        transfer__targets=["digits"],
+        transfer__root=str(tmp_path),
+        transfer__own=own,
+        transfer__targets="auto",
     )
     assert project.repro() == ALL
     assert project.repro() == set()
-    Image.fromarray(images[80]).save(tmp_path / "my images/0/new.png")
-    assert "81 of 81 files, 1 of them decoded now" in project.dvc("repro", "prepare")
-    assert {"pretrain", "probe", "export"} <= json.loads(project.dvc("status", "--json")).keys()
+    found = metrics(project, "transfer")
+    assert found["mean_accuracy"] == found["mine_digit"]["accuracy"]
+    assert {"mean_average_precision"} == found["mine_marks"].keys()
+    assert {"r2", "rmse"} == found["mine_redness"].keys()
+    shown = f"R² {found['mine_redness']['r2']:.2f}".replace("-", "−")
+    for page in ("report/index.html", "exports/encoder/README.md"):
+        assert shown in (project.folder / page).read_text()
+    assert "R² in hundredths" in project.run("infocl", "summary")
+    images[110].save(tmp_path / "my images/0/new.png")
+    assert "111 of 111 files, 1 of them decoded now" in project.dvc("repro", "prepare")
+    assert {"pretrain", "targets", "export"} <= json.loads(project.dvc("status", "--json")).keys()
     project.change("data.name", "scenes")
     project.dvc("repro", "prepare")
-    Image.fromarray(images[81]).save(tmp_path / "my images/1/newer.png")
+    images[111].save(tmp_path / "my images/1/newer.png")
     project.change("data.name", "folder")
-    assert "82 of 82 files, 1 of them decoded now" in project.dvc("repro", "prepare")
+    assert "112 of 112 files, 1 of them decoded now" in project.dvc("repro", "prepare")

@@ -50,7 +50,7 @@ def print_images_diagnosis(data: DataParams, root: Path, out: Path) -> int:
         ) as store,
     ):
         _print_refused_by_dvc(root)
-        survey = Survey(root, find_entries(root, data.folder.csv), store)
+        survey = Survey(root, find_entries(root, data.folder.csv, data.folder.label), store)
         survey.look()
         survey.judge(data.folder)
         for topic, text in _findings(survey, data, out):

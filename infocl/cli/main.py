@@ -34,7 +34,7 @@ def check() -> None:
         print(
             f"params.yaml is valid: {params.encoder.arch} on {params.data.name}, {params.objective.name} + "
             f"{params.reg.weight:g} x {params.reg.name}, {params.train.epochs} epochs, "
-            f"{len(params.transfer.targets)} transfer targets."
+            f"{len(params.transfer.tasks)} transfer targets."
         )
 
     _exit(work)

@@ -6,7 +6,8 @@ from infocl.config.titles import method
 from infocl.results.audit import read_audit
 from infocl.results.card import CARD_FILE, ONNX_FILE, parse_card
 from infocl.results.comparison import TITLES_OF_KINDS, CompareResult, read_compare
-from infocl.results.reading import read_export, read_probe, read_transfer
+from infocl.results.reading import TransferResult, read_export, read_probe, read_transfer
+from infocl.results.scores import KINDS
 from infocl.runtime.errors import UserError
 from infocl.runtime.files import read_json
 from infocl.runtime.paths import EXPORT, REPORT, rerun
@@ -31,17 +32,26 @@ def summary_lines() -> list[str]:
     size, distance = file_size(onnx_file.stat().st_size), export.max_relative_error
     return [
         f"An encoder was trained on {data} by {how}.",
-        f"On its source task a linear probe is right for {percent(source.accuracy)} of "
-        f"{counted(source.test_images, 'test image')} (95 % interval {interval(source.accuracy_ci95)})."
+        f"On its source task a linear probe is right for {source.shown} of "
+        f"{counted(source.test_images, 'test image')} (95 % interval {source.shown_ci95})."
         if source
         else f"It has no accuracy on its source task, because {data} has no labels.",
-        f"Over {counted(len(transfer.targets), 'target')} the mean accuracy is "
-        f"{percent(transfer.mean_accuracy)} (95 % interval {interval(transfer.mean_accuracy_ci95)}).",
+        *_mean_accuracy(transfer),
         f"The model is {onnx_file}, {size}; it agrees with torch within a relative error of {distance:.1e}.",
         f"Open {REPORT} in a browser to see what was learned, what it cost and how to ship it.",
         *([f"The audit, without labels. {' '.join(told)}"] if (told := read_audit().sentences()) else []),
         "",
         *comparison_lines(read_compare()),
+    ]
+
+
+def _mean_accuracy(transfer: TransferResult) -> list[str]:
+    if transfer.mean_accuracy is None or transfer.mean_accuracy_ci95 is None:
+        return []
+    others = " of classes" if len(transfer.targets) > transfer.with_accuracy else ""
+    return [
+        f"Over {counted(transfer.with_accuracy, 'target')}{others} the mean accuracy is "
+        f"{percent(transfer.mean_accuracy)} (95 % interval {interval(transfer.mean_accuracy_ci95)})."
     ]
 
 
@@ -51,9 +61,11 @@ def comparison_lines(compared: CompareResult) -> list[str]:
     widths = [len(TITLES_OF_KINDS[kind]) for kind in kinds]
     first = max(len(task.name) for task in compared.tasks.values())
     titles = "".join(f"  {TITLES_OF_KINDS[kind]}" for kind in kinds)
-    lines = ["Right test images in %, read by a linear probe:", " " * first + titles]
+    others = [KINDS[kind].name for kind in KINDS if kind != "class" and kind in compared.task_kinds]
+    what = "Right test images in %" + "".join(f", {name} in hundredths" for name in others)
+    lines = [f"{what}, read by a linear probe:", " " * first + titles]
     for task in compared.tasks.values():
-        shares = {figure.kind: 100 * figure.accuracy for figure in task.figures}
+        shares = {figure.kind: 100 * figure.score for figure in task.figures}
         row = "".join(f"  {shares[kind]:{width}.1f}" for kind, width in zip(kinds, widths, strict=True))
         lines.append(f"{task.name:{first}}{row}")
     return [*lines, *compared.notes(), *compared.sentences()]

@@ -12,7 +12,9 @@ from infocl.config.compare import CompareParams
 from infocl.config.detection import DetectionParams
 from infocl.config.export import ExportParams
 from infocl.config.gate import GateParams
+from infocl.config.names import DataName, TargetName
 from infocl.config.train import OptimizerParams, ScheduleParams, TrainParams
+from infocl.config.transfer import OwnTaskParams, TaskKind, TransferParams, chosen_targets
 from infocl.data.sizes import OWN_SIZE
 from infocl.encoder.sizes import STEM_STRIDE
 from infocl.pretrain.objectives.params import OBJECTIVES
@@ -22,21 +24,19 @@ from infocl.runtime.schema import Auto, Model, PlugInSection, Probability, Seed,
 __all__ = [
     "AuditParams",
     "CompareParams",
+    "DataName",
     "DetectionParams",
     "ExportParams",
     "GateParams",
     "OptimizerParams",
+    "OwnTaskParams",
     "ScheduleParams",
+    "TargetName",
+    "TaskKind",
     "TrainParams",
+    "TransferParams",
 ]
 
-ArraySet = Literal["cifar10", "cifar100", "stl10", "fashionmnist", "mnist", "svhn"]
-PictureSet = Literal["dtd", "cub200", "flowers102", "gtsrb", "aircraft", "eurosat", "pets", "food101"]
-DataName = Literal["shapes", "scenes", "emoji", ArraySet, PictureSet, "imagenet", "folder"]
-ShapesTarget = Literal["shape", "hue", "brightness", "place"]
-ScenesTarget = Literal["scenes_hue", "scenes_position", "scenes_scale", "scenes_tilt", "scenes_scenery"]
-EmojiTarget = Literal["emoji", "emoji_tone", "emoji_category"]
-TargetName = Literal[ShapesTarget, ScenesTarget, "digits", "photos", EmojiTarget, ArraySet, PictureSet]
 Crop = Literal["center", "squash"]
 Stem = Literal["cifar", "stl", "imagenet"]
 
@@ -70,6 +70,7 @@ class FolderParams(Model):
     """How a folder of images is read, and how it is split when it does not come split."""
 
     csv: str
+    label: str
     test_share: Share
     split_seed: Seed
     on_bad: Literal["refuse", "skip"]
@@ -149,21 +150,6 @@ class ProbeParams(Model):
     knn_temperature: Annotated[float, Field(gt=0, le=100)]
 
 
-class TransferParams(Model):
-    """Which targets the encoder is tried on."""
-
-    root: Annotated[str, Field(min_length=1)]
-    targets: Annotated[list[TargetName], Field(min_length=1)]
-
-    @field_validator("targets")
-    @classmethod
-    def _unique(cls, value: list[TargetName]) -> list[TargetName]:
-        twice = sorted({name for name in value if value.count(name) > 1})
-        if twice:
-            raise ValueError(f"names {', '.join(twice)} twice; name each target once")
-        return value
-
-
 class ObjectiveSection(PlugInSection):
     """What is contrasted, and how."""
 
@@ -200,6 +186,17 @@ class Params(Model):
     gate: GateParams
     detection: DetectionParams
 
+    @model_validator(mode="before")
+    @classmethod
+    def _own_targets(cls, raw: Any) -> Any:
+        """Whoever reads the params finds the names of targets in place of `auto`."""
+        transfer = raw.get("transfer") if isinstance(raw, dict) else None
+        if not isinstance(transfer, dict) or transfer.get("targets") != "auto":
+            return raw  # whatever is wrong is told by the fields
+        return raw | {
+            "transfer": transfer | {"targets": chosen_targets(raw.get("data"), transfer.get("own"))}
+        }
+
     @model_validator(mode="after")
     def _crops_have_a_pixel(self) -> Params:
         views, size = self.views, self.data.image_size
@@ -228,7 +225,7 @@ class Params(Model):
                 f"objective.{self.objective.name}.views is 1, but reg.name {self.reg.name} compares two; "
                 "use 2, or another regulariser"
             )
-        unknown = sorted(set(self.gate.floors) - {"mean", *self.transfer.targets})
+        unknown = sorted(set(self.gate.floors) - {"mean", *self.transfer.tasks})
         if unknown:
             raise ValueError(
                 f"gate.floors names {unknown[0]}, which is no target; use mean or one of transfer.targets"

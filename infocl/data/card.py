@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from infocl.data.raw import RawSet
 
@@ -58,13 +59,17 @@ def _left_out(rejected: Mapping[str, int] | None) -> list[str]:
 
 
 def _classes(raw_set: RawSet) -> list[str]:
+    labels = {part: split.labels for part, split in raw_set.splits.items() if split.labels is not None}
     if not raw_set.classes:
-        return []
+        return (
+            ["", *(f"- Numbers in {part}: {_spread(numbers)}" for part, numbers in labels.items())]
+            if labels
+            else []
+        )
     names = raw_set.classes
     counts = {
-        part: np.bincount(split.labels, minlength=len(names))
-        for part, split in raw_set.splits.items()
-        if split.labels is not None
+        part: found.sum(axis=0) if found.ndim == 2 else np.bincount(found, minlength=len(names))
+        for part, found in labels.items()
     }
     rows = [
         f"| {name} | {' | '.join(f'{count[row]:,}' for count in counts.values())} |"
@@ -72,3 +77,8 @@ def _classes(raw_set: RawSet) -> list[str]:
     ]
     more = [f"\nand {len(names) - CLASSES:,} more classes."] if len(names) > CLASSES else []
     return ["", f"| class | {' | '.join(counts)} |", f"|---|{'---|' * len(counts)}", *rows, *more]
+
+
+def _spread(numbers: npt.NDArray[Any]) -> str:
+    low, high, mean, std = numbers.min(), numbers.max(), numbers.mean(), numbers.std()
+    return f"from {low:g} to {high:g}, mean {mean:g}, standard deviation {std:g}"

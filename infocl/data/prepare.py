@@ -9,6 +9,7 @@ from typing import Any
 from infocl.config import Params
 from infocl.data.card import CARD_FILE, render_data_card
 from infocl.data.decoding import ImageFiles
+from infocl.data.folder.own import load_own
 from infocl.data.raw import LISTED, ImageSource, RawSet, Request
 from infocl.data.registry import CATALOG
 from infocl.data.reuse import FILES, borrow_prepared, keep_decoded, kept_folder
@@ -58,26 +59,34 @@ def prepare_targets(params: Params) -> dict[str, Any]:
     Raises:
         UserError: the data of a target are missing or damaged; what was prepared before stays.
     """
-    size = params.data.image_size
-    waiting, done = list(params.transfer.targets), dict[str, int]()
+    size, own = params.data.image_size, params.transfer.own
+    done = dict[str, int]()
     with (
-        PixelStore(DECODING / "targets", size, crop=params.data.crop) as store,
+        PixelStore(DECODING / "targets", size, crop=params.data.crop, bits=params.data.folder.bits) as store,
         replacing_folder(TARGETS) as parent,
     ):
-        raw = raw_folder(params.transfer.root)
-        request = Request(params.data, raw, store)
-        names: list[str] = list(waiting)
+        request = Request(params.data, raw_folder(params.transfer.root), store)
+        names = list(params.transfer.targets)
         while names:
             name = names.pop()
-            kept = kept_folder("target", name, raw, store)
+            kept = kept_folder("target", name, request.raw, store)
             borrow_prepared(store, kept)
-            raw_set = _labelled_part(CATALOG[name](request))
-            meta = write_set(parent / name, name, raw_set, size, store)
+            found = load_own(name, own[name], request) if name in own else [(name, CATALOG[name](request))]
+            for task, loaded in found:
+                raw_set = _labelled_part(loaded)
+                meta = write_set(parent / task, task, raw_set, size, store)
+                done[task] = sum(about["images"] for about in meta["splits"].values())
+                if raw_set.images_in and raw_set.images_in not in (*done, *names):
+                    names.append(raw_set.images_in)
             keep_decoded(kept, parent / name)
-            done[name] = sum(about["images"] for about in meta["splits"].values())
-            if raw_set.images_in and raw_set.images_in not in (*done, *names):
-                names.append(raw_set.images_in)
-    return {"targets": len(waiting), **{f"{name}_images": done[name] for name in waiting}}
+    if params.transfer.foreign and params.data.name == "folder":
+        print(
+            f"No target is yours: {', '.join(params.transfer.targets)} are other images, and say little "
+            "about tasks on yours. Describe your tasks in transfer.own (infocl/data/README.md).",
+            flush=True,
+        )
+    tasks = params.transfer.tasks
+    return {"targets": len(tasks), **{f"{task}_images": done[task] for task in tasks}}
 
 
 def _labelled_part(raw_set: RawSet) -> RawSet:

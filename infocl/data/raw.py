@@ -35,13 +35,15 @@ class ImageSource(Protocol):
 
 @dataclass(frozen=True)
 class RawSplit:
-    """Images uint8 (N, S, S, 3) and labels int64 (N,), or None when unlabelled.
+    """Images uint8 (N, S, S, 3) and labels, or None when unlabelled.
+
+    Labels are int64 (N,), of a task of several labels int64 (N, C) of 0 and 1, of numbers float64 (N,).
 
     `listing` gives, for each image, the values of `LISTED`, where the images come from files.
     """
 
     images: ImageSource
-    labels: Labels | None
+    labels: npt.NDArray[Any] | None
     listing: Callable[[], Iterable[Sequence[Any]]] | None = None
 
 

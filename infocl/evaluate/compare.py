@@ -9,33 +9,37 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
 from infocl.config import Params
 from infocl.encoder.files import load_encoder
+from infocl.evaluate.answers import SCORES, difference95
 from infocl.evaluate.baselines import colour_histogram, raw_pixels, untrained_encoder
 from infocl.evaluate.evaluation import FeatureBank, check_source_data, evaluate_data
 from infocl.evaluate.features import Extract, extract
 from infocl.evaluate.paired import paired95
-from infocl.evaluate.protocol import Judged, Right, wilson95
+from infocl.evaluate.protocol import Judged, wilson95
 from infocl.evaluate.stored import CORRECT_FILE
 from infocl.prepared.reader import Prepared, load_prepared, load_source
 from infocl.results.comparison import Verdict
 from infocl.results.reading import TaskResult, read_probe, read_transfer
+from infocl.results.scores import KINDS, kind_of, score_of, show_score
 from infocl.runtime.device import choose_device
 from infocl.runtime.errors import UserError
 from infocl.runtime.files import read_array
 from infocl.runtime.paths import CORRECT, FEATURES, NOT_TRAINED, PLAIN, TARGETS, rerun
 
+SAME = 1e-6  # as scores differ that were computed from the same answers
 SOURCE = "source"  # no target has this name
 
 
 class Task(NamedTuple):
-    """One labelled task, and what the probe on the encoder in models/pretrain got right of it."""
+    """One labelled task, and what the probe on the encoder in models/pretrain answered."""
 
     data: Prepared
     result: TaskResult
-    right: Right
+    answers: npt.NDArray[Any]
 
 
 def run_compare(params: Params) -> dict[str, Any]:
@@ -56,7 +60,9 @@ def run_compare(params: Params) -> dict[str, Any]:
         bank = FeatureBank(extracting)
         for key, task in tasks.items():
             judged[key][kind].append(evaluate_data(task.data, bank, params, device))
-        print(f"{kind}: " + ", ".join(f"{key} {judged[key][kind][-1].row['accuracy']:.1%}" for key in tasks))
+        print(
+            f"{kind}: " + ", ".join(f"{key} {_shown(judged[key][kind][-1].row)}" for key in tasks), flush=True
+        )
     rows = {key: compare(tasks[key], judged[key], params.reg.name) for key in tasks}
     return {"regularizer": params.reg.name, **rows}
 
@@ -78,30 +84,51 @@ def read_tasks(params: Params, source: Prepared) -> dict[str, Task]:
     """The labelled source, as `source`, and the targets."""
     tasks = {}
     if (result := read_probe().source) is not None:
-        right = read_right(FEATURES / CORRECT_FILE, result, rerun("probe", FEATURES))
-        tasks[SOURCE] = Task(source, result, right)
+        answers = read_answers(FEATURES / CORRECT_FILE, source, result, rerun("probe", FEATURES))
+        tasks[SOURCE] = Task(source, result, answers)
     results = read_transfer().targets
     hint = rerun("transfer", CORRECT)
-    for name in params.transfer.targets:
+    for name in params.transfer.tasks:
         if name not in results:
             raise UserError(f"the stage transfer has not judged {name}; {hint}")
-        right = read_right(CORRECT / f"{name}.npy", results[name], hint)
-        tasks[name] = Task(load_prepared(TARGETS / name), results[name], right)
+        data = load_prepared(TARGETS / name)
+        answers = read_answers(CORRECT / f"{name}.npy", data, results[name], hint)
+        tasks[name] = Task(data, results[name], answers)
     return tasks
 
 
-def read_right(file: Path, result: TaskResult, hint: str) -> Right:
-    """Which test images the probe was right for.
+def task_truth(data: Prepared) -> npt.NDArray[Any]:
+    """The labels of a task's test images.
 
     Raises:
-        UserError: the file is missing, damaged, or does not give the accuracy that was reported.
+        UserError: it has none any more.
     """
-    right = read_array(file, hint)
-    if right.dtype != np.bool_ or right.shape != (result.test_images,):
-        raise UserError(f"{file} holds {right.dtype} {right.shape}, not bool ({result.test_images},); {hint}")
-    if round(result.accuracy * result.test_images) != int(right.sum()):
-        raise UserError(f"{file} does not give the accuracy that the stage reported; {hint}")
-    return right
+    truth = data.labels("test")
+    if truth is None:
+        raise UserError(f"{data.folder} has no labels; prepare it again (dvc repro)")
+    return truth
+
+
+def read_answers(file: Path, data: Prepared, result: TaskResult, hint: str) -> npt.NDArray[Any]:
+    """The probe's answers for the test images, as `Judged` has them.
+
+    Raises:
+        UserError: the file is missing, damaged, or does not give the score that was reported.
+    """
+    answers = read_array(file, hint)
+    shape = task_truth(data).shape
+    dtype = np.dtype(bool if result.kind == "class" else np.float64)
+    if answers.dtype != dtype or answers.shape != shape:
+        raise UserError(f"{file} holds {answers.dtype} {answers.shape}, not {dtype} {shape}; {hint}")
+    alike = np.ones((1, len(answers)))
+    if result.kind == "class":
+        agrees = round(result.score * result.test_images) == int(answers.sum())
+    else:
+        [found] = SCORES[result.kind](task_truth(data), answers, alike)
+        agrees = abs(float(found) - result.score) < SAME
+    if not agrees:
+        raise UserError(f"{file} does not give the {result.words.name} that the stage reported; {hint}")
+    return answers
 
 
 def compare(task: Task, judged: Mapping[str, list[Judged]], regularizer: str) -> dict[str, Any]:
@@ -112,34 +139,50 @@ def compare(task: Task, judged: Mapping[str, list[Judged]], regularizer: str) ->
         judged: raw, histogram, and where they are there untrained (one for each seed) and plain.
         regularizer: `reg.name`; with none, the encoder in models/pretrain is the plain one.
     """
-    images = task.result.test_images
-    majority = task.result.majority
-    figures = {"majority": (majority, wilson95(round(majority * images), images))}
-    figures |= {kind: _mean([one.row for one in rows]) for kind, rows in judged.items()}
-    figures["plain" if regularizer == "none" else "regularised"] = _mean([task.result.model_dump()])
-    difference = None
+    result, images = task.result, task.result.test_images
+    chance95 = result.chance_ci95 or wilson95(round(result.chance * images), images)
+    figures = {"majority": (result.chance, list(chance95))}
+    figures |= {
+        kind: _mean([(score_of(one.row), _ci95(one.row)) for one in rows]) for kind, rows in judged.items()
+    }
+    figures["plain" if regularizer == "none" else "regularised"] = result.score, list(result.score_ci95)
     if "plain" in judged:
-        difference = paired95(task.right, judged["plain"][0].right)
-        figures["difference"] = difference
+        figures["difference"] = _difference(task, judged["plain"][0])
     names = ("majority", "raw", "histogram", "untrained", "plain", "regularised", "difference")
     return {
         "name": task.data.name,
+        **({} if result.kind == "class" else {"kind": result.kind}),
         "test_images": images,
         **{name: figures[name][0] if name in figures else None for name in names},
-        "untrained_seeds": [one.row["accuracy"] for one in judged.get("untrained", [])],
+        "untrained_seeds": [score_of(one.row) for one in judged.get("untrained", [])],
         "ci95": {name: list(figures[name][1]) for name in names if name in figures},
         "verdict": verdict(figures),
         "fits": {kind: [one.row for one in rows] for kind, rows in judged.items()},
     }
 
 
-def _mean(rows: list[dict[str, Any]]) -> tuple[float, list[float]]:
-    """Mean accuracy, and the mean of the intervals' ends: as wide as if all erred on the same images.
+def _difference(task: Task, plain: Judged) -> tuple[float, list[float]]:
+    if task.result.kind == "class":
+        return paired95(task.answers, plain.answers)
+    return difference95(task.result.kind, task_truth(task.data), task.answers, plain.answers)
+
+
+def _ci95(row: Mapping[str, Any]) -> list[float]:
+    ends: list[float] = row[f"{KINDS[kind_of(row)].key}_ci95"]
+    return ends
+
+
+def _shown(row: Mapping[str, Any]) -> str:
+    return show_score(kind_of(row), score_of(row))
+
+
+def _mean(rows: list[tuple[float, list[float]]]) -> tuple[float, list[float]]:
+    """Mean score, and the mean of the intervals' ends: as wide as if all erred on the same images.
 
     It speaks of the sampling of test images, not of other seeds.
     """
-    ends = np.mean([row["accuracy_ci95"] for row in rows], axis=0)
-    return float(np.mean([row["accuracy"] for row in rows])), [float(end) for end in ends]
+    ends = np.mean([ci95 for _, ci95 in rows], axis=0)
+    return float(np.mean([score for score, _ in rows])), [float(end) for end in ends]
 
 
 def verdict(figures: Mapping[str, tuple[float, list[float]]]) -> Verdict | None:
@@ -150,7 +193,7 @@ def verdict(figures: Mapping[str, tuple[float, list[float]]]) -> Verdict | None:
     trained encoder (the regularised one, where there are two) is above the best figure without training.
 
     Args:
-        figures: accuracy and 95 % interval by kind, and those of `difference`, as far as they are there.
+        figures: score and 95 % interval by kind, and those of `difference`, as far as they are there.
     """
     if "untrained" not in figures:
         return None

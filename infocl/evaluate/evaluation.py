@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from infocl.config import Crop, Params
+from infocl.config import Crop, Params, TaskKind
 from infocl.encoder.files import load_encoder
 from infocl.encoder.network import Encoder
+from infocl.evaluate.answers import evaluate_labels, evaluate_numbers
 from infocl.evaluate.diagnostics import (
     VIEW_IMAGES,
     choose_images,
@@ -70,7 +71,7 @@ def run_probe(params: Params) -> dict[str, Any]:
     bank = FeatureBank(partial(extract, encoder, device=device), stored.values())
     judged = evaluate_data(data, bank, params, device)
     print(describe_row(data.name, judged.row), flush=True)
-    write_array(FEATURES / CORRECT_FILE, judged.right)
+    write_array(FEATURES / CORRECT_FILE, judged.answers)
     return judged.row | metrics
 
 
@@ -78,7 +79,7 @@ def run_transfer(params: Params) -> dict[str, Any]:
     """Stage transfer: the same protocol on every target of `transfer.targets`.
 
     Returns:
-        One row of `evaluate_task` for each target, and `mean_accuracy` (of all targets).
+        One row of the protocol for each task, and `mean_accuracy` (of those that have one).
 
     Raises:
         UserError: the encoder, the features or a target is missing, or they do not belong together.
@@ -91,12 +92,12 @@ def run_transfer(params: Params) -> dict[str, Any]:
     bank = FeatureBank(partial(extract, encoder, device=device), stored.splits.values())
     rows: dict[str, dict[str, Any]] = {}
     with replacing_folder(CORRECT) as folder:
-        for target in params.transfer.targets:
+        for target in params.transfer.tasks:
             data = load_prepared(TARGETS / target)
             check_images(data, config, params.data.crop)
-            rows[target], right = evaluate_data(data, bank, params, device)
+            rows[target], answers = evaluate_data(data, bank, params, device)
             print(describe_row(target, rows[target]), flush=True)
-            write_array(folder / f"{target}.npy", right)
+            write_array(folder / f"{target}.npy", answers)
     return {**rows, **mean_accuracy(list(rows.values()))}
 
 
@@ -141,7 +142,12 @@ def evaluate_data(data: Prepared, bank: FeatureBank, params: Params, device: tor
         raise UserError(
             f"{data.folder} has no labels, so it cannot be a target; drop it from transfer.targets"
         )
-    row, right = evaluate_task(
+    judge: dict[TaskKind, Callable[..., Judged]] = {
+        "class": partial(evaluate_task, classes=data.classes),
+        "labels": evaluate_labels,
+        "number": evaluate_numbers,
+    }
+    row, answers = judge[data.kind](
         bank.features(train),
         train.labels,
         bank.features(test),
@@ -150,19 +156,13 @@ def evaluate_data(data: Prepared, bank: FeatureBank, params: Params, device: tor
         params.seed,
         device,
         name=str(data.folder),
-        classes=data.classes,
     )
-    return Judged(row | {"task": data.meta.get("task", {})}, right)
+    return Judged(row | {"task": data.meta.get("task", {})}, answers)
 
 
 def describe_row(name: str, row: Mapping[str, Any]) -> str:
     """A task's result as a person would say it."""
-    low, high = row["accuracy_ci95"]
-    message = (
-        f"{name}: the linear probe is right for {row['accuracy']:.1%} of {row['test_images']} test images "
-        f"(95 % interval {low:.1%} to {high:.1%}), nearest neighbours for {row['knn_accuracy']:.1%}, "
-        f"the most frequent class for {row['majority']:.1%}."
-    )
+    message = f"{name}: {_said(row)}"
     if row["l2_at_edge"]:
         message += (
             f" The chosen strength {row['l2']:g} is at the edge of probe.l2; a wider grid may do better."
@@ -170,6 +170,31 @@ def describe_row(name: str, row: Mapping[str, Any]) -> str:
     if not row["converged"]:
         message += " The fit ended at probe.max_iterations."
     return message
+
+
+def _said(row: Mapping[str, Any]) -> str:
+    images = f"{row['test_images']} test images"
+    kind = row.get("kind", "class")
+    if kind == "class":
+        low, high = row["accuracy_ci95"]
+        return (
+            f"the linear probe is right for {row['accuracy']:.1%} of {images} "
+            f"(95 % interval {low:.1%} to {high:.1%}), nearest neighbours for {row['knn_accuracy']:.1%}, "
+            f"the most frequent class for {row['majority']:.1%}."
+        )
+    if kind == "labels":
+        low, high = row["mean_average_precision_ci95"]
+        return (
+            f"the mean average precision of {row['classes']} labels on {images} is "
+            f"{row['mean_average_precision']:.1%} (95 % interval {low:.1%} to {high:.1%}), of nearest "
+            f"neighbours {row['knn_mean_average_precision']:.1%}, of a ranking at random {row['chance']:.1%}."
+        )
+    (low, high), (least, most) = row["r2_ci95"], row["rmse_ci95"]
+    return (
+        f"ridge regression has R² {row['r2']:.3f} on {images} (95 % interval {low:.3f} to {high:.3f}), "
+        f"nearest neighbours {row['knn_r2']:.3f}; the RMSE is {row['rmse']:.4g} ({least:.4g} to {most:.4g}), "
+        f"of the mean {row['chance_rmse']:.4g}."
+    )
 
 
 def check_source_data(data: Prepared, config: Mapping[str, Any], crop: Crop, folder: Path = PRETRAIN) -> None:

@@ -39,6 +39,30 @@ def knn_predict(
     return torch.cat(answers)
 
 
+def knn_average(train: Tensor, values: Tensor, test: Tensor, k: int, temperature: float) -> Tensor:
+    """The mean of the values of the k most similar training images, weighted as the votes of `knn_predict`.
+
+    Args:
+        train: standardised features of the training images, (N, D).
+        values: theirs, (N, C).
+        test: standardised features of the images to answer for, (M, D).
+        k: neighbours; clipped to N.
+        temperature: tau, above 0.
+
+    Returns:
+        float64 (M, C).
+    """
+    k = min(k, len(train))
+    keys, queries = F.normalize(train.float(), dim=1), F.normalize(test.float(), dim=1)
+    rows = max(1, ENTRIES // (len(train) + k * values.shape[1]))
+    answers = []
+    for chunk in torch.split(queries, rows):
+        similarity, nearest = (chunk @ keys.T).topk(k, dim=1)
+        weights = (similarity / temperature).double().softmax(dim=1)
+        answers.append(torch.einsum("bk,bkc->bc", weights, values[nearest].double()))
+    return torch.cat(answers)
+
+
 def _vote(cosine: Tensor, labels: Tensor, classes: int, k: int, temperature: float) -> Tensor:
     """Classes (B,) by similarities (B, N); votes relative to the nearest's cannot overflow."""
     similarity, nearest = cosine.topk(k, dim=1)

@@ -58,11 +58,15 @@ def penalised_loss(weight: Tensor, bias: Tensor, features: Tensor, labels: Tenso
 
     .. math:: \frac1N \sum_i -\log \mathrm{softmax}(W x_i + b)_{y_i} + \frac{\lambda}{2} \|W\|^2
 
+    Of several labels, y (N, C), the loss is instead the sum of C binary cross-entropies,
+
+    .. math:: \frac1N \sum_{i,c} \log(1 + e^{(1 - 2 y_{ic}) (W x_i + b)_c}) + \frac{\lambda}{2} \|W\|^2
+
     Args:
         weight: W, (C, D).
         bias: b, (C,).
         features: standardised, (N, D).
-        labels: int64 (N,) in 0..C-1.
+        labels: int64 (N,) in 0..C-1, or float64 (N, C) of 0 and 1.
         l2: lambda, above 0; scikit-learn's C is 1 / (N lambda).
 
     Returns:
@@ -71,12 +75,15 @@ def penalised_loss(weight: Tensor, bias: Tensor, features: Tensor, labels: Tenso
     logits = (
         weight @ features.T + bias[:, None]
     )  # (C, N): on the CPU its softmax takes a tenth of (N, C)'s time
+    if labels.ndim == 2:
+        each = F.binary_cross_entropy_with_logits(logits, labels.T, reduction="none")
+        return 0.5 * l2 * weight.square().sum() + each.sum(dim=0).mean()
     right = logits.log_softmax(dim=0).gather(0, labels[None])
     return 0.5 * l2 * weight.square().sum() - right.mean()
 
 
 class Problem(NamedTuple):
-    """Standardised features, float64 (N, D), labels, int64 (N,) in 0..C-1, and what a fit needs to know.
+    """Standardised features, float64 (N, D), labels as in `penalised_loss`, and what a fit needs to know.
 
     Attributes:
         classes: C.

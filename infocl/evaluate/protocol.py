@@ -24,10 +24,13 @@ Right = npt.NDArray[np.bool_]
 
 
 class Judged(NamedTuple):
-    """A task's figures, and which of its test images the linear probe is right for, (M,)."""
+    """A task's figures, and the linear probe's answers for its M test images.
+
+    Of classes these are the right ones, bool (M,), of labels the log-odds, float64 (M, C), else numbers (M,).
+    """
 
     row: dict[str, Any]
-    right: Right
+    answers: npt.NDArray[Any]
 
 
 def evaluate_task(
@@ -116,11 +119,17 @@ def mean_accuracy(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     of other tasks or of other seeds of pretraining.
 
     Args:
-        rows: what `evaluate_task` returned for each task, at least one.
+        rows: what the protocol returned for each task; those without accuracy take no part.
+
+    Returns:
+        The figures; none where no task has an accuracy.
 
     Reference: Zou and Donner, "Construction of confidence limits about effect measures", Statistics
     in Medicine 2008.
     """
+    rows = [row for row in rows if "accuracy" in row]
+    if not rows:
+        return {}
     accuracies = np.array([row["accuracy"] for row in rows])
     lows, highs = np.array([row["accuracy_ci95"] for row in rows]).T
     mean = float(accuracies.mean())

@@ -31,7 +31,7 @@ from infocl.results.comparison import read_compare
 # %%
 compared = read_compare()
 for task in compared.tasks.values():
-    print(task.name, {figure.kind: f"{figure.accuracy:.1%}" for figure in task.figures}, task.verdict or "")
+    print(task.name, {figure.kind: f"{figure.score:.1%}" for figure in task.figures}, task.verdict or "")
 
 # %% [markdown]
 # ## 2. The encoders in torch

@@ -140,10 +140,10 @@ def describe_signature(key_fingerprint: str | None) -> dict[str, Any] | None:
 def _metrics() -> dict[str, Any]:
     probe, transfer = read_probe(), read_transfer()
     return {
-        "source": probe.source.model_dump(mode="json") if probe.source else None,
+        "source": probe.source.as_row() if probe.source else None,
         "mean_transfer_accuracy": transfer.mean_accuracy,
-        "mean_transfer_accuracy_ci95": list(transfer.mean_accuracy_ci95),
-        "transfer": {name: row.model_dump(mode="json") for name, row in transfer.targets.items()},
+        "mean_transfer_accuracy_ci95": transfer.mean_accuracy_ci95 and list(transfer.mean_accuracy_ci95),
+        "transfer": {name: row.as_row() for name, row in transfer.targets.items()},
         "rankme": probe.rankme,
         "dead_units": probe.dead_units,
     }

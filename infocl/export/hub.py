@@ -9,7 +9,8 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
-from infocl.runtime.text import interval
+from infocl.config import TaskKind
+from infocl.results.scores import KINDS, kind_of, show_interval
 
 # Identifiers that the hub takes as they are, of https://huggingface.co/docs/hub/repositories-licenses
 LICENCES = {
@@ -17,6 +18,13 @@ LICENCES = {
     *("gpl-2.0", "gpl-3.0", "agpl-3.0", "lgpl-2.1", "lgpl-3.0", "eupl-1.1", "openrail", "ecl-2.0"),
     *("cc0-1.0", "cc-by-3.0", "cc-by-4.0", "cc-by-sa-3.0", "cc-by-sa-4.0", "cc-by-nc-3.0", "cc-by-nc-4.0"),
     *("cc-by-nd-4.0", "cc-by-nc-nd-3.0", "cc-by-nc-nd-4.0", "cc-by-nc-sa-3.0", "cc-by-nc-sa-4.0"),
+}
+
+# Pipelines of the hub, and their names here.
+TASKS: dict[TaskKind, tuple[str, str]] = {
+    "class": ("image-classification", "Classification"),
+    "labels": ("image-classification", "Classification by several labels"),
+    "number": ("other", "Regression"),
 }
 
 
@@ -34,7 +42,7 @@ def hub_header(about: Mapping[str, Any], tasks: Sequence[tuple[str, Mapping[str,
         "pipeline_tag": "image-feature-extraction",
         "tags": ["infocl", "contrastive-learning", "representation-learning", "onnxruntime", "timm", *names],
         "datasets": [_identifier(about["data"])],
-        "metrics": ["accuracy"],
+        "metrics": list(dict.fromkeys(KINDS[kind_of(row)].key for _, row in tasks)),
         "model-index": [
             {
                 "name": "-".join(["infocl", *map(_identifier, names)]),
@@ -55,18 +63,19 @@ def _licence(name: str) -> dict[str, str]:
 
 
 def _result(name: str, row: Mapping[str, Any]) -> dict[str, Any]:
-    low, high = row["accuracy_ci95"]
+    kind, words = TASKS[kind_of(row)], KINDS[kind_of(row)]
+    low, high = row[f"{words.key}_ci95"]
     return {
-        "task": {"type": "image-classification", "name": "Classification of frozen features"},
+        "task": {"type": kind[0], "name": f"{kind[1]} of frozen features"},
         "dataset": {"type": _identifier(name), "name": name, "split": "test"},
         "metrics": [
             {
-                "type": "accuracy",
-                "value": row["accuracy"],
-                "name": f"Linear probe (95 % interval {interval((low, high))})",
+                "type": words.key,
+                "value": row[words.key],
+                "name": f"Linear probe (95 % interval {show_interval(kind_of(row), (low, high))})",
                 "args": {"ci95_low": low, "ci95_high": high, "test_images": row["test_images"]},
             },
-            {"type": "accuracy", "value": row["knn_accuracy"], "name": "Nearest neighbours"},
+            {"type": words.key, "value": row[f"knn_{words.key}"], "name": "Nearest neighbours"},
         ],
     }
 

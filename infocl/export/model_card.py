@@ -32,14 +32,15 @@ def render_card(about: Mapping[str, Any]) -> str:
         "size": file_size,
         "figure": _figure,
     }
-    tasks = _tasks(about)
+    tasks = [(name, TaskResult.model_validate(row)) for name, row in _tasks(about)]
     return environment.get_template("model_card.md").render(
         about=about,
-        header=hub_header(about, tasks),
+        header=hub_header(about, _tasks(about)),
         method=method(about["objective"], about["regularizer"], about["reg_weight"]),
         tasks=tasks,
+        other_kinds=any(row.kind != "class" for _, row in tasks),
         usage=f"```python\n{usage_example(about)}\n```",
-        limits=limits(TaskResult.model_validate(row) for _, row in tasks),
+        limits=limits(row for _, row in tasks),
     )
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from infocl.config import Crop, DataParams
+from infocl.config import Crop, DataParams, TaskKind
 from infocl.runtime.errors import UserError
 from infocl.runtime.files import read_array, read_json, sha256_array, sha256_npy
 from infocl.runtime.paths import PREPARED, TARGETS, rerun
@@ -25,7 +25,7 @@ class Split:
     Args:
         file: of the images.
         mapped: uint8 (N, H, W, 3), memory-mapped.
-        labels: int64 (N,), or None when the split is unlabelled.
+        labels: as `Prepared.labels` gives them, or None when the split is unlabelled.
         images_sha256: hash of the images, as written at preparation.
         hint: for a damaged file.
     """
@@ -34,7 +34,7 @@ class Split:
         self,
         file: Path,
         mapped: npt.NDArray[np.uint8],
-        labels: npt.NDArray[np.int64] | None,
+        labels: npt.NDArray[Any] | None,
         images_sha256: str,
         hint: str,
     ) -> None:
@@ -72,6 +72,7 @@ class Prepared:
         try:
             self.name: str = meta["name"]
             self.classes: list[str] | None = meta["classes"]
+            self.kind: TaskKind = meta.get("kind", "class")
             self.image_size: int = meta["image_size"]
             self.crop: Crop = meta.get("crop", "center")
             self.mean: list[float] = meta["mean"]
@@ -112,8 +113,11 @@ class Prepared:
         """Where the images of a split lie."""
         return self._images_folder / name / "images.npy"
 
-    def labels(self, name: str) -> npt.NDArray[np.int64] | None:
-        """Labels int64 (N,) of a split, None when it is unlabelled; its images need not be there.
+    def labels(self, name: str) -> npt.NDArray[Any] | None:
+        """Labels of a split, None when it is unlabelled; its images need not be there.
+
+        By `kind` they are classes, int64 (N,), several labels, int64 (N, C) of 0 and 1, or numbers,
+        float64 (N,).
 
         Raises:
             UserError: there is no such split, or the file is missing, corrupt or of another shape.
@@ -122,14 +126,16 @@ class Prepared:
             return None
         labels_file = self.folder / name / "labels.npy"
         labels = read_array(labels_file, self._hint)
-        count = self.splits[name]["images"]
-        if labels.shape != (count,) or labels.dtype != np.int64:
-            raise UserError(
-                f"{labels_file} is {labels.dtype} {labels.shape}, not int64 ({count},); {self._hint}"
-            )
-        classes = len(self.classes or ())
-        if count and not 0 <= labels.min() <= labels.max() < classes:
-            raise UserError(f"{labels_file} holds labels outside 0 to {classes - 1}; {self._hint}")
+        count, classes = self.splits[name]["images"], len(self.classes or ())
+        shape = (count, classes) if self.kind == "labels" else (count,)
+        dtype = np.float64 if self.kind == "number" else np.int64
+        if labels.shape != shape or labels.dtype != dtype:
+            wanted = f"{np.dtype(dtype)} {shape}"
+            raise UserError(f"{labels_file} is {labels.dtype} {labels.shape}, not {wanted}; {self._hint}")
+        most = {"class": classes - 1, "labels": 1, "number": np.inf}[self.kind]
+        least = -np.inf if self.kind == "number" else 0
+        if labels.size and not least <= labels.min() <= labels.max() <= most:
+            raise UserError(f"{labels_file} holds labels outside {least} to {most}; {self._hint}")
         if sha256_array(labels) != self.splits[name]["labels_sha256"]:
             raise UserError(f"{labels_file} is damaged: {META_FILE} has another SHA-256; {self._hint}")
         return labels

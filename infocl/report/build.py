@@ -21,7 +21,7 @@ from infocl.report.claim import claims
 from infocl.report.inputs import Inputs, read_inputs
 from infocl.report.pictures import Picture, draw_sheet
 from infocl.report.plots import class_colour, draw_map, draw_panel, embed_in_plane, training_panels
-from infocl.report.tasks import duration, group_tasks, headline, verdict
+from infocl.report.tasks import duration, group_tasks, headline, other_kinds, verdict
 from infocl.results.comparison import MEANINGS, ONE_SEED, TITLES_OF_KINDS
 from infocl.results.reading import ProbeResult
 from infocl.runtime.files import write_bytes, write_text
@@ -99,6 +99,7 @@ def _context(inputs: Inputs) -> dict[str, Any]:
         "titles": TITLES_OF_KINDS,
         "one_seed": ONE_SEED,
         "groups": groups,
+        "other_kinds": other_kinds(inputs),
         "panels": [(panel, draw_panel(panel, inputs.history["epoch"])) for panel in panels],
         "plane": plane,
         "map": draw_map(plane, inputs.labels),

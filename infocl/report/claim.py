@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from infocl.results.comparison import TITLES_OF_KINDS, ComparedTask, CompareResult, Figure
-from infocl.runtime.text import interval, percent
+from infocl.results.scores import show_interval, show_score
 
 LANE = 13  # px of height for each figure of a task
 
@@ -32,9 +32,10 @@ def claims(compared: CompareResult) -> list[Claim]:
 
 def _claim(task: ComparedTask) -> Claim:
     figures = list(task.figures)
+    of = task.kind
     words = [
-        f"{TITLES_OF_KINDS[kind]} {percent(accuracy)} (95 % interval {interval(ci95)})"
-        for kind, accuracy, ci95 in figures
+        f"{TITLES_OF_KINDS[kind]} {show_score(of, score)} (95 % interval {show_interval(of, ci95)})"
+        for kind, score, ci95 in figures
     ]
     difference = _difference(task)
     ends = [part for part in (difference, task.verdict) if part]
@@ -52,5 +53,9 @@ def _difference(task: ComparedTask) -> str:
     if task.difference is None:
         return ""
     low, high = task.ci95["difference"]
-    words = f"{100 * task.difference:+.1f} points ({100 * low:.1f} to {100 * high:.1f})"
+    words = (
+        f"{task.difference:+.2f} ({low:.2f} to {high:.2f})"
+        if task.kind == "number"
+        else f"{100 * task.difference:+.1f} points ({100 * low:.1f} to {100 * high:.1f})"
+    )
     return f"regularised − plain: {words}".replace("-", "−")

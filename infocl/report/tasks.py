@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from infocl.config import TaskKind
 from infocl.config.titles import method, regularizer_title
 from infocl.report.inputs import Inputs
 from infocl.results.reading import TaskResult
-from infocl.runtime.text import counted, interval, percent
+from infocl.runtime.text import counted, percent
 
 
 @dataclass(frozen=True)
@@ -20,8 +21,21 @@ class TaskRow:
 
     @property
     def gain(self) -> float:
-        """Accuracy of the linear probe above that of always naming the most frequent class."""
-        return self.result.accuracy - self.result.majority
+        """Score of the linear probe above that of answers that do not look at the image."""
+        return self.result.score - self.result.chance
+
+    @property
+    def words(self) -> str:
+        """All its figures, for a screen reader."""
+        row = self.result
+        blind = row.words.chance.removeprefix("the ")
+        more = f", RMSE {row.rmse:.4g} (of the mean: {row.chance_rmse:.4g})" if row.rmse is not None else ""
+        of = f"{row.classes} {'labels' if row.kind == 'labels' else 'classes'}, " if row.classes else ""
+        return (
+            f"{self.name}: linear probe {row.shown} (95 % interval {row.shown_ci95}){more}, "
+            f"nearest neighbours {row.shown_knn}, {blind} {row.shown_chance}; "
+            f"{of}{row.test_images:,} test images"
+        )
 
 
 @dataclass(frozen=True)
@@ -75,12 +89,21 @@ def headline(inputs: Inputs) -> str:
             f"Plain training forgot {most.name} ({percent(most.plain or 0.0)}); "
             f"{by} brought it back ({percent(most.regularised or 0.0)})."
         )
-    count = len(inputs.transfer.targets)
-    others = counted(count, "other task")
-    mean = f"{percent(inputs.transfer.mean_accuracy)}{' on average' if count > 1 else ''}"
-    if inputs.probe.source is None:
-        return f"This encoder reads {others} at {mean}."
-    return f"This encoder reads its own task at {percent(inputs.probe.source.accuracy)}, {others} at {mean}."
+    source, others = inputs.probe.source, _others(inputs)
+    if source is None:
+        return f"This encoder reads {others}."
+    return f"This encoder reads its own task at {source.shown}, {others}."
+
+
+def _others(inputs: Inputs) -> str:
+    """Such as "4 other tasks at 81.4 % on average", and those without accuracy by name."""
+    transfer = inputs.transfer
+    parts = [f"{name} at {row.shown}" for name, row in transfer.targets.items() if row.kind != "class"]
+    if transfer.mean_accuracy is not None:
+        count = transfer.with_accuracy
+        average = " on average" if count > 1 else ""
+        parts.insert(0, f"{counted(count, 'other task')} at {percent(transfer.mean_accuracy)}{average}")
+    return ", ".join(parts)
 
 
 def verdict(inputs: Inputs) -> list[str]:
@@ -95,10 +118,10 @@ def verdict(inputs: Inputs) -> list[str]:
     source = inputs.probe.source
     if source:
         lines.append(
-            f"A linear probe on its frozen features is right for {percent(source.accuracy)} of "
+            f"A linear probe on its frozen features is right for {source.shown} of "
             f"{source.test_images:,} test images of the source task (95 % interval "
-            f"{interval(source.accuracy_ci95)}; always naming the most frequent class: "
-            f"{percent(source.majority)})."
+            f"{source.shown_ci95}; always naming the most frequent class: "
+            f"{source.shown_chance})."
         )
     cues = _targets(inputs, destroyed=True)
     return [*lines, *(_surpassed(source, cues) if source else []), *_forgotten(cues)]
@@ -106,13 +129,13 @@ def verdict(inputs: Inputs) -> list[str]:
 
 def _surpassed(source: TaskResult, cues: Sequence[TaskRow]) -> list[str]:
     """Which cues are read better than the source task; only where the 95 % intervals leave no doubt."""
-    best = source.accuracy_ci95[1] - source.majority
-    better = [cue.name for cue in cues if cue.result.accuracy_ci95[0] - cue.result.majority > best]
+    best = source.score_ci95[1] - source.chance
+    better = [cue.name for cue in cues if cue.result.score_ci95[0] - cue.result.chance > best]
     if not better:
         return []
     names = " and ".join([", ".join(better[:-1]), better[-1]] if better[1:] else better)
     return [
-        f"That is worse ({100 * (source.accuracy - source.majority):.1f} points above the most frequent "
+        f"That is worse ({100 * (source.score - source.chance):.1f} points above the most frequent "
         f"class) than it reads {names}, which augmentation changes from view to view."
     ]
 
@@ -123,10 +146,23 @@ def _forgotten(tasks: Sequence[TaskRow]) -> list[str]:
     *_, kept = ranked = sorted(tasks, key=lambda task: task.gain)
     lost = ranked[0]
     return [
-        f"Of the cues that augmentation destroys it kept {kept.name} best ({percent(kept.result.accuracy)}, "
+        f"Of the cues that augmentation destroys it kept {kept.name} best ({kept.result.shown}, "
         f"{100 * kept.gain:.1f} points above the most frequent class) and {lost.name} least "
-        f"({percent(lost.result.accuracy)}, {100 * lost.gain:.1f} points above)."
+        f"({lost.result.shown}, {100 * lost.gain:.1f} points above)."
     ]
+
+
+OTHER_KINDS: dict[TaskKind, str] = {
+    "labels": " Of several labels it is the mean average precision (mAP), and a ranking at random stands in "
+    "place of the most frequent class.",
+    "number": " Of numbers it is R², the share of their variance that is explained, in hundredths (below 0 "
+    "drawn at 0), and the mean stands in place of the most frequent class.",
+}
+
+
+def other_kinds(inputs: Inputs) -> str:
+    """How tasks that have no accuracy are drawn in the same pictures; empty where there are none."""
+    return "".join(words for kind, words in OTHER_KINDS.items() if kind in inputs.compared.task_kinds)
 
 
 def duration(seconds: float) -> str:

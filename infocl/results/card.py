@@ -3,11 +3,14 @@ by which users of an export, the gate and the summary read it."""
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from infocl.config import TaskKind
+from infocl.results.scores import CHANCE, KNN_SCORE, SCORE, SCORE_CI95
 from infocl.runtime.errors import UserError
 
 FORMAT = 2
@@ -104,34 +107,47 @@ class Parity(Part):
     tolerance: float
 
 
-class Accuracy(Part):
-    """A task by the linear probe, with its 95 % interval, and by nearest neighbours; shares in 0..1."""
+class TaskScore(Part):
+    """A task by the linear probe, with its 95 % interval, and by nearest neighbours.
 
-    accuracy: Share
-    accuracy_ci95: list[Share] = Field(min_length=2, max_length=2)
-    knn_accuracy: Share
-    majority: Share
+    Scores are accuracies, mean average precisions or R² by `kind`; `chance` is that of answers that do not
+    look at the image.
+    """
+
+    kind: TaskKind = "class"
+    score: float = Field(validation_alias=SCORE, le=1)
+    score_ci95: list[float] = Field(validation_alias=SCORE_CI95, min_length=2, max_length=2)
+    knn_score: float = Field(validation_alias=KNN_SCORE, le=1)
+    chance: float = Field(validation_alias=CHANCE, le=1)
     test_images: int = Field(gt=0)
 
     @model_validator(mode="after")
-    def _inside(self) -> Accuracy:
-        low, high = self.accuracy_ci95
-        slack = 1e-9  # of limits that are the accuracy itself, at 0 and at 1
-        if not low - slack <= self.accuracy <= high + slack:
-            raise ValueError(f"{self.accuracy} does not lie in its interval {low} to {high}")
+    def _inside(self) -> TaskScore:
+        low, high = self.score_ci95
+        # Of limits that are the accuracy itself; percentiles of a bootstrap need not include the score.
+        slack = 1e-9 if self.kind == "class" else math.inf
+        if not low - slack <= self.score <= high + slack or low > high:
+            raise ValueError(f"{self.score} does not lie in its interval {low} to {high}")
+        if self.kind == "class" and min(self.score, low, self.knn_score, self.chance) < 0:
+            raise ValueError("an accuracy is below 0")
         return self
 
     @property
     def estimate(self) -> tuple[float, float, float]:
-        """The accuracy, and the low and high end of its interval."""
-        return self.accuracy, self.accuracy_ci95[0], self.accuracy_ci95[1]
+        """The score, and the low and high end of its interval."""
+        return self.score, self.score_ci95[0], self.score_ci95[1]
 
 
 class CardMetrics(Part):
     """What the encoder was judged by; `source` is None for data without labels."""
 
-    source: Accuracy | None
-    transfer: dict[str, Accuracy] = Field(min_length=1)
+    source: TaskScore | None
+    transfer: dict[str, TaskScore] = Field(min_length=1)
+
+    @property
+    def with_accuracy(self) -> dict[str, TaskScore]:
+        """The targets of classes, of which a mean can be formed."""
+        return {name: row for name, row in self.transfer.items() if row.kind == "class"}
 
 
 class Measured(Part):

@@ -7,6 +7,7 @@ from typing import Literal, NamedTuple
 
 from pydantic import Field
 
+from infocl.config import TaskKind
 from infocl.config.titles import regularizer_title
 from infocl.results.reading import Metrics, parse_details, read_details, rows_of
 
@@ -29,20 +30,21 @@ ONE_SEED = "These words speak of one training seed, and intervals of the test im
 
 
 class Figure(NamedTuple):
-    """An accuracy, a share in 0..1, with its 95 % interval; `kind` is a key of `TITLES_OF_KINDS`."""
+    """A score of a task with its 95 % interval; `kind` is a key of `TITLES_OF_KINDS`."""
 
     kind: str
-    accuracy: float
+    score: float
     ci95: tuple[float, float]
 
 
 class ComparedTask(Metrics):
-    """One task: accuracies as shares in 0..1, with 95 % intervals by the same names; None was not judged.
+    """One task: scores of its kind, with 95 % intervals by the same names; None was not judged.
 
     `untrained` is the mean of `untrained_seeds`; `difference` is regularised - plain on the same images.
     """
 
     name: str
+    kind: TaskKind = "class"
     test_images: int
     majority: float
     raw: float
@@ -59,9 +61,9 @@ class ComparedTask(Metrics):
     def figures(self) -> Iterator[Figure]:
         """What was judged, in the order of `TITLES_OF_KINDS`."""
         for kind in TITLES_OF_KINDS:
-            accuracy = getattr(self, kind)
-            if accuracy is not None:
-                yield Figure(kind, accuracy, self.ci95[kind])
+            score = getattr(self, kind)
+            if score is not None:
+                yield Figure(kind, score, self.ci95[kind])
 
 
 class CompareResult(Metrics):
@@ -74,6 +76,11 @@ class CompareResult(Metrics):
     def kinds(self) -> list[str]:
         """What was judged, in order; the same for all tasks."""
         return [figure.kind for figure in next(iter(self.tasks.values())).figures]
+
+    @property
+    def task_kinds(self) -> set[TaskKind]:
+        """The kinds of the tasks."""
+        return {task.kind for task in self.tasks.values()}
 
     def notes(self) -> list[str]:
         """What is not there to compare with, and why."""

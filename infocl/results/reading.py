@@ -6,6 +6,17 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from infocl.config import TaskKind
+from infocl.results.scores import (
+    CHANCE,
+    KINDS,
+    KNN_SCORE,
+    SCORE,
+    SCORE_CI95,
+    ScoreKind,
+    show_interval,
+    show_score,
+)
 from infocl.runtime.errors import UserError
 from infocl.runtime.files import read_json
 from infocl.runtime.paths import DETAILS, rerun
@@ -32,16 +43,67 @@ class TaskAbout(Metrics):
 
 
 class TaskResult(Metrics):
-    """The protocol on one labelled data set; accuracies are shares in 0..1."""
+    """The protocol on one labelled data set.
 
-    accuracy: float
-    accuracy_ci95: tuple[float, float]
-    knn_accuracy: float
-    majority: float
+    `score` is an accuracy, a mean average precision or an R² by `kind`; `chance` is the score of answers that
+    do not look at the image; `rmse` is that of numbers, in their unit.
+    """
+
+    kind: TaskKind = "class"
+    score: float = Field(validation_alias=SCORE)
+    score_ci95: tuple[float, float] = Field(validation_alias=SCORE_CI95)
+    knn_score: float = Field(validation_alias=KNN_SCORE)
+    chance: float = Field(validation_alias=CHANCE)
+    chance_ci95: tuple[float, float] | None = None
+    rmse: float | None = None
+    rmse_ci95: tuple[float, float] | None = None
+    chance_rmse: float | None = None
     classes: int
     train_images: int
     test_images: int
     task: TaskAbout = TaskAbout()
+
+    @property
+    def words(self) -> ScoreKind:
+        """How its score is called."""
+        return KINDS[self.kind]
+
+    @property
+    def shown(self) -> str:
+        """Its score as people read it."""
+        return show_score(self.kind, self.score)
+
+    @property
+    def shown_ci95(self) -> str:
+        """Its interval as people read it."""
+        return show_interval(self.kind, self.score_ci95)
+
+    @property
+    def shown_knn(self) -> str:
+        """The score of nearest neighbours as people read it."""
+        return show_score(self.kind, self.knn_score)
+
+    @property
+    def shown_chance(self) -> str:
+        """The score of answers that do not look at the image as people read it."""
+        return show_score(self.kind, self.chance)
+
+    def as_row(self) -> dict[str, Any]:
+        """The figures by the keys that rows of their kind have."""
+        words, dumped = self.words, self.model_dump(mode="json")
+        row = {
+            words.key: dumped["score"],
+            f"{words.key}_ci95": dumped["score_ci95"],
+            f"knn_{words.key}": dumped["knn_score"],
+            words.chance_key: dumped["chance"],
+            **{key: dumped[key] for key in ("classes", "train_images", "test_images", "task")},
+        }
+        more = ("kind", "chance_ci95", "rmse", "rmse_ci95", "chance_rmse")
+        return (
+            row
+            if self.kind == "class"
+            else row | {key: dumped[key] for key in more if dumped[key] is not None}
+        )
 
 
 class ProbeResult(Metrics):
@@ -60,12 +122,17 @@ class ProbeResult(Metrics):
 
 
 class TransferResult(Metrics):
-    """One row for each target, and their mean."""
+    """One row for each task, and the mean of those that have an accuracy, None without any."""
 
-    mean_accuracy: float
-    mean_accuracy_ci95: tuple[float, float]
-    mean_knn_accuracy: float
+    mean_accuracy: float | None = None
+    mean_accuracy_ci95: tuple[float, float] | None = None
+    mean_knn_accuracy: float | None = None
     targets: dict[str, TaskResult] = Field(min_length=1)
+
+    @property
+    def with_accuracy(self) -> int:
+        """How many tasks the mean is of."""
+        return sum(task.kind == "class" for task in self.targets.values())
 
 
 class ExportResult(Metrics):

@@ -15,7 +15,7 @@ COMPARED: dict[str, tuple[str, ...]] = {
     "prepare": ("data", "classes", "train_images", "test_images"),
     "pretrain": ("images_per_second", "loss", "objective", "regularizer", "epochs", "device"),
     "probe": ("accuracy", "accuracy_ci95", "knn_accuracy", "rankme"),
-    "transfer": ("*.accuracy", "mean_accuracy"),
+    "transfer": ("*.accuracy", "*.mean_average_precision", "*.r2", "*.rmse", "mean_accuracy"),
     "compare": ("*.raw", "*.untrained", "*.plain", "*.regularised", "*.difference"),
     "audit": ("*.plain", "*.regularised", "*.difference"),
     "export": ("max_abs_error", "cosine_min", "bytes"),

@@ -66,7 +66,9 @@ def test_a_table_of_paths_alone_is_unlabelled_and_may_lie_beside_its_images(tabl
     ("columns", "row", "message"),
     [
         (["file", "label"], ["deep/00.png", "x"], "has the columns file, label; its first line must be"),
-        (["path", "label"], ["deep/00.png", ""], "line 3 has no label"),
+        (["path", "label", "split"], ["deep/00.png", "", "test"], "line 3 is a test image without a label"),
+        (["path", "label", "split"], ["deep/00.png", "x", ""], "line 3 has no split"),
+        (["path", "lable"], ["deep/00.png", "x"], "has no column label but lable; set data.folder.label"),
         (["path", "label"], ["deep/00.png"], "line 3 has not as many values"),
         (["path", "label", "split"], ["deep/00.png", "x", "val"], "has the split 'val'; use train or test"),
         (["path", "label"], ["../00.png", "x"], "which is not a path below"),

@@ -12,7 +12,7 @@ from scipy.optimize import brentq
 
 from infocl.config import GateParams
 from infocl.config.file import load_params
-from infocl.results.card import Accuracy, CardMetrics, Parity
+from infocl.results.card import CardMetrics, Parity, TaskScore
 from pipelines.gate import ExportedEncoder, _mean, difference, judge, unreachable
 from tests.pipelines.exports import task
 from tests.workspace import ROOT
@@ -35,7 +35,7 @@ def encoder(size=1000, seconds=None, error=1e-6, source=(30, 60), **targets):
 
 @functools.cache
 def accuracy(right, images):
-    return Accuracy(**task(right, images))
+    return TaskScore(**task(right, images))
 
 
 def row(right, images):

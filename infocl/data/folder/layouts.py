@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import os
 from collections.abc import Iterator, Sequence
+from itertools import chain
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
@@ -12,6 +13,9 @@ from infocl.data.decoding import SUFFIXES
 from infocl.runtime.errors import UserError
 
 PARTS = ("train", "test")
+UNLABELLED = (
+    "unlabelled"  # a folder beside class folders, or beside train and test; learned from, never judged on
+)
 
 
 class Entry(NamedTuple):
@@ -22,12 +26,13 @@ class Entry(NamedTuple):
     label: str | None
 
 
-def find_entries(root: Path, table: str) -> Iterator[Entry]:
+def find_entries(root: Path, table: str, label: str = "label") -> Iterator[Entry]:
     """The images below `root`, in no fixed order, one by one.
 
     Args:
         root: the folder.
         table: a CSV of columns path, label and split; empty to go by folders.
+        label: the CSV's column of classes; empty for none.
 
     Raises:
         UserError: the layout is unclear, a folder holds no images, or the CSV is damaged.
@@ -37,15 +42,24 @@ def find_entries(root: Path, table: str) -> Iterator[Entry]:
     if table:
         if Path(table).is_absolute() or ".." in Path(table).parts:
             raise UserError(f"data.folder.csv {table} must lie below data.root {root}; name it from there")
-        return _listed(root, root / table)
+        return labelled_rows(root, root / table, label)
     if (root / "train").is_dir() and (root / "test").is_dir():
         classes = class_names(root / "train")
         if classes != class_names(root / "test"):
             raise UserError(f"{root}/train and {root}/test have different class folders; make them alike")
-        return (entry for part in PARTS for entry in entries_below(root, root / part, classes, part))
+        entries = (entry for part in PARTS for entry in entries_below(root, root / part, classes, part))
+        return chain(entries, _unlabelled(root, "train") if classes else ())
     classes = class_names(root)
+    mixed = len(classes) > 1 and UNLABELLED in classes
+    classes = [name for name in classes if name != UNLABELLED or not mixed]
     _check_classes(root, classes)
-    return entries_below(root, root, classes, None)
+    return chain(entries_below(root, root, classes, None), _unlabelled(root, None) if mixed else ())
+
+
+def _unlabelled(root: Path, part: str | None) -> Iterator[Entry]:
+    """Images beside labelled ones that nobody has labelled."""
+    if (root / UNLABELLED).is_dir():
+        yield from entries_below(root, root / UNLABELLED, [], part)
 
 
 def class_names(folder: Path) -> list[str]:
@@ -123,42 +137,76 @@ def _is_image(entry: os.DirEntry[str]) -> bool:
         return True
 
 
-def _listed(root: Path, table: Path) -> Iterator[Entry]:
-    """The rows of a CSV, checked."""
+def labelled_rows(root: Path, table: Path, label: str) -> Iterator[Entry]:
+    """The rows of a CSV; a row whose class is empty is an image of no known class, to learn from alone.
+
+    Raises:
+        UserError: the CSV is damaged, lacks a column, or its columns do not say what is meant.
+    """
+    labelled = False
+    for where, row in table_rows(root, table):
+        if not labelled:
+            labelled = _has_label(table, set(row), label)
+        one = Entry(row["path"], row.get("split"), row.get(label) or None if label else None)
+        if labelled and one.label is None and one.part == "test":
+            raise UserError(
+                f"{where} is a test image without a {label}; fill it in, or give it the split train"
+            )
+        yield one
+
+
+def _has_label(table: Path, columns: set[str], label: str) -> bool:
+    """Whether there is a column of classes; columns that might be one by a slip are refused."""
+    if not label or label in columns:
+        return bool(label)
+    others = sorted(columns - {"path", "split"})
+    if others or label != "label":
+        raise UserError(
+            f"{table} has no column {label} but {', '.join(others) or 'paths alone'}; set data.folder.label "
+            'to the column of classes, or to "" to learn without classes'
+        )
+    return False
+
+
+def table_rows(root: Path, table: Path, key: str = "data.folder.csv") -> Iterator[tuple[str, dict[str, str]]]:
+    """Where each row of a CSV stands, and its values, with the path as one below `root`; `key` names the CSV.
+
+    Raises:
+        UserError: the CSV is damaged, has no column path, a path or split is empty, or a split unknown.
+    """
     try:
         with table.open(encoding="utf-8-sig", newline="") as stream:
             reader = csv.DictReader(stream, strict=True)
-            columns = reader.fieldnames or []
-            unknown = sorted(set(map(str, columns)) - {"path", "label", "split"})
-            if "path" not in columns or unknown:
+            columns = list(map(str, reader.fieldnames or []))
+            if "path" not in columns or len(set(columns)) < len(columns):
                 raise UserError(
-                    f"{table} has the columns {', '.join(map(str, columns)) or 'none'}; its first line must "
-                    "be path,label or path,label,split (label and split may be left out)"
+                    f"{table} has the columns {', '.join(columns) or 'none'}; its first line must be "
+                    "path,label or path,label,split, or name path and each other column once"
                 )
-            yield from _rows(root, table, reader)
+            yield from _checked_rows(root, table, reader)
     except OSError as error:
-        raise UserError(
-            f"data.folder.csv {table} cannot be read ({error.strerror}); correct its name"
-        ) from None
+        raise UserError(f"{key} {table} cannot be read ({error.strerror}); correct its name") from None
     except (csv.Error, UnicodeDecodeError) as error:
         raise UserError(f"{table} is not a CSV in UTF-8 ({error}); save it as one") from None
 
 
-def _rows(root: Path, table: Path, reader: csv.DictReader[str]) -> Iterator[Entry]:
+def _checked_rows(
+    root: Path, table: Path, reader: csv.DictReader[str]
+) -> Iterator[tuple[str, dict[str, str]]]:
     inside = PurePosixPath(table.parent.relative_to(root).as_posix())
     empty = True
     for row in reader:
         empty, where = False, f"{table} line {reader.line_num}"
         if None in row or None in row.values():
             raise UserError(f"{where} has not as many values as the first line has columns; correct it")
-        missing = [column for column, value in row.items() if not value]
+        missing = [column for column in ("path", "split") if row.get(column) == ""]
         if missing:
             raise UserError(
                 f"{where} has no {missing[0]}; fill it in for every line, or leave out the column"
             )
         if row.get("split", "train") not in PARTS:
             raise UserError(f"{where} has the split {row['split']!r}; use train or test")
-        yield Entry(_name(root, inside, row["path"], where), row.get("split"), row.get("label"))
+        yield where, row | {"path": _name(root, inside, row["path"], where)}
     if empty:
         raise UserError(f"{table} names no images; add a line for each")
 

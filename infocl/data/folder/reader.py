@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
-from infocl.data.folder.layouts import find_entries
+from infocl.data.folder.layouts import Entry, find_entries
 from infocl.data.folder.survey import Rejected, Survey
 from infocl.data.raw import RawSet, Request
 from infocl.runtime.errors import UserError
@@ -14,28 +15,18 @@ from infocl.runtime.paths import REJECTED
 DEPTHS = (8, 10, 12, 14)  # of cameras that save 16-bit files
 
 
-def load_folder(request: Request) -> RawSet:
+def load_folder(request: Request, rejected: Path = REJECTED) -> RawSet:
     """The images under `data.root`, labelled by subfolder when there are subfolders, or by `data.folder.csv`.
 
-    Files that are of no use are listed in `data/rejected.csv`, and refused or skipped by
-    `data.folder.on_bad`. Skipping gives what removing them would.
+    Files that are of no use are listed in `rejected`, and refused or skipped by `data.folder.on_bad`.
+    Skipping gives what removing them would.
 
     Raises:
         UserError: there is no such folder, it holds no images, its layout is unclear, or a file is of no
             use and to be refused.
     """
-    if request.store is None:
-        raise ValueError("a folder is read through a store of decoded images")
     root, params = Path(request.data.root), request.data.folder
-    survey = Survey(root, find_entries(root, params.csv), request.store)
-    survey.look()
-    if params.bits == "auto" and (dark := dark_bits(survey)):
-        raise UserError(dark)
-    survey.judge(params)
-    kinds = survey.kinds()
-    write_rejected(survey, REJECTED)
-    if kinds and params.on_bad == "refuse":
-        raise UserError(_refusal(next(survey.rejected()), root, kinds, survey.files))
+    survey = surveyed(request, root, find_entries(root, params.csv, params.label), rejected)
     survey.split(params.test_share, params.split_seed)
     return RawSet(
         classes=survey.classes(),
@@ -43,8 +34,33 @@ def load_folder(request: Request) -> RawSet:
         licence=params.licence,
         source_sha256=survey.source_sha256(with_labels=bool(params.csv)),
         splits=survey.splits(),
-        about={"decoder": request.store.decoder, "rejected": kinds},
+        about={"decoder": survey.store.decoder, "rejected": survey.kinds()},
     )
+
+
+def surveyed(request: Request, root: Path, entries: Iterable[Entry], rejected: Path) -> Survey:
+    """All files, looked at and judged, those of no use listed in `rejected`.
+
+    Raises:
+        UserError: a file is of no use and to be refused, or 16-bit files would come out dark.
+    """
+    if request.store is None:
+        raise ValueError("a folder is read through a store of decoded images")
+    params = request.data.folder
+    survey = Survey(root, entries, request.store)
+    survey.look()
+    if params.bits == "auto" and (dark := dark_bits(survey)):
+        raise UserError(dark)
+    survey.judge(params)
+    kinds = survey.kinds()
+    write_rejected(survey, rejected)
+    if kinds and params.on_bad == "refuse":
+        raise UserError(_refusal(next(survey.rejected()), root, kinds, survey.files, rejected))
+    if kinds:
+        print(
+            f"{_counted(kinds)} of {survey.files} files in {root} left out, listed in {rejected}", flush=True
+        )
+    return survey
 
 
 def dark_bits(survey: Survey) -> str | None:
@@ -67,9 +83,13 @@ def write_rejected(survey: Survey, file: Path) -> None:
         write_csv(file, ("path", "kind", "reason"), rows)
 
 
-def _refusal(first: Rejected, root: Path, kinds: dict[str, int], files: int) -> str:
+def _refusal(first: Rejected, root: Path, kinds: dict[str, int], files: int, listed: Path) -> str:
     return (
         f"{root / first.name} {first.reason}; {sum(kinds.values())} of {files} files are of no use "
-        f"({', '.join(f'{count} {kind}' for kind, count in kinds.items())}), all listed in {REJECTED}; "
+        f"({_counted(kinds)}), all listed in {listed}; "
         "replace or remove them, or set data.folder.on_bad to skip"
     )
+
+
+def _counted(kinds: dict[str, int]) -> str:
+    return ", ".join(f"{count} {kind}" for kind, count in kinds.items())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from hashlib import sha256
@@ -13,62 +13,14 @@ from typing import Any
 import numpy as np
 
 from infocl.config import FolderParams
+from infocl.data.folder import queries
 from infocl.data.folder.layouts import PARTS, Entry
+from infocl.data.folder.queries import SPLITS
 from infocl.data.raw import Images, Labels, RawSplit
 from infocl.data.store import PixelStore
 from infocl.data.stream import LINES, chunk_images
 from infocl.runtime.errors import UserError
 from infocl.runtime.progress import StepProgress
-
-# Names and classes are bytes, because a file system's names need not be text.
-TABLES = """
-DROP TABLE IF EXISTS found; DROP TABLE IF EXISTS files; DROP TABLE IF EXISTS kept;
-CREATE TABLE found (name BLOB, key BLOB, part INTEGER, label BLOB);
-CREATE TABLE files (position INTEGER PRIMARY KEY, name BLOB, part INTEGER, label BLOB,
-                    digest BLOB, kind TEXT, reason TEXT);
-CREATE TABLE kept (part INTEGER, rank INTEGER, name BLOB, label BLOB, digest BLOB,
-                   PRIMARY KEY (part, rank)) WITHOUT ROWID;
-"""
-IN_ORDER = (
-    "INSERT INTO files (position, name, part, label) "
-    "SELECT row_number() OVER (ORDER BY part, label, key) - 1, name, part, label FROM found"
-)
-TINY = (
-    "UPDATE files SET kind = 'tiny', reason = 'is ' || size || ' px' "
-    "FROM (SELECT digest, width || ' x ' || height AS size FROM facts WHERE min(width, height) < ?) AS small "
-    "WHERE kind IS NULL AND files.digest = small.digest"
-)
-CONSTANT = (
-    "UPDATE files SET kind = 'near-constant', reason = 'varies by ' || contrast || ' grey levels' "
-    "FROM (SELECT digest, contrast FROM facts WHERE contrast < ?) AS flat "
-    "WHERE kind IS NULL AND files.digest = flat.digest"
-)
-SHOWN = "SELECT files.*, pixels FROM files JOIN facts USING (digest) WHERE kind IS NULL"
-# Which class is right is not known, so none of these counts.
-CONFLICTING = (
-    f"WITH shown AS ({SHOWN}), "
-    "firsts AS (SELECT pixels, label, name, min(position) AS position FROM shown GROUP BY pixels, label), "
-    "labels AS (SELECT *, row_number() OVER (PARTITION BY pixels ORDER BY position) AS nth FROM firsts) "
-    "UPDATE files SET kind = 'conflicting labels', reason = 'has the same pixels as ' || "
-    "  CAST(CASE WHEN files.label IS one.label THEN two.name ELSE one.name END AS TEXT) || "
-    "  ', which is in another class' "
-    "FROM shown JOIN labels AS one USING (pixels) JOIN labels AS two USING (pixels) "
-    "WHERE one.nth = 1 AND two.nth = 2 AND files.position = shown.position"
-)
-# Of equal images the first counts; of those in both splits the one in the test split, which is compared with.
-EQUAL = (
-    f"WITH shown AS ({SHOWN}), ranked AS (SELECT *, row_number() OVER "
-    "  (PARTITION BY pixels ORDER BY part DESC, position) AS nth FROM shown) "
-    "UPDATE files SET reason = CASE WHEN files.digest = first.digest THEN 'has the same content as ' "
-    "  ELSE 'has the same pixels as ' END || CAST(first.name AS TEXT), "
-    "  kind = CASE WHEN files.part IS NOT first.part THEN 'in both splits' ELSE 'duplicate' END "
-    "FROM shown JOIN (SELECT * FROM ranked WHERE nth = 1) AS first USING (pixels) "
-    "WHERE files.position = shown.position AND files.position != first.position"
-)
-KEEP = (
-    "INSERT INTO kept SELECT part, row_number() OVER (PARTITION BY part ORDER BY position) - 1, "
-    "name, label, digest FROM files WHERE kind IS NULL"
-)
 
 
 @dataclass(frozen=True)
@@ -92,10 +44,10 @@ class Survey:
     def __init__(self, root: Path, entries: Iterable[Entry], store: PixelStore) -> None:
         self.root, self.store = root, store
         self.database = store.database
-        self.database.executescript(TABLES)
+        self.database.executescript(queries.TABLES)
         with store.changes():
             self.database.executemany("INSERT INTO found VALUES (?, ?, ?, ?)", map(_row, entries))
-            self.database.execute(IN_ORDER)
+            self.database.execute(queries.IN_ORDER)
             self.database.execute("DROP TABLE found")
         self.files = self._count("SELECT count(*) FROM files")
         twice = "SELECT name FROM files GROUP BY name HAVING count(*) > 1 LIMIT 1"
@@ -137,10 +89,10 @@ class Survey:
     def judge(self, params: FolderParams) -> None:
         """Mark what is tiny, near-constant, or shows the same as another file."""
         with self.store.changes():
-            self.database.execute(TINY, (params.min_side,))
-            self.database.execute(CONSTANT, (params.min_contrast,))
-            self.database.execute(CONFLICTING)
-            self.database.execute(EQUAL)
+            self.database.execute(queries.TINY, (params.min_side,))
+            self.database.execute(queries.CONSTANT, (params.min_contrast,))
+            self.database.execute(queries.CONFLICTING)
+            self.database.execute(queries.EQUAL)
 
     def peak(self) -> int | None:
         """The largest sample of the files of 16 bits that do not say how many they use; None without any."""
@@ -167,7 +119,10 @@ class Survey:
         with self.store.changes():
             if self._count("SELECT count(*) FROM files WHERE part IS NULL"):
                 self._hold_out(share, seed)
-            self.database.execute(KEEP)
+            labelled = self.classes() is not None
+            self.database.execute(queries.KEEP, (not labelled,))
+            if labelled and self._count(queries.NO_CLASS):
+                self.database.execute(queries.KEEP_ALL)
         for part in PARTS:
             for label, count in self.counts(part).items():
                 if not count:
@@ -177,7 +132,8 @@ class Survey:
     def _hold_out(self, share: float, seed: int) -> None:
         """Hold out `share` of each class, at least one image and not all, the same on every run."""
         classes = self.classes()
-        labels = self._labels("SELECT label FROM files WHERE kind IS NULL ORDER BY position", classes)
+        known = "kind IS NULL" if classes is None else "kind IS NULL AND label IS NOT NULL"
+        labels = self._labels(f"SELECT label FROM files WHERE {known} ORDER BY position", classes)
         groups = np.zeros(len(labels), np.int64) if classes is None else labels
         counts = np.bincount(groups, minlength=len(classes or [""]))
         if counts.min() < 2:
@@ -191,7 +147,7 @@ class Survey:
             rows = np.flatnonzero(groups == group)
             held[rows[np.argsort(keys[rows], kind="stable")[:most]]] = True
         self.database.execute("UPDATE files SET part = 0 WHERE kind IS NULL")
-        of_use = self.database.execute("SELECT position FROM files WHERE kind IS NULL ORDER BY position")
+        of_use = self.database.execute(f"SELECT position FROM files WHERE {known} ORDER BY position")
         positions = np.fromiter((position for (position,) in of_use), np.int64)[held]
         chosen = ((int(position),) for position in positions)
         self.database.executemany("UPDATE files SET part = 1 WHERE position = ?", chosen)
@@ -204,7 +160,7 @@ class Survey:
     def counts(self, part: str) -> dict[str, int]:
         """How many images of use each class has in a split; one class without a name when unlabelled."""
         query = "SELECT label, count(*) FROM kept WHERE part = ? GROUP BY label"
-        found = dict(self.database.execute(query, (PARTS.index(part),)).fetchall())
+        found = dict(self.database.execute(query, (SPLITS.index(part),)).fetchall())
         return {name: found.get(os.fsencode(name) or None, 0) for name in self.classes() or [""]}
 
     def labels(self, part: str) -> Labels | None:
@@ -214,11 +170,44 @@ class Survey:
         return None if classes is None else self._labels(query, classes)
 
     def splits(self) -> dict[str, RawSplit]:
-        """Both splits, whose images are read from the store where they are sliced."""
+        """The splits, whose images are read from the store where they are sliced.
+
+        There is `pretrain`, of all training images and without labels, where some have no class.
+        """
         return {
-            part: RawSplit(KeptImages(self, part), self.labels(part), partial(self.listing, part))
-            for part in PARTS
+            part: RawSplit(
+                KeptImages(self, part),
+                self.labels(part) if part in PARTS else None,
+                partial(self.listing, part),
+            )
+            for part in SPLITS
+            if part in PARTS or self.count(part)
         }
+
+    def count(self, part: str) -> int:
+        """How many images of use a split has."""
+        return self._count(f"SELECT count(*) FROM kept WHERE part = {SPLITS.index(part)}")
+
+    def names(self, part: str) -> list[str]:
+        """The files of a split, in order."""
+        query = f"SELECT name FROM kept WHERE part = {SPLITS.index(part)} ORDER BY rank"
+        return [os.fsdecode(name) for (name,) in self.database.execute(query)]
+
+    def digests(self, part: str) -> list[bytes]:
+        """The contents of the files of a split, in order, as the store knows them."""
+        query = f"SELECT digest FROM kept WHERE part = {SPLITS.index(part)} ORDER BY rank"
+        return [digest for (digest,) in self.database.execute(query)]
+
+    def relabel(self, label: Callable[[str], str | None]) -> None:
+        """Give each file another class, or None, by its name."""
+
+        def new(name: bytes) -> bytes | None:
+            given = label(os.fsdecode(name))
+            return None if given is None else os.fsencode(given)
+
+        self.database.create_function("relabelled", 1, new)
+        with self.store.changes():
+            self.database.execute("UPDATE files SET label = relabelled(name)")
 
     def _labels(self, query: str, classes: list[str] | None) -> Labels:
         index: dict[bytes | None, int] = {os.fsencode(name): i for i, name in enumerate(classes or ())}
@@ -241,7 +230,7 @@ class Survey:
             "SELECT name, hex(digest), width, height, contrast, hex(pixels), peak "
             "FROM kept JOIN facts USING (digest) WHERE part = ? ORDER BY rank"
         )
-        for name, digest, *about, pixels, peak in self.database.execute(query, (PARTS.index(part),)):
+        for name, digest, *about, pixels, peak in self.database.execute(query, (SPLITS.index(part),)):
             yield (os.fsdecode(name), digest.lower(), *about, pixels.lower(), peak)
 
     def source_sha256(self, *, with_labels: bool) -> str:
@@ -258,8 +247,8 @@ class KeptImages:
     """The images of one split of a survey, read from its store where they are sliced."""
 
     def __init__(self, survey: Survey, part: str) -> None:
-        self._survey, self._part = survey, PARTS.index(part)
-        self._count = sum(survey.counts(part).values())
+        self._survey, self._part = survey, SPLITS.index(part)
+        self._count = survey.count(part)
 
     def __len__(self) -> int:
         return self._count

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 from infocl.config.file import PARAMS_FILE
+from infocl.config.transfer import named_tasks
 from infocl.runtime.errors import UserError
 from infocl.runtime.files import parse_json
 
@@ -103,11 +104,17 @@ def _differ(read: Mapping[str, Any], written: Mapping[str, Any] | None) -> bool:
 
 
 def _run(name: str, revision: str, data: Mapping[str, Any]) -> Experiment | None:
-    """The run, or None when its metrics do not cover its targets."""
+    """The run, or None when its metrics do not cover its targets or none has an accuracy.
+
+    Targets of numbers or of several labels have no place in a table of accuracies.
+    """
     params = data["params"][PARAMS_FILE.name]["data"]
     probe, rows = _metrics(data, "probe"), _rows(data, "transfer")
-    wanted = params["transfer"]["targets"]
-    if sorted(rows) != sorted(wanted):
+    wanted = named_tasks(params)
+    accuracies = {
+        target: float(rows[target]["accuracy"]) for target in wanted if "accuracy" in rows.get(target, {})
+    }
+    if sorted(rows) != sorted(wanted) or not accuracies:
         return None
     return Experiment(
         name,
@@ -115,7 +122,7 @@ def _run(name: str, revision: str, data: Mapping[str, Any]) -> Experiment | None
         data["timestamp"] or "",
         params,
         float(probe["accuracy"]) if "accuracy" in probe else None,
-        {target: float(rows[target]["accuracy"]) for target in wanted},
+        accuracies,
         _rows(data, "compare"),
     )
 
