@@ -95,7 +95,8 @@ def parse_dvc(words: list[str]) -> None:
         pytest.fail(f"dvc {shlex.join(words)}: {error}")
     for override in getattr(given, "set_param", None) or []:
         value = read_yaml(ROOT / PARAMS_FILE)
-        for key in override.partition("=")[0].split("."):
+        *parents, last = override.partition("=")[0].removeprefix("+").split(".")
+        for key in parents if override.startswith("+") else [*parents, last]:  # + adds a key
             assert key in value, f"-S {override}: params.yaml has no {key}"
             value = value[key]
     for target in getattr(given, "targets", None) or []:
