@@ -31,12 +31,12 @@ def test_own_images_with_three_columns_of_answers_and_a_new_image_among_them(tmp
         rows.append([str(path.relative_to(tmp_path / "my images")), label % 3, marks or "-", red - blue])
     with (tmp_path / "my images/answers.csv").open("w", newline="") as stream:
         csv.writer(stream).writerows(rows)
-    own = {"mine": {"folder": "my images", "csv": "answers.csv", "columns": COLUMNS}}
+    own = {"mine": {"csv": "answers.csv", "columns": COLUMNS}}
     project = Project(
         tmp_path / "own",
         data__name="folder",
         data__root=str(tmp_path / "my images"),
-        transfer__root=str(tmp_path),
+        transfer__root=str(tmp_path / "my images"),
         transfer__own=own,
         transfer__targets="auto",
     )
