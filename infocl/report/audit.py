@@ -36,8 +36,8 @@ def heat_rows(audited: AuditResult) -> list[HeatRow]:
 
 def _cell(figure: Figure) -> Cell:
     low, high = figure.ci95
-    share = min(1.0, max(0.0, figure.accuracy))
-    return Cell(_minus(f"{figure.accuracy:.2f}"), _minus(f"{low:.2f} to {high:.2f}"), round(FULL * share))
+    share = min(1.0, max(0.0, figure.score))
+    return Cell(_minus(f"{figure.score:.2f}"), _minus(f"{low:.2f} to {high:.2f}"), round(FULL * share))
 
 
 def _minus(text: str) -> str:
