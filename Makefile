@@ -6,7 +6,7 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 # Each module is compiled once, not anew by each of a thousand processes.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: repro lint check test test-all env benchmarks clean
+.PHONY: repro lint check test test-all env benchmarks gpu gpu-wheels clean
 
 repro: env  ## the environment if missing, then the whole pipeline on the embedded data
 	infocl check
@@ -42,6 +42,12 @@ env: .venv/.complete
 benchmarks: env  ## the figures of benchmarks/README.md, on this machine
 	python -m benchmarks.run
 	python -m benchmarks.export
+
+gpu:  ## CUDA tests and benchmarks by this machine's own Python and torch -> benchmarks/results/cuda.md (DRY=1: tiny, on the CPU)
+	@"$(PYTHON)" -m benchmarks.bare run $(if $(DRY),--dry-run)
+
+gpu-wheels:  ## what a machine without network needs beside torch for `make gpu` -> wheels/ (GPU_PYTHON: version of its Python)
+	"$(PYTHON)" -m benchmarks.bare wheels --python $(or $(GPU_PYTHON),3.12)
 
 clean:  ## forget the environment; results stay
 	rm -rf .venv

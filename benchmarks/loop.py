@@ -1,21 +1,28 @@
-"""The pretraining loop as users run it: images per second, and the share that data and views take."""
+"""The pretraining loop as users run it: images per second, the host's part, the share of data and views."""
 
 from __future__ import annotations
 
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
 
-from benchmarks.measure import device, timed
+from benchmarks.measure import device, synchronize, timed
 from infocl.config import EncoderParams, Params
-from infocl.encoder.views import Views
-from infocl.pretrain.learner import Learner
-from infocl.pretrain.loading.resident import ResidentImages
-from infocl.pretrain.loading.sampler import Order
-from infocl.pretrain.optim import build_optimizer
+from infocl.prepared.reader import load_prepared
+from infocl.pretrain import loop, training
+from infocl.pretrain.parallel.process_group import ALONE
+from infocl.runtime.history import History
+from tests.workspace import write_set
 
 FULL_SIZE = EncoderParams(arch="resnet18", stem="cifar", width=1.0, init="he", normalization="dataset")
+WARM_UP = 8  # steps: cuDNN's choice of algorithms, a compiler's work, a graph's capture
+WINDOWS = 3
 
 
 @dataclass(frozen=True)
@@ -25,47 +32,79 @@ class LoopRow:
     what: str
     images_per_second: float
     views_share: float
+    host_ms: float
     memory: str
 
 
 def loop_rows(params: Params) -> list[LoopRow]:
     """The shipped setting; on a GPU also the full ResNet-18 of CIFAR's shape at batch 256 and 1024."""
-    rows = [_measure(params, params.train.batch_size)]
+    rows = [measure(params)]
     if device().type == "cuda":
-        full = params.model_copy(update={"encoder": FULL_SIZE})
-        rows += [_measure(full, batch) for batch in (256, 1024)]
+        rows += [measure(resized(params, FULL_SIZE, 32, batch)) for batch in (256, 1024)]
     return rows
 
 
-def _measure(params: Params, batch: int) -> LoopRow:
-    size = params.data.image_size
-    pixels = np.random.default_rng(0).integers(0, 256, (4 * batch, size, size, 3), dtype=np.uint8)
-    images = ResidentImages(pixels, None, Order(len(pixels), batch, 0, device=device()), device())
-    views = Views(params.views, size)
-    learner = Learner(params, [0.5] * 3, [0.25] * 3).to(device=device(), memory_format=torch.channels_last)
-    optimizer = build_optimizer(params.train.optimizer, learner.parameters())
-    noise = torch.Generator(device())
+def resized(params: Params, encoder: EncoderParams, size: int, batch: int) -> Params:
+    """The params with another encoder, image size and batch."""
+    data = params.data.model_copy(update={"image_size": size})
+    train = params.train.model_copy(update={"batch_size": batch})
+    return params.model_copy(update={"encoder": encoder, "data": data, "train": train})
 
-    def data_and_views() -> tuple[torch.Tensor, torch.Tensor]:
-        return views(images.batch(0)[0], 0)
 
-    def step() -> None:
-        view1, view2 = data_and_views()
-        optimizer.zero_grad(set_to_none=True)
-        with torch.autocast(device().type, torch.bfloat16, enabled=params.train.precision == "bf16"):
-            loss = learner(view1, view2, noise).value
-        loss.backward()
-        optimizer.step()
+def set_up(params: Params) -> training.Training:
+    """A run on random pixels, set up as pretraining does it."""
+    batch, size = params.train.batch_size, params.data.image_size
+    generator = np.random.default_rng(0)
+    images = generator.integers(0, 256, (2 * batch, size, size, 3), dtype=np.uint8)
+    splits = {"train": (images, np.arange(2 * batch) % 10), "test": (images[:10], np.arange(10))}
+    about = {"classes": [str(number) for number in range(10)], "mean": [0.5] * 3, "std": [0.25] * 3}
+    with tempfile.TemporaryDirectory() as folder:
+        write_set(Path(folder), splits, name=params.data.name, **about)
+        return training._set_up(params, load_prepared(Path(folder)), Path("random"), ALONE, device())
 
-    whole, part = timed(step, repeats=15), timed(data_and_views, repeats=15)
-    encoder = params.encoder
+
+def measure(params: Params, steps: int = 10) -> LoopRow:
+    """Steps one after another, waited for at a window's end; views and the host's part by themselves."""
+    run, history = set_up(params), History([])
+    if device().type == "cuda":
+        torch.cuda.reset_peak_memory_stats()
+    run.learner.train()
+    with training.fast_kernels():
+        for step in range(WARM_UP):
+            loop._step(run, history, step)
+        seconds = window(lambda step: loop._step(run, history, step), steps)
+        host = [_until_returned(lambda step=step: loop._step(run, history, step)) for step in range(steps)]
+        views = timed(lambda: run.views(run.images.batch(0)[0], 0), repeats=15)
+    encoder, size, batch = params.encoder, params.data.image_size, params.train.batch_size
     memory = (
         f"{torch.cuda.max_memory_allocated() / 2**20:.0f} MiB" if device().type == "cuda" else "none: CPU"
     )
     return LoopRow(
         f"{encoder.arch} x {encoder.width:g} ({encoder.stem} stem), {size} px, batch {batch}, "
         f"{params.objective.name} + {params.reg.name}, {params.train.precision}",
-        batch / whole.median,
-        part.median / whole.median,
+        batch / seconds,
+        views.median / seconds,
+        1e3 * statistics.median(host),
         memory,
     )
+
+
+def window(step: Callable[[int], object], steps: int) -> float:
+    """Seconds a step takes among others: the median over windows of so many."""
+    seconds = []
+    for _ in range(WINDOWS):
+        synchronize()
+        start = time.perf_counter()
+        for number in range(steps):
+            step(number)
+        synchronize()
+        seconds.append((time.perf_counter() - start) / steps)
+    return statistics.median(seconds)
+
+
+def _until_returned(work: Callable[[], object]) -> float:
+    """Seconds until the host is free again, the device idle before."""
+    synchronize()
+    start = time.perf_counter()
+    work()
+    return time.perf_counter() - start

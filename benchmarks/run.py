@@ -24,7 +24,7 @@ RESULTS = Path("benchmarks/results")
 
 
 def main() -> None:
-    """Run all comparisons and write them as Markdown and JSON, named after the device's kind."""
+    """Run all comparisons and write them as Markdown and JSON."""
     params = load_params()
     rows = [*cases.lbe(), *cases.views(params), *cases.precision(params)]
     rows += [*cases.optimizer(params), *cases.probe(params)]
@@ -37,19 +37,21 @@ def main() -> None:
     lines += [f"| {row.what} | {row.ours} | {row.alternative} | {row.ratio:.2f} |" for row in rows]
     lines += [
         "",
-        "| pretraining loop | images/s | share in data and views | device memory |",
-        "|---|---|---|---|",
+        "| pretraining loop | images/s | share in data and views | host, ms a step | device memory |",
+        "|---|---|---|---|---|",
     ]
     lines += [
-        f"| {row.what} | {row.images_per_second:.0f} | {row.views_share:.0%} | {row.memory} |"
+        f"| {row.what} | {row.images_per_second:.0f} | {row.views_share:.0%} | {row.host_ms:.1f} "
+        f"| {row.memory} |"
         for row in loops
     ]
     lines += ["", *part_table(costs)]
     RESULTS.mkdir(parents=True, exist_ok=True)
-    write_text(RESULTS / f"{device().type}.md", "\n".join(lines) + "\n")
+    name = "cpu" if device().type == "cpu" else "cuda-comparisons"
+    write_text(RESULTS / f"{name}.md", "\n".join(lines) + "\n")
     tables = {"rows": rows, "loops": loops, "parts": costs}
     record = about | {name: [asdict(row) for row in table] for name, table in tables.items()}
-    write_text(RESULTS / f"{device().type}.json", json.dumps(record, indent=2) + "\n")
+    write_text(RESULTS / f"{name}.json", json.dumps(record, indent=2) + "\n")
     print("\n".join(lines))
 
 

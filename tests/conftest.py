@@ -32,9 +32,18 @@ MEDIUM = (
 )
 
 
+def pytest_ignore_collect(collection_path, config):
+    """Tests of a GPU are for those who ask for them, by `make gpu` or `pytest -m cuda`."""
+    if collection_path.name == "cuda" and config.getoption("markexpr") != "cuda":
+        return True
+    return None
+
+
 def pytest_collection_modifyitems(items):
     """Name what is slow, and put it first."""
     for item in items:
+        if item.nodeid.startswith("tests/cuda/"):
+            item.add_marker("cuda")
         if item.nodeid.startswith(SLOW):
             item.add_marker("slow")
         elif item.nodeid.startswith(MEDIUM):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import subprocess
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import AbstractContextManager, closing
 from pathlib import Path
 from typing import Any
 
@@ -99,13 +99,25 @@ def _pretrain(
 
 
 def _train(run: Training, confirm: Callable[[], object]) -> dict[str, Any] | None:
-    history = train(run)
+    with fast_kernels():
+        history = train(run)
     if not run.group.first:
         return None
     _write(run, history)
     confirm()
     run.checkpoints.remove()
     return _metrics(run, history)
+
+
+def fast_kernels() -> AbstractContextManager[None]:
+    """On CUDA, of each convolution's algorithms the fastest is taken, and float32 is never TF32.
+
+    `train.precision: bf16` is the fast choice; losses and regularisers keep all their bits in both.
+    """
+    flags: AbstractContextManager[None] = torch.backends.cudnn.flags(
+        enabled=True, benchmark=True, deterministic=False, allow_tf32=False
+    )
+    return flags
 
 
 def _check_fit(params: Params, prepared: Prepared) -> None:

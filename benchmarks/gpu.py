@@ -1,0 +1,268 @@
+"""`python -m benchmarks.gpu`: images/s of whole training steps on a GPU, beside what one would otherwise run.
+
+Settings come in order of interest; what the time does not reach is listed as not measured.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from typing import NamedTuple
+
+import torch
+import torchvision.transforms.v2 as T
+from torch.profiler import ProfilerActivity, profile
+
+from benchmarks.cases import broadcast_bound
+from benchmarks.loop import FULL_SIZE, WARM_UP, LoopRow, measure, resized, set_up, window
+from benchmarks.measure import device
+from benchmarks.run import RESULTS, about_run
+from infocl.config import EncoderParams, Params
+from infocl.config.file import load_params
+from infocl.encoder.views import to_unit_range
+from infocl.pretrain import loop, training
+from infocl.runtime.files import write_text
+from infocl.runtime.history import History
+
+PAIRS = (("simclr", "lbe"), ("simclr", "none"), ("simclr", "rc"), ("byol", "none"))
+MODES = {"eager": {"compile": False}, "compiled": {"compile": True}}
+LARGE = EncoderParams(arch="resnet50", stem="imagenet", width=1.0)
+TINY = EncoderParams(arch="resnet18", stem="stl", width=0.0625)
+KERNELS = 15  # of the profile
+
+
+class Setting(NamedTuple):
+    """A network at one size and batch, an objective and a regulariser, and how its steps run."""
+
+    encoder: EncoderParams
+    size: int
+    batch: int
+    pair: tuple[str, str]
+    mode: str
+
+    def params(self, base: Params) -> Params:
+        """The params of such a run."""
+        objective, reg = self.pair
+        changed = resized(base, self.encoder, self.size, self.batch)
+        train = changed.train.model_copy(update=MODES[self.mode])
+        parts = {
+            "objective": base.objective.model_copy(update={"name": objective}),
+            "reg": base.reg.model_copy(update={"name": reg}),
+            "train": train,
+        }
+        return changed.model_copy(update=parts)
+
+    def __str__(self) -> str:
+        return (
+            f"{self.encoder.arch}, {self.size} px, batch {self.batch}, {' + '.join(self.pair)}, {self.mode}"
+        )
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A setting and what was measured, or why nothing was."""
+
+    setting: str
+    row: LoopRow | None
+    missing: str = ""
+
+    def line(self) -> str:
+        """As a row of the table."""
+        if self.row is None:
+            return f"| {self.setting} | not measured: {self.missing} | | | |"
+        row = self.row
+        return (
+            f"| {self.setting} | {row.images_per_second:.0f} | {row.views_share:.0%} | {row.host_ms:.1f} "
+            f"| {row.memory} |"
+        )
+
+
+def settings(*, dry: bool) -> list[Setting]:
+    """What is measured, the most telling first."""
+    if dry:
+        return [Setting(TINY, 16, 8, pair, mode) for pair in PAIRS for mode in MODES]
+    small, large = (FULL_SIZE, 32), (LARGE, 224)
+    first = [Setting(*small, 512, pair, mode) for pair in PAIRS for mode in MODES]
+    first += [Setting(*large, 256, PAIRS[0], mode) for mode in MODES]
+    batches = [(*network, batch) for network in (small, large) for batch in (256, 512, 1024)]
+    rest = [Setting(*batch, pair, mode) for mode in MODES for batch in batches for pair in PAIRS]
+    return [*first, *(setting for setting in rest if setting not in first)]
+
+
+def measured(base: Params, chosen: list[Setting], until: float) -> Iterator[Measured]:
+    """Each setting in turn, as long as there is time and memory."""
+    for setting in chosen:
+        if time.monotonic() > until:
+            yield Measured(str(setting), None, "no time left")
+            continue
+        try:
+            torch._dynamo.reset()
+            yield Measured(str(setting), measure(setting.params(base)))
+        except torch.OutOfMemoryError:
+            yield Measured(str(setting), None, "the device's memory does not hold it")
+        finally:
+            if device().type == "cuda":
+                torch.cuda.empty_cache()
+
+
+def alternatives(params: Params, repeats: int) -> list[tuple[str, float]]:
+    """Images/s of the same step, eager, with other views, and of the released code's step."""
+    run, history = set_up(params), History([])
+    run.learner.train()
+    images, _ = run.images.batch(0)
+    ours, batch = run.views, len(images)
+    named: dict[str, Callable[[int], object]] = {}
+
+    def with_views(views: Callable[..., tuple[torch.Tensor, torch.Tensor]]) -> Callable[[int], object]:
+        def step(number: int) -> None:
+            run.views = views  # type: ignore[assignment]
+            loop._step(run, history, number)
+
+        return step
+
+    def by_kornia(pixels: torch.Tensor, *_: int) -> tuple[torch.Tensor, torch.Tensor]:
+        view1, view2 = ours.augment(to_unit_range(pixels).repeat(2, 1, 1, 1)).chunk(2)
+        return view1, view2
+
+    named["these views"] = with_views(ours)
+    named["Kornia's own pipeline on the device"] = with_views(by_kornia)
+    named["torchvision v2 on the device, image by image"] = with_views(_by_torchvision(params))
+    named[
+        "the released code's step: float32, views encoded one after another, broadcast bound; views given"
+    ] = _released(run, ours(images, 0))
+    rates = []
+    with training.fast_kernels():
+        for name, step in named.items():
+            for number in range(min(WARM_UP, repeats)):
+                step(number)
+            rates.append((name, batch / window(step, repeats)))
+    return rates
+
+
+def _by_torchvision(params: Params) -> Callable[..., tuple[torch.Tensor, torch.Tensor]]:
+    v = params.views
+    transform = T.Compose(
+        [
+            T.RandomResizedCrop(
+                params.data.image_size, scale=tuple(v.crop_scale), ratio=tuple(v.crop_ratio), antialias=False
+            ),
+            T.RandomHorizontalFlip(v.flip_p),
+            T.RandomApply([T.ColorJitter(v.brightness, v.contrast, v.saturation, v.hue)], v.jitter_p),
+            T.RandomGrayscale(v.grayscale_p),
+            T.ToDtype(torch.float32, scale=True),
+        ]
+    )
+
+    def views(images: torch.Tensor, *_: int) -> tuple[torch.Tensor, torch.Tensor]:
+        pixels = images.permute(0, 3, 1, 2)
+        view1, view2 = (torch.stack([transform(image) for image in pixels]) for _ in range(2))
+        return view1, view2
+
+    return views
+
+
+def _released(run: training.Training, views: tuple[torch.Tensor, torch.Tensor]) -> Callable[[int], object]:
+    """What Wang et al. (CVPR 2022) released, as a step: float32, NCHW, the bound of all pairs at once."""
+    learner = run.learner.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+    optimizer = torch.optim.Adam(learner.parameters(), 1e-3)
+    both = [view.contiguous() for view in views]
+
+    def step(_: int) -> None:
+        means = [learner.encoder(view) for view in both]
+        noisy = [mean + 0.1 * torch.randn_like(mean) for mean in means]
+        embedded = torch.cat([torch.nn.functional.normalize(learner.objective.embed(z)) for z in noisy])
+        logits = embedded @ embedded.T / 0.5
+        logits = logits.masked_fill(
+            torch.eye(len(logits), dtype=torch.bool, device=logits.device), -torch.inf
+        )
+        pairs = torch.arange(len(logits), device=logits.device).roll(len(both[0]))
+        loss = torch.nn.functional.cross_entropy(logits, pairs)
+        loss = loss - broadcast_bound(torch.cat(noisy), torch.cat(means), 0.05)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+
+    return step
+
+
+def profiled(params: Params) -> list[str]:
+    """The kernels, or on the CPU the operations, that take most of a step's time, as lines of a table."""
+    run, history = set_up(params), History([])
+    run.learner.train()
+    cuda = device().type == "cuda"
+    activities = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if cuda else [])]
+    with training.fast_kernels():
+        for step in range(WARM_UP):
+            loop._step(run, history, step)
+        with profile(activities=activities) as found:
+            loop._step(run, history, WARM_UP)
+    kind = "device" if cuda else "cpu"
+    events = sorted(found.key_averages(), key=lambda event: -getattr(event, f"self_{kind}_time_total"))
+    total = sum(getattr(event, f"self_{kind}_time_total") for event in events)
+    return [
+        f"| `{event.key[:90]}` | {event.count} | {getattr(event, f'self_{kind}_time_total') / total:.1%} |"
+        for event in events[:KERNELS]
+    ]
+
+
+def report(
+    base: Params, rows: list[Measured], others: list[tuple[str, float]], kernels: list[str], compared: str
+) -> str:
+    """The page of figures."""
+    about = about_run("kornia", "torchvision")
+    lines = [f"# Training on {about['device']}", ""]
+    lines += [", ".join(f"{name} {value}" for name, value in about.items() if name != "device"), ""]
+    lines += [
+        f"Whole steps, {base.train.precision}: batch, views, forward, backward, {base.train.optimizer.name},"
+    ]
+    lines += [
+        "history. The host's part is the time until the host is free again, the device idle before.",
+        "",
+    ]
+    lines += ["| setting | images/s | share of data and views | host, ms a step | device memory |"]
+    lines += ["|---|---|---|---|---|", *(row.line() for row in rows), ""]
+    lines += [f"The same step in the same run ({compared}):", "", "| views | images/s |", "|---|---|"]
+    lines += [f"| {name} | {rate:.0f} |" for name, rate in others]
+    lines += [
+        "",
+        f"Where the time of a step goes ({compared}):",
+        "",
+        "| kernel | calls | share |",
+        "|---|---|---|",
+    ]
+    return "\n".join([*lines, *kernels]) + "\n"
+
+
+def main() -> None:
+    """Measure, print, and write the page; a dry run only prints."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--minutes", type=float, default=6.0)
+    parser.add_argument("--dry-run", action="store_true")
+    arguments = parser.parse_args()
+    until = time.monotonic() + 60 * arguments.minutes
+    if arguments.dry_run:
+        torch.compiler.set_default_backend("aot_eager")  # the compiler of kernels for a CPU takes a minute
+    base = load_params()
+    chosen = settings(dry=arguments.dry_run)
+    first = chosen[0].params(base)
+    others, kernels = alternatives(first, 2 if arguments.dry_run else 10), profiled(first)
+    rows = []
+    for row in measured(base, chosen, until):
+        print(row.line(), flush=True)
+        rows.append(row)
+    page = report(base, rows, others, kernels, str(chosen[0]))
+    print(page)
+    if arguments.dry_run:
+        print("A dry run: none of these figures is kept.")
+        return
+    RESULTS.mkdir(parents=True, exist_ok=True)
+    write_text(RESULTS / "cuda.md", page)
+    record = {"about": about_run("kornia", "torchvision"), "rows": [asdict(row) for row in rows]}
+    write_text(RESULTS / "cuda.json", json.dumps(record | {"others": others}, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()
