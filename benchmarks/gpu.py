@@ -22,15 +22,20 @@ from benchmarks.measure import device
 from benchmarks.run import RESULTS, about_run
 from infocl.config import EncoderParams, Params
 from infocl.config.file import load_params
-from infocl.encoder.views import to_unit_range
+from infocl.encoder.views import Views, to_unit_range
 from infocl.pretrain import loop, training
 from infocl.runtime.files import write_text
 from infocl.runtime.history import History
 
 PAIRS = (("simclr", "lbe"), ("simclr", "none"), ("simclr", "rc"), ("byol", "none"))
-MODES = {"eager": {"compile": False}, "compiled": {"compile": True}}
-LARGE = EncoderParams(arch="resnet50", stem="imagenet", width=1.0)
-TINY = EncoderParams(arch="resnet18", stem="stl", width=0.0625)
+MODES: dict[str, dict[str, bool | str]] = {
+    "graphed": {"compile": False, "cuda_graph": "auto"},
+    "eager": {"compile": False, "cuda_graph": False},
+    "compiled": {"compile": True, "cuda_graph": False},
+    "compiled and graphed": {"compile": True, "cuda_graph": "auto"},
+}
+LARGE = FULL_SIZE.model_copy(update={"arch": "resnet50", "stem": "imagenet"})
+TINY = FULL_SIZE.model_copy(update={"stem": "stl", "width": 0.0625})
 KERNELS = 15  # of the profile
 
 
@@ -114,27 +119,24 @@ def alternatives(params: Params, repeats: int) -> list[tuple[str, float]]:
     run.learner.train()
     images, _ = run.images.batch(0)
     ours, batch = run.views, len(images)
-    named: dict[str, Callable[[int], object]] = {}
 
-    def with_views(views: Callable[..., tuple[torch.Tensor, torch.Tensor]]) -> Callable[[int], object]:
+    def with_views(views: Views) -> Callable[[int], object]:
         def step(number: int) -> None:
-            run.views = views  # type: ignore[assignment]
+            run.views = run.update.views = views  # type: ignore[union-attr]
             loop._step(run, history, number)
 
         return step
 
-    def by_kornia(pixels: torch.Tensor, *_: int) -> tuple[torch.Tensor, torch.Tensor]:
-        view1, view2 = ours.augment(to_unit_range(pixels).repeat(2, 1, 1, 1)).chunk(2)
-        return view1, view2
-
-    named["these views"] = with_views(ours)
-    named["Kornia's own pipeline on the device"] = with_views(by_kornia)
-    named["torchvision v2 on the device, image by image"] = with_views(_by_torchvision(params))
-    named[
-        "the released code's step: float32, views encoded one after another, broadcast bound; views given"
-    ] = _released(run, ours(images, 0))
+    named = {
+        "these views": with_views(ours),
+        "Kornia's own pipeline on the device": with_views(_Kornia(params)),
+        "torchvision v2 on the device, image by image": with_views(_Torchvision(params)),
+        "the released code's step: float32, one view after another, broadcast bound": _released(
+            run, ours(images, 0)
+        ),
+    }
     rates = []
-    with training.fast_kernels():
+    with training.tuned(run.device):
         for name, step in named.items():
             for number in range(min(WARM_UP, repeats)):
                 step(number)
@@ -142,26 +144,44 @@ def alternatives(params: Params, repeats: int) -> list[tuple[str, float]]:
     return rates
 
 
-def _by_torchvision(params: Params) -> Callable[..., tuple[torch.Tensor, torch.Tensor]]:
-    v = params.views
-    transform = T.Compose(
-        [
-            T.RandomResizedCrop(
-                params.data.image_size, scale=tuple(v.crop_scale), ratio=tuple(v.crop_ratio), antialias=False
-            ),
-            T.RandomHorizontalFlip(v.flip_p),
-            T.RandomApply([T.ColorJitter(v.brightness, v.contrast, v.saturation, v.hue)], v.jitter_p),
-            T.RandomGrayscale(v.grayscale_p),
-            T.ToDtype(torch.float32, scale=True),
-        ]
-    )
+class _Kornia(Views):
+    """The same operations, drawn and applied by Kornia."""
 
-    def views(images: torch.Tensor, *_: int) -> tuple[torch.Tensor, torch.Tensor]:
-        pixels = images.permute(0, 3, 1, 2)
-        view1, view2 = (torch.stack([transform(image) for image in pixels]) for _ in range(2))
+    def __init__(self, params: Params) -> None:
+        super().__init__(params.views, params.data.image_size)
+
+    def plan(self, images: torch.Tensor, *_: int) -> torch.Tensor:
+        """Nothing: they are drawn when they are applied."""
+        return images.new_empty(0)
+
+    def make(self, images: torch.Tensor, plan: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Both views of all images at once."""
+        view1, view2 = self.augment(to_unit_range(images).repeat(2, 1, 1, 1)).chunk(2)
         return view1, view2
 
-    return views
+
+class _Torchvision(_Kornia):
+    """torchvision's transforms of version 2, which draw once for a call: one call for each view."""
+
+    def __init__(self, params: Params) -> None:
+        super().__init__(params)
+        v = params.views
+        scale, ratio = tuple(v.crop_scale), tuple(v.crop_ratio)
+        self.transform = T.Compose(
+            [
+                T.RandomResizedCrop(self.size, scale=scale, ratio=ratio, antialias=False),
+                T.RandomHorizontalFlip(v.flip_p),
+                T.RandomApply([T.ColorJitter(v.brightness, v.contrast, v.saturation, v.hue)], v.jitter_p),
+                T.RandomGrayscale(v.grayscale_p),
+                T.ToDtype(torch.float32, scale=True),
+            ]
+        )
+
+    def make(self, images: torch.Tensor, plan: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Image by image."""
+        pixels = images.permute(0, 3, 1, 2)
+        view1, view2 = (torch.stack([self.transform(image) for image in pixels]) for _ in range(2))
+        return view1, view2
 
 
 def _released(run: training.Training, views: tuple[torch.Tensor, torch.Tensor]) -> Callable[[int], object]:
@@ -194,7 +214,7 @@ def profiled(params: Params) -> list[str]:
     run.learner.train()
     cuda = device().type == "cuda"
     activities = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if cuda else [])]
-    with training.fast_kernels():
+    with training.tuned(run.device):
         for step in range(WARM_UP):
             loop._step(run, history, step)
         with profile(activities=activities) as found:
@@ -209,7 +229,10 @@ def profiled(params: Params) -> list[str]:
 
 
 def report(
-    base: Params, rows: list[Measured], others: list[tuple[str, float]], kernels: list[str], compared: str
+    base: Params,
+    rows: list[Measured],
+    others: tuple[Setting, list[tuple[str, float]]],
+    kernels: tuple[Setting, list[str]],
 ) -> str:
     """The page of figures."""
     about = about_run("kornia", "torchvision")
@@ -224,16 +247,16 @@ def report(
     ]
     lines += ["| setting | images/s | share of data and views | host, ms a step | device memory |"]
     lines += ["|---|---|---|---|---|", *(row.line() for row in rows), ""]
-    lines += [f"The same step in the same run ({compared}):", "", "| views | images/s |", "|---|---|"]
-    lines += [f"| {name} | {rate:.0f} |" for name, rate in others]
+    lines += [f"The same step in the same run ({others[0]}):", "", "| views | images/s |", "|---|---|"]
+    lines += [f"| {name} | {rate:.0f} |" for name, rate in others[1]]
     lines += [
         "",
-        f"Where the time of a step goes ({compared}):",
+        f"Where the time of a step goes ({kernels[0]}):",
         "",
         "| kernel | calls | share |",
         "|---|---|---|",
     ]
-    return "\n".join([*lines, *kernels]) + "\n"
+    return "\n".join([*lines, *kernels[1]]) + "\n"
 
 
 def main() -> None:
@@ -247,13 +270,15 @@ def main() -> None:
         torch.compiler.set_default_backend("aot_eager")  # the compiler of kernels for a CPU takes a minute
     base = load_params()
     chosen = settings(dry=arguments.dry_run)
-    first = chosen[0].params(base)
-    others, kernels = alternatives(first, 2 if arguments.dry_run else 10), profiled(first)
+    first = chosen[0]
+    compared = first._replace(mode="eager")
+    others = alternatives(compared.params(base), 2 if arguments.dry_run else 10)
+    kernels = profiled(first.params(base))
     rows = []
     for row in measured(base, chosen, until):
         print(row.line(), flush=True)
         rows.append(row)
-    page = report(base, rows, others, kernels, str(chosen[0]))
+    page = report(base, rows, (compared, others), (first, kernels))
     print(page)
     if arguments.dry_run:
         print("A dry run: none of these figures is kept.")

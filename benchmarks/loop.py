@@ -69,7 +69,7 @@ def measure(params: Params, steps: int = 10) -> LoopRow:
     if device().type == "cuda":
         torch.cuda.reset_peak_memory_stats()
     run.learner.train()
-    with training.fast_kernels():
+    with training.tuned(run.device):
         for step in range(WARM_UP):
             loop._step(run, history, step)
         seconds = window(lambda step: loop._step(run, history, step), steps)

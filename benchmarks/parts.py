@@ -137,7 +137,7 @@ def _step(setting: Setting, part: str) -> Callable[[], None]:
                 loss = learner(views[0], views[1], learner.draw(setting.batch, generator), labels).value
         loss.backward()
         if chosen is not None:
-            learner.after_step(0, 2)
+            learner.follow(learner.pull(0, 2))
 
     return step
 

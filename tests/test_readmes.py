@@ -116,8 +116,10 @@ def parse_python(words: list[str]) -> None:
 
 
 def parse_make(words: list[str]) -> None:
-    for target in words:
-        assert re.search(rf"^{target}:", (ROOT / "Makefile").read_text(), re.MULTILINE), target
+    for word in words:
+        name, _, given = word.partition("=")
+        used = rf"\$\(.*\b{name}\b" if given else f"^{name}:"
+        assert re.search(used, (ROOT / "Makefile").read_text(), re.MULTILINE), word
 
 
 def parse_prefect(words: list[str]) -> None:

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from infocl.runtime.schema import Model
+from infocl.runtime.schema import Auto, Model
 
 LARGEST_ADAM = 1.0  # weights begin between 0.01 and 1
 
@@ -35,7 +35,7 @@ class OptimizerParams(Model):
 
 
 # Knobs of `train` that change no result: where images are and steps run, and how often a run is saved.
-NEUTRAL = ("device", "devices", "compile", "checkpoint_minutes", "storage", "shards")
+NEUTRAL = ("device", "devices", "compile", "cuda_graph", "checkpoint_minutes", "storage", "shards")
 # Knobs that only these optimisers read.
 READ_BY = {"momentum": ("sgd", "lars"), "trust_coefficient": ("lars",), "lr_placement": ("lars",)}
 
@@ -64,6 +64,7 @@ class TrainParams(Model):
     batch_norm: Literal["joint", "per_view"]
     precision: Literal["bf16", "fp32"]
     compile: bool
+    cuda_graph: bool | Auto
     device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:(0|[1-9]\d?))?)$")]
     devices: Annotated[int, Field(ge=1, le=1024)]
     checkpoint_minutes: Annotated[float, Field(gt=0, le=10_000)]

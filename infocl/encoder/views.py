@@ -52,12 +52,15 @@ class Views:
             data_keys=["input"],
         )
 
-    @torch.no_grad()
     def __call__(self, images: Tensor, seed: int, part: int = 0, parts: int = 1) -> tuple[Tensor, ...]:
-        """Draw the views.
+        """Draw the views and make them; arguments as of `plan`, results as of `make`."""
+        return self.make(images, self.plan(images, seed, part, parts))
+
+    def plan(self, images: Tensor, seed: int, part: int = 0, parts: int = 1) -> Tensor:
+        """Draw the views of images.
 
         Args:
-            images: uint8 (B, H, W, 3), on any device.
+            images: uint8 (B, H, W, 3), on any device; only their shape and device count.
             seed: of this batch's draws, which are made on the CPU; the same seed gives the same views on
                 every device. The global random state is left as it was.
             part: which part of a larger batch these images are, counted from 0.
@@ -65,13 +68,27 @@ class Views:
                 on how many processes share the batch.
 
         Returns:
-            As many float32 tensors (B, 3, S, S) in [0, 1], in channels-last memory.
+            A row for view 1 of each image, then for view 2 if there is one, as `plan_views` describes them,
+            on the images' device.
         """
         count, total = len(images), len(images) * parts
         own = torch.arange(part * count, (part + 1) * count)
         rows = torch.cat([view * total + own for view in range(self.count)])
-        plan = self.draw(self.count * total, images.shape[1], images.shape[2], seed)[rows]
-        views = apply_plan(images, sent(plan, images.device), self.size)
+        drawn = self.draw(self.count * total, images.shape[1], images.shape[2], seed)
+        return sent(drawn[rows], images.device)
+
+    @torch.no_grad()
+    def make(self, images: Tensor, plan: Tensor) -> tuple[Tensor, ...]:
+        """The views of a plan.
+
+        Args:
+            images: uint8 (B, H, W, 3).
+            plan: of `plan`, on their device.
+
+        Returns:
+            As many float32 tensors (B, 3, S, S) in [0, 1], in channels-last memory.
+        """
+        views = apply_plan(images, plan, self.size)
         return views.contiguous(memory_format=torch.channels_last).chunk(self.count)
 
     def draw(self, count: int, height: int, width: int, seed: int) -> Tensor:

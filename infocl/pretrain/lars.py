@@ -36,7 +36,7 @@ class LARS(torch.optim.Optimizer):
         self,
         weights: Iterable[nn.Parameter],
         *,
-        lr: float,
+        lr: float | Tensor,
         momentum: float,
         weight_decay: float,
         trust_coefficient: float,
@@ -68,7 +68,9 @@ class LARS(torch.optim.Optimizer):
                 updates = torch._foreach_mul(_gradients(excluded), inside)
                 self._move(excluded, updates, group["momentum"], outside)
 
-    def _move(self, weights: list[Tensor], updates: Tensors, momentum: float, rate: float | None) -> None:
+    def _move(
+        self, weights: list[Tensor], updates: Tensors, momentum: float, rate: float | Tensor | None
+    ) -> None:
         for weight in weights:
             if not self.state[weight]:
                 self.state[weight]["momentum_buffer"] = torch.zeros_like(weight)

@@ -9,7 +9,6 @@ from typing import TypeVar
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
-from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from infocl.config import Params
 from infocl.encoder.network import Encoder, Levels
@@ -116,16 +115,25 @@ class Learner(nn.Module):
             return None
         return self.group.gather_views([self.target.forward_levels(pixels).level4], self.views)[0]
 
+    def pull(self, step: int, total_steps: int) -> Tensor | None:
+        """The share of its way to the weights that a momentum target goes after a step; None without one."""
+        kept = self.objective.momentum(step, total_steps)
+        if kept is None:
+            return None
+        weight = next(self.encoder.parameters())
+        return torch.full((), 1 - kept, dtype=weight.dtype, device=weight.device)
+
     @torch.no_grad()
-    def after_step(self, step: int, total_steps: int) -> None:
-        """Let the momentum target, if there is one, follow the weights after the update of `step`."""
-        share = self.objective.momentum(step, total_steps)
-        if share is None or self.target is None:
+    def follow(self, pull: Tensor | None) -> None:
+        """Let the momentum target, if there is one, follow the weights after an update."""
+        if pull is None or self.target is None:
             return
         pairs = [(self.encoder, self.target), *self.objective.target_modules().values()]
         online: list[Tensor] = [weight for module, _ in pairs for weight in module.parameters()]
         target: list[Tensor] = [weight for _, module in pairs for weight in module.parameters()]
-        get_ema_multi_avg_fn(share)(target, online, step)  # type: ignore[no-untyped-call]
+        ways = torch._foreach_sub(online, target)
+        torch._foreach_mul_(ways, pull)
+        torch._foreach_add_(target, ways)
 
 
 def _split(

@@ -9,18 +9,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from torch import nn
 
 from infocl.config import Params
 from infocl.encoder.numerics import derive_seed
 from infocl.encoder.views import Views
-from infocl.pretrain.batch import LossTerm
 from infocl.pretrain.contention import Contention
 from infocl.pretrain.health import check, saturation
 from infocl.pretrain.learner import Learner
 from infocl.pretrain.loading.storage import Images
 from infocl.pretrain.optim import learning_rate, set_learning_rate
 from infocl.pretrain.parallel.process_group import ProcessGroup
+from infocl.pretrain.step import Inputs, StaticUpdate, Update
 from infocl.runtime.checkpoint import Checkpoints, Progress, describe_others
 from infocl.runtime.errors import InfoCLError, UserError
 from infocl.runtime.history import History
@@ -39,8 +38,8 @@ class Training:
     out: Path  # the encoder's folder, whose name is that of the stage
     group: ProcessGroup
     learner: Learner
-    model: nn.Module  # the learner, in a wrapper that averages gradients where there are several processes
     optimizer: torch.optim.Optimizer
+    update: Update | StaticUpdate
     images: Images
     views: Views
     device: torch.device
@@ -125,27 +124,21 @@ def _rate(run: Training, step: int) -> float:
 
 def _step(run: Training, history: History, step: int) -> None:
     """One update."""
-    loss = _loss(run, step)
+    inputs = _gather(run, step)
     set_learning_rate(run.optimizer, _rate(run, step))
-    run.optimizer.zero_grad(set_to_none=True)
-    loss.value.backward()  # type: ignore[no-untyped-call]
-    run.optimizer.step()
-    run.learner.after_step(step, run.total_steps)
+    parts = run.update(inputs)
     if run.group.first:
-        history.add({"loss": loss.value.detach(), **loss.parts}, run.params.train.batch_size)
+        history.add(parts, run.params.train.batch_size)
 
 
-def _loss(run: Training, step: int) -> LossTerm:
-    """The loss of a step's batch; every random draw is a function of the seed and the step."""
-    seed, device = run.params.seed, run.device
+def _gather(run: Training, step: int) -> Inputs:
+    """What a step needs; every random draw is a function of the seed and the step."""
+    seed = run.params.seed
     images, labels = run.images.batch(step)
-    views = run.views(images, derive_seed(seed, VIEWS, step), run.group.rank, run.group.size)
-    view1, view2 = views if len(views) == 2 else (*views, None)
-    generator = torch.Generator(device).manual_seed(derive_seed(seed, NOISE, step))
+    plan = run.views.plan(images, derive_seed(seed, VIEWS, step), run.group.rank, run.group.size)
+    generator = torch.Generator(run.device).manual_seed(derive_seed(seed, NOISE, step))
     noise = run.learner.draw(run.params.train.batch_size, generator)
-    with torch.autocast(device.type, torch.bfloat16, enabled=run.params.train.precision == "bf16"):
-        loss: LossTerm = run.model(view1, view2, noise, labels)
-    return loss
+    return Inputs(images, labels, plan, noise, run.learner.pull(step, run.total_steps))
 
 
 def _figures(row: dict[str, float]) -> str:

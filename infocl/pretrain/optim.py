@@ -6,36 +6,40 @@ import math
 from collections.abc import Iterable
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from infocl.config import OptimizerParams, ScheduleParams
 from infocl.pretrain.lars import LARS
 
 
-def build_optimizer(params: OptimizerParams, weights: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
+def build_optimizer(
+    params: OptimizerParams, weights: Iterable[nn.Parameter], *, graph: bool = False
+) -> torch.optim.Optimizer:
     """The optimiser that `train.optimizer.name` asks for; its learning rate is set at each step.
 
     Weights that ask for no gradient, such as a momentum target's, are left out. LARS does not decay
     biases and BatchNorm (SimCLR, BYOL, Barlow Twins); the others decay all weights (SimSiam). On CUDA all
-    weights move in a few launches.
+    weights move in a few launches; for a CUDA graph (`graph`) the rate and the count of steps lie there.
     """
     weights = [weight for weight in weights if weight.requires_grad]
-    fused = weights[0].device.type == "cuda"
+    device = weights[0].device
+    fused = device.type == "cuda"
+    rate = torch.tensor(params.lr, dtype=weights[0].dtype, device=device) if graph else params.lr
     if params.name == "sgd":
         return torch.optim.SGD(
-            weights, lr=params.lr, momentum=params.momentum, weight_decay=params.weight_decay, fused=fused
+            weights, lr=rate, momentum=params.momentum, weight_decay=params.weight_decay, fused=fused
         )
     if params.name == "lars":
         return LARS(
             weights,
-            lr=params.lr,
+            lr=rate,
             momentum=params.momentum,
             weight_decay=params.weight_decay,
             trust_coefficient=params.trust_coefficient,
             lr_inside=params.lr_placement == "inside",
         )
     kind = torch.optim.AdamW if params.name == "adamw" else torch.optim.Adam
-    return kind(weights, lr=params.lr, weight_decay=params.weight_decay, fused=fused)
+    return kind(weights, lr=rate, weight_decay=params.weight_decay, fused=fused, capturable=graph)
 
 
 def learning_rate(
@@ -65,4 +69,7 @@ def learning_rate(
 def set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
     """Use `rate` from the next step on."""
     for group in optimizer.param_groups:
-        group["lr"] = rate
+        if isinstance(group["lr"], Tensor):
+            group["lr"].fill_(rate)
+        else:
+            group["lr"] = rate

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Callable
-from contextlib import AbstractContextManager, closing
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ import torch
 from torch.nn.parallel import DistributedDataParallel
 
 from infocl import __version__
-from infocl.config import Params
+from infocl.config import Params, TrainParams
 from infocl.encoder.files import save_encoder
 from infocl.encoder.numerics import derive_seed
 from infocl.encoder.views import Views
@@ -26,6 +26,7 @@ from infocl.pretrain.objectives import objective_class
 from infocl.pretrain.optim import build_optimizer
 from infocl.pretrain.parallel.process_group import ProcessGroup, joined, launched, own_device
 from infocl.pretrain.samples import sample_reconstructions, sample_views
+from infocl.pretrain.step import StaticUpdate, Update
 from infocl.runtime.checkpoint import Checkpoints
 from infocl.runtime.device import choose_device, describe_device
 from infocl.runtime.errors import RetryableError, UserError
@@ -99,7 +100,7 @@ def _pretrain(
 
 
 def _train(run: Training, confirm: Callable[[], object]) -> dict[str, Any] | None:
-    with fast_kernels():
+    with tuned(run.device):
         history = train(run)
     if not run.group.first:
         return None
@@ -109,15 +110,38 @@ def _train(run: Training, confirm: Callable[[], object]) -> dict[str, Any] | Non
     return _metrics(run, history)
 
 
-def fast_kernels() -> AbstractContextManager[None]:
-    """On CUDA, of each convolution's algorithms the fastest is taken, and float32 is never TF32.
+def uses_graph(train: TrainParams, device: torch.device, group: ProcessGroup) -> bool:
+    """Whether `train.cuda_graph` asks for a graph of the step, which `auto` does on a single GPU.
 
-    `train.precision: bf16` is the fast choice; losses and regularisers keep all their bits in both.
+    Raises:
+        UserError: it asks for one that cannot be.
     """
-    flags: AbstractContextManager[None] = torch.backends.cudnn.flags(
-        enabled=True, benchmark=True, deterministic=False, allow_tf32=False
-    )
-    return flags
+    possible = device.type == "cuda" and group.size == 1
+    if train.cuda_graph is True and not possible:
+        where = f"{group.size} processes" if group.size > 1 else describe_device(device)
+        error = UserError(f"train.cuda_graph true needs a single CUDA device, not {where}; set it to auto")
+        raise group.once(error)
+    return possible and train.cuda_graph is not False
+
+
+@contextmanager
+def tuned(device: torch.device) -> Iterator[None]:
+    """Train within it: on CUDA by the fastest kernels, on a stream of its own, which a graph can capture.
+
+    float32 is never TF32 there. `train.precision: bf16` is the fast choice; losses and regularisers keep
+    all their bits in both.
+    """
+    if device.type != "cuda":
+        yield
+        return
+    before, stream = torch.cuda.current_stream(device), torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
+    stream.wait_stream(before)
+    with (
+        torch.backends.cudnn.flags(enabled=True, benchmark=True, deterministic=False, allow_tf32=False),
+        torch.cuda.stream(stream),
+    ):
+        yield
+    before.wait_stream(stream)
 
 
 def _check_fit(params: Params, prepared: Prepared) -> None:
@@ -151,15 +175,20 @@ def _set_up(
         learner.compile(fullgraph=True)
     elif params.train.compile:  # what processes exchange does not belong in the graph
         learner.encoder.forward_levels = torch.compile(learner.encoder.forward_levels)  # type: ignore[method-assign]
+    graph = uses_graph(params.train, device, group)
+    model = learner if group.size == 1 else DistributedDataParallel(learner)
+    optimizer = build_optimizer(params.train.optimizer, learner.parameters(), graph=graph)
+    views = Views(params.views, params.data.image_size, learner.views)
+    update = Update(learner, model, optimizer, views, params.train.precision == "bf16")
     return Training(
         params,
         out,
         group,
         learner,
-        learner if group.size == 1 else DistributedDataParallel(learner),
-        build_optimizer(params.train.optimizer, learner.parameters()),
+        optimizer,
+        StaticUpdate(update, capture=True) if graph else update,
         open_images(params, prepared, group, device),
-        Views(params.views, params.data.image_size, learner.views),
+        views,
         device,
         Checkpoints(CHECKPOINTS, fingerprint(params, about)),
     )

@@ -112,6 +112,7 @@ class Checkpoints:
                 state.setdefault(int(index), {})[key] = value
         model.load_state_dict(weights)
         optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+        _lay_out(optimizer)
 
     def remove(self) -> None:
         """Forget the checkpoint of a run that is complete."""
@@ -130,6 +131,18 @@ def describe_others(parent: Path, own: Path) -> str | None:
         return None
     named = f"{counted(len(found), 'checkpoint')}: {', '.join(found)}"
     return f"Other runs left {named}; delete what no run will continue."
+
+
+def _lay_out(optimizer: torch.optim.Optimizer) -> None:
+    """Give moments the strides of their weights: fused optimisers go through memory and read no strides."""
+    for weight, state in optimizer.state.items():
+        for key, value in state.items():
+            if (
+                isinstance(value, Tensor)
+                and value.shape == weight.shape
+                and value.stride() != weight.stride()
+            ):
+                state[key] = torch.empty_like(weight, dtype=value.dtype).copy_(value)
 
 
 def _sha256(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> str:

@@ -39,7 +39,7 @@ def steps(run, numbers):
     """The loss of each of these steps."""
     run.learner.train()
     history = History([])
-    with stage.fast_kernels():
+    with stage.tuned(run.device):
         for step in numbers:
             loop._step(run, history, step)
             history.close(step=step)
@@ -82,7 +82,7 @@ def losses_in_float64(objective, reg, device):
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         optimizer.step()
-        learner.after_step(step, 40)
+        learner.follow(learner.pull(step, 40))
         losses.append(loss.item())
     return losses
 

@@ -1,4 +1,4 @@
-"""What only a real GPU shows: that the host never waits, and what happens when memory ends."""
+"""What only a real GPU shows: its graphs, that the host never waits, and what happens when memory ends."""
 
 from __future__ import annotations
 
@@ -6,11 +6,12 @@ import pytest
 import torch
 
 from infocl.pretrain import loop
-from infocl.pretrain.training import fast_kernels, pretrain
+from infocl.pretrain.step import WARM_UP
+from infocl.pretrain.training import pretrain, tuned
 from infocl.runtime.errors import RetryableError
 from infocl.runtime.history import History
 from infocl.runtime.paths import PREPARED
-from tests.cuda.test_device import DEVICE, start
+from tests.cuda.test_device import DEVICE, start, steps
 from tests.pretrain.matrix import EACH
 from tests.workspace import tiny_params, write_prepared
 
@@ -21,16 +22,37 @@ __all__ = ["start"]  # the fixture
 def test_no_step_waits_for_the_device(start, objective, reg):
     run, history = start(tiny_params(objective__name=objective, reg__name=reg), DEVICE), History([])
     run.learner.train()
-    with fast_kernels():
-        for step in range(4):
+    with tuned(DEVICE):
+        for step in range(WARM_UP + 1):
             loop._step(run, history, step)
         torch.cuda.set_sync_debug_mode("error")
+        assert run.update._graph is not None
         try:
-            for step in range(4, 7):
+            for step in range(WARM_UP + 1, WARM_UP + 4):
                 loop._step(run, history, step)
         finally:
             torch.cuda.set_sync_debug_mode("default")
-    assert history.close(step=7)["loss"] == pytest.approx(0, abs=1e4)
+    assert history.close(step=WARM_UP + 4)["loss"] == pytest.approx(0, abs=1e4)
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "adamw", "sgd", "lars"])
+@pytest.mark.parametrize(("objective", "storage"), [("simclr", "resident"), ("byol", "mapped")])
+def test_with_a_graph_the_losses_are_those_without(start, objective, storage, optimizer):
+    """Reductions of some kernels add in another order from run to run, so not bit for bit."""
+    losses = []
+    for graph in (False, True):
+        params = tiny_params(
+            objective__name=objective,
+            train__precision="fp32",
+            train__cuda_graph=graph,
+            train__storage=storage,
+            train__optimizer__name=optimizer,
+        )
+        run = start(params, DEVICE)
+        losses.append(steps(run, range(WARM_UP + 5)))
+        run.images.close()
+    assert run.update._graph is not None
+    assert losses[1] == pytest.approx(losses[0], rel=5e-3)
 
 
 def test_a_batch_beyond_the_memory_ends_in_one_line(tmp_path, monkeypatch):

@@ -80,6 +80,6 @@ def train(learner, optimizer, steps, total=40):
         loss = loss_of(learner, step).value
         loss.backward()
         optimizer.step()
-        learner.after_step(step, total)
+        learner.follow(learner.pull(step, total))
         losses.append(loss.item())
     return losses

@@ -15,6 +15,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map_only
 
 from tests.pretrain.backward import backward
+from tests.pretrain.pretended_graph import PretendedGraph, recorder
 
 aten = torch.ops.aten
 COPIES = (aten._to_copy.default, aten.copy_.default)
@@ -41,6 +42,13 @@ class OnDevice(torch.Tensor):
         raise AssertionError(f"{function} reached the pretended device after its end")
 
 
+class HostGenerator(torch.Generator):
+    """One of any device, which draws as the CPU's do."""
+
+    def __new__(cls, device="cpu"):
+        return super().__new__(cls)
+
+
 class PretendedCuda(TorchDispatchMode):
     """What the host asks of the device.
 
@@ -53,6 +61,7 @@ class PretendedCuda(TorchDispatchMode):
         self.waits, self.draws = [], []
         self.launches, self.phase = Counter(), "rest"
         self.pinned = []  # memory from which a copy need not wait
+        self.graph = None  # that records
         self.generator = torch.Generator()  # no seed of the CPU's sets this one
 
     def __torch_dispatch__(self, function, types, args=(), kwargs=None):
@@ -71,7 +80,8 @@ class PretendedCuda(TorchDispatchMode):
         if here and torch.Tag.nondeterministic_seeded in function.tags and kwargs.get("generator") is None:
             kwargs["generator"] = self.generator
         args, kwargs = tree_map_only(OnDevice, lambda x: x.value, (args, kwargs))
-        result = function(*args, **kwargs)
+        recorded = self.graph is not None and (here or wrappers)
+        result = self.graph.record(function, args, kwargs) if recorded else function(*args, **kwargs)
         if not here:
             return result
         return tree_map_only(
@@ -119,7 +129,6 @@ def place():
 @contextmanager
 def pretended_cuda():
     """Within it `cuda` is the pretended device; CUDA generators draw as the CPU's do."""
-    generator = torch.Generator
     torch._C._ensureCUDADeviceGuardSet()
     memory = (1 << 40, 1 << 40)
     with (
@@ -129,12 +138,15 @@ def pretended_cuda():
             mem_get_info=lambda device: memory,
             get_device_name=lambda device: "pretended",
             is_bf16_supported=lambda: True,
+            current_stream=lambda: None,
+            CUDAGraph=PretendedGraph,
         ),
         patch.object(torch.cuda.amp.common, "amp_definitely_not_available", lambda: False),
-        patch.object(torch, "Generator", lambda device="cpu": generator()),
+        patch.object(torch, "Generator", HostGenerator),
         patch.object(torch.Tensor, "backward", backward),
         torch.backends.cudnn.flags(enabled=False),
         PretendedCuda() as device,
+        patch.object(torch.cuda, "graph", recorder(device)),
     ):
         device.watch(torch.Tensor, "backward", "backward")
         torch._C._set_only_lift_cpu_tensors(True)

@@ -51,8 +51,8 @@ def test_every_step_has_draws_of_its_own_and_the_rate_it_logs(tmp_path, monkeypa
     views, noises, rates, step = [], [], [], loop._step
 
     def recording(run, history, number):
-        draw, drawn = run.views, run.learner.draw
-        monkeypatch.setattr(run, "views", lambda i, seed, *part: views.append(seed) or draw(i, seed, *part))
+        draw, drawn = run.views.plan, run.learner.draw
+        monkeypatch.setattr(run.views, "plan", lambda i, seed, *p: views.append(seed) or draw(i, seed, *p))
         monkeypatch.setattr(
             run.learner,
             "draw",

@@ -28,8 +28,8 @@ BUDGET = {
     "objective": 80,
     "regularizer": 100,
     "backward": 400,
-    "rest": 25,
-    "target": 3,
+    "rest": 30,
+    "target": 5,
     "history": 1,
 }
 OPTIMIZER_BUDGET = {"adam": 2, "adamw": 2, "sgd": 1, "lars": 22}
@@ -78,10 +78,12 @@ def launches(start, objective, reg, optimizer):
     with pretended_cuda() as device:
         run, history = start(params, "cuda"), History([])
         learner = run.learner
-        device.watch(run, "views", "views")
+        device.watch(run.views, "plan", "views")
+        device.watch(run.views, "make", "views")
         device.watch(run.images, "batch", "batch")
         device.watch(learner, "draw", "noise")
-        device.watch(learner, "after_step", "target")
+        device.watch(learner, "pull", "target")
+        device.watch(learner, "follow", "target")
         device.watch(learner.objective, "forward", "objective")
         device.watch(learner.regularizer, "forward", "regularizer")
         for encoder in filter(None, (learner.encoder, learner.target)):

@@ -30,7 +30,7 @@ def one_step(objective, reg, changes, group=ALONE):
     loss = module(view1[own], view2[own] if learner.views == 2 else None, noise, labels)
     loss.value.backward()
     optimizer.step()
-    learner.after_step(0, 2)
+    learner.follow(learner.pull(0, 2))
     got = {"loss": loss.value.detach()}
     got |= {f"part.{name}": value.double() for name, value in loss.parts.items()}
     got |= {f"gradient.{name}": w.grad for name, w in learner.named_parameters() if w.grad is not None}
