@@ -34,7 +34,7 @@ from infocl.results.card import CARD_FILE
 from infocl.runtime.files import read_json, write_text
 from infocl.runtime.paths import EXPORT, rerun
 
-PREDECESSOR = "eaa5d89f4d"  # the last with KServe's server
+PREDECESSOR = "eaa5d89e3ee0"  # the last with KServe's server
 INFER = "/v2/models/encoder/infer"
 LOCK = "requirements-serve.lock"
 SECONDS = 10.0  # of each load; requests at work then are waited for

@@ -16,6 +16,7 @@ import PIL
 from PIL import Image, ImageOps
 
 from infocl.config import Bits, Crop
+from infocl.prepared.square import to_square
 from infocl.runtime.errors import UserError
 
 Images = npt.NDArray[np.uint8]
@@ -25,7 +26,7 @@ EXTENSIONS = Image.registered_extensions()
 FORMATS = sorted(set(Image.OPEN) - {"EPS"})
 SUFFIXES = frozenset(suffix for suffix, kind in EXTENSIONS.items() if kind in FORMATS)
 # Pixels that one decoder made are never mixed with those of another.
-VERSION = 2  # raised whenever other pixels come out; a test holds them
+VERSION = 3  # raised whenever other pixels come out; a test holds them
 BITS_PER_SAMPLE = 258  # tag of TIFF
 PEAK = "peak"  # key in an image's info
 DECODER = f"Pillow {PIL.__version__}, InfoCL's decoder {VERSION}"
@@ -110,9 +111,7 @@ def decode_image(path: Path, size: int, crop: Crop = "center", bits: Bits = "aut
         bits: as in `decode`.
     """
     upright = decode(path, bits)
-    square, bilinear = (size, size), Image.Resampling.BILINEAR
-    fitted = upright.resize(square, bilinear) if crop == "squash" else ImageOps.fit(upright, square, bilinear)
-    return Decoded(np.asarray(fitted), *upright.size, upright.info.get(PEAK))
+    return Decoded(np.asarray(to_square(upright, size, crop)), *upright.size, upright.info.get(PEAK))
 
 
 def decode(path: Path, bits: Bits = "auto") -> Image.Image:

@@ -15,9 +15,11 @@ import pyarrow.parquet as pq
 from PIL import Image
 
 from infocl.data.decoding import Images, decode
+from infocl.deploy.exported import Export
 from infocl.deploy.session import OnnxEncoder
 from infocl.deploy.table import SUFFIX, as_batch, table_schema
 from infocl.deploy.trust import open_trusted
+from infocl.prepared.square import middle_square
 from infocl.runtime.errors import UserError
 from infocl.runtime.files import replacing
 from infocl.runtime.progress import StepProgress
@@ -58,7 +60,7 @@ def embed_files(
         pq.ParquetWriter(stream, schema) as writer,
         StepProgress("Embedding", len(files), done=0, line_every=LINE_EVERY) as progress,
     ):
-        for chunk in _chunks(decoded(files)):
+        for chunk in _chunks(decoded(files, reader(model.export))):
             for _, image in chunk:
                 if isinstance(image, UserError):
                     if strict:
@@ -114,12 +116,18 @@ def _attempt(read: Callable[[Path], Images], path: Path) -> Decoded:
         return name, error
 
 
+def reader(export: Export) -> Callable[[Path], Images]:
+    """How files are read for an encoder: what it uses of them, so that fewer sizes remain."""
+    crops = any(step.get("step") == "crop" for step in export.raw.get("preprocessing", []))
+    return _square if crops else _whole
+
+
 def _square(path: Path) -> Images:
-    """The middle square of an image, which is all that the encoder uses, so that fewer sizes remain."""
-    image = decode(path)
-    side = min(image.size)
-    left, top = (image.width - side) // 2, (image.height - side) // 2
-    return np.asarray(image.crop((left, top, left + side, top + side)))
+    return np.asarray(middle_square(decode(path)))
+
+
+def _whole(path: Path) -> Images:
+    return np.asarray(decode(path))
 
 
 def _chunks(images: Iterator[Decoded]) -> Iterator[list[Decoded]]:
@@ -136,10 +144,10 @@ def _chunks(images: Iterator[Decoded]) -> Iterator[list[Decoded]]:
 
 
 def embed_squares(model: OnnxEncoder, images: Sequence[Images]) -> npt.NDArray[np.float32]:
-    """Embeddings (N, D) of square images of several sizes, in their order; those of one size go together."""
-    by_size: dict[int, list[int]] = {}
+    """Embeddings (N, D) of images of several sizes, in their order; those of one size go together."""
+    by_size: dict[tuple[int, ...], list[int]] = {}
     for row, image in enumerate(images):
-        by_size.setdefault(len(image), []).append(row)
+        by_size.setdefault(image.shape, []).append(row)
     embeddings: npt.NDArray[np.float32] = np.empty((len(images), model.export.card.dim), np.float32)
     for rows in by_size.values():
         batch = max(1, min(BATCH, BATCH_BYTES // images[rows[0]].nbytes))

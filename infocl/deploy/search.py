@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from infocl.deploy.embed import decoded, embed_squares
+from infocl.deploy.embed import decoded, embed_squares, reader
 from infocl.deploy.neighbours import write_page
 from infocl.deploy.session import OnnxEncoder
 from infocl.deploy.table import EmbeddingTable, Floats
@@ -142,7 +142,7 @@ def _embedded(
                 "or embed the images again"
             )
         images = []
-        for _, image in decoded([Path(name) for name in files]):
+        for _, image in decoded([Path(name) for name in files], reader(model.export)):
             if isinstance(image, UserError):
                 raise image
             images.append(image)

@@ -18,11 +18,18 @@ def compare(found: Features, expected: Features) -> tuple[float, float, float]:
     """
     a, b = found.astype(np.float64), expected.astype(np.float64)
     norm_a, norm_b = np.linalg.norm(a, axis=1), np.linalg.norm(b, axis=1)
-    relative = np.linalg.norm(a - b, axis=1) / np.maximum(norm_b, LEAST_NORM)
+    relative = relative_errors(found, expected)
     both = norm_a * norm_b
     cosine = np.where(both == 0, norm_a == norm_b, (a * b).sum(axis=1) / np.maximum(both, LEAST_NORM))
     distance = np.maximum(1 - cosine, 0)  # rounding may raise a cosine above 1
     return float(np.abs(a - b).max()), float(relative.max()), float(distance.max())
+
+
+def relative_errors(found: Features, expected: Features) -> npt.NDArray[np.float64]:
+    """The L2 distance of each row (N) of two (N, D), divided by the norm of the expected one."""
+    truth = expected.astype(np.float64)
+    distance = np.linalg.norm(found.astype(np.float64) - truth, axis=1)
+    return np.asarray(distance / np.maximum(np.linalg.norm(truth, axis=1), LEAST_NORM))
 
 
 def neighbour_agreement(found: Features, expected: Features) -> float:

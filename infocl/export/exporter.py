@@ -13,6 +13,7 @@ from infocl.export.build import Bench, Outcome, build_files
 from infocl.export.card import describe, describe_parity, describe_signature
 from infocl.export.model_card import render_card
 from infocl.export.parity import TorchReference, measure_torch
+from infocl.export.photographs import rounding_by_size
 from infocl.export.signing import fingerprint, sign
 from infocl.export.weights import write_weights
 from infocl.prepared.reader import Prepared, load_source
@@ -55,6 +56,7 @@ def export_encoder(params: Params) -> dict[str, Any]:
             **files,
             "weights": write_weights(folder, encoder),
             "licence": params.export.licence,
+            "photographs": rounding_by_size(encoder, data.image_size, data.crop),
             "signature": signature,
         }
         parse_card(about, EXPORT / CARD_FILE)

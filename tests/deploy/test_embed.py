@@ -17,7 +17,10 @@ import pytest
 from PIL import Image
 
 from infocl.deploy import embed as module
-from tests.deploy.test_verify import sum_again
+from infocl.encoder.files import load_encoder
+from infocl.export.graph import to_onnx
+from tests.deploy.test_verify import change_model, describe, sum_again
+from tests.tiny_run import SIZE
 from tests.workspace import ROOT
 
 
@@ -63,6 +66,37 @@ def test_each_image_gets_its_own_embedding(folder, infocl, tmp_path):
     assert list(found) == sorted(expected)
     for path, embedding in expected.items():
         near(found[path], embedding)
+
+
+def squash(exported, folder):
+    """Make the folder that of an encoder that takes whole images, whatever their shape."""
+    encoder, _ = load_encoder(exported[0] / "models/pretrain")
+
+    def change(model):
+        kept = [entry for entry in model.metadata_props if entry.key != "preprocessing"]
+        squashing = to_onnx(encoder, SIZE, 18, "squash")
+        squashing.metadata_props.extend(kept)
+        model.CopyFrom(squashing)
+
+    change_model(folder, change)
+    with np.load(folder / "example.npz") as old:
+        images = {name: old[name] for name in old if name.startswith("images")}
+    session = onnxruntime.InferenceSession(folder / "encoder.onnx")
+    embeddings = {
+        name.replace("images", "embeddings"): session.run(None, {"image": batch})[0]
+        for name, batch in images.items()
+    }
+    np.savez(folder / "example.npz", **images, **embeddings)
+    describe(folder, lambda about: about["preprocessing"].pop(0))
+
+
+def test_an_encoder_that_squashes_gets_the_whole_image(exported, folder, infocl, tmp_path):
+    squash(exported, folder)
+    pixels = np.random.default_rng(0).integers(0, 256, (30, 50, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "wide.png")
+    result = infocl("embed", tmp_path / "wide.png", "-o", tmp_path / "f.parquet", "--encoder", folder)
+    assert result.exit_code == 0, result.stderr
+    near(read(tmp_path / "f.parquet")[str(tmp_path / "wide.png")], run_model(folder, pixels))
 
 
 def test_the_table_says_what_made_it(folder, infocl, tmp_path):

@@ -8,11 +8,15 @@ import onnxruntime
 import pytest
 import torch
 import torch.nn.functional as F
-from PIL import Image, ImageOps
+from PIL import Image
+from sklearn.datasets import load_sample_images
 from torchvision.transforms.v2 import functional as T
 
 from infocl.data.decoding import decode_image
+from infocl.encoder.network import Encoder
+from infocl.export.photographs import rounding_by_size
 from infocl.export.preprocessing import describe_preprocessing, preprocessing_graph, square_unit_range
+from tests.tiny_run import tiny_params
 
 SIZE = 16
 PLAIN = {"mean": [0.0, 0.0, 0.0], "std": [1.0, 1.0, 1.0]}
@@ -63,20 +67,6 @@ def test_images_of_the_trained_size_are_left_exactly_as_they_are():
     assert np.array_equal(graph()(images), exact)
 
 
-@pytest.mark.parametrize("shape", [(48, 48), (200, 140), (140, 201), (16, 90), (9, 9)])
-def test_it_is_how_training_images_were_prepared(shape):
-    """Pillow rounds to whole grey levels, twice, crops at half pixels, and looks beyond the crop's border."""
-    images = picture(*shape)
-    prepared = [
-        ImageOps.fit(Image.fromarray(image), (SIZE, SIZE), Image.Resampling.BILINEAR) for image in images
-    ]
-    expected = np.stack([np.asarray(image) for image in prepared]).transpose(0, 3, 1, 2) / 255
-    gap = np.abs(graph()(images) - expected)
-    assert gap.mean() < 3 * LEVEL
-    if sum(shape) % 2 == 0:
-        assert gap[..., 1:-1, 1:-1].max() < 1.5 * LEVEL
-
-
 @pytest.mark.parametrize("shape", SHAPES)
 def test_squashing_is_torchs_antialiased_resize_of_the_whole_image(shape):
     images = picture(*shape, smooth=False)
@@ -87,13 +77,46 @@ def test_squashing_is_torchs_antialiased_resize_of_the_whole_image(shape):
     np.testing.assert_allclose(found, expected, atol=1e-6)
 
 
-@pytest.mark.parametrize("shape", [(48, 48), (200, 140), (140, 201), (16, 90), (9, 9)])
-def test_squashing_is_how_training_images_were_prepared(tmp_path, shape):
-    (image,) = picture(*shape, count=1)
+@pytest.mark.parametrize("crop", ["center", "squash"])
+@pytest.mark.parametrize("shape", [(48, 48), (200, 140), (140, 201), (16, 90), (9, 9), (427, 640)])
+def test_it_is_how_training_images_were_prepared(tmp_path, shape, crop):
+    """Pillow rounds to whole grey levels, twice; nothing else differs, whatever the shape."""
+    (image,) = picture(*shape, count=1, smooth=False)
     Image.fromarray(image).save(tmp_path / "image.png")
-    prepared = decode_image(tmp_path / "image.png", SIZE, "squash").pixels
-    gap = np.abs(graph(crop="squash")(image[None])[0] - prepared.transpose(2, 0, 1) / 255)
+    prepared = decode_image(tmp_path / "image.png", SIZE, crop).pixels
+    gap = np.abs(graph(crop=crop)(image[None])[0] - prepared.transpose(2, 0, 1) / 255)
     assert gap.max() < 1.5 * LEVEL
+
+
+@pytest.fixture(scope="module")
+def encoder():
+    torch.manual_seed(0)
+    found = Encoder(tiny_params().encoder, [0.4] * 3, [0.2] * 3)
+    with torch.no_grad():
+        found(torch.rand(16, 3, SIZE, SIZE))
+    return found.eval()
+
+
+def test_the_card_states_what_rounding_does_to_embeddings_of_photographs(encoder):
+    """Held against a computation of its own, one image at a time, by Pillow and by the graph."""
+    rows = rounding_by_size(encoder, SIZE, "center")
+    assert [(row["side"], row["images"]) for row in rows] == [(32, 24), (64, 24), (128, 24), (427, 24)]
+    session, errors = graph(mean=[0.4] * 3, std=[0.2] * 3), []
+    for photo in load_sample_images().images:
+        for step in range(12):
+            left = step * (640 - 427) // 11
+            square = photo[:, left : left + 427]
+            small = Image.fromarray(square).resize((SIZE, SIZE), Image.Resampling.BILINEAR)
+            whole = (torch.tensor(np.asarray(small)).permute(2, 0, 1)[None] / 255 - 0.4) / 0.2
+            with torch.inference_mode():
+                served, trained = (
+                    encoder.forward_levels(pixels).level4.double()
+                    for pixels in (torch.from_numpy(session(square[None])), whole)
+                )
+            errors.append(float((served - trained).norm() / trained.norm()))
+    assert rows[-1]["worst"] == pytest.approx(max(errors), rel=1e-3)
+    assert rows[-1]["median"] == pytest.approx(np.median(errors), rel=1e-3)
+    assert 0 < rows[-1]["median"] < rows[-1]["worst"] < 0.1
 
 
 def test_normalisation_is_last_and_by_channel():

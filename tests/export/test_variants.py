@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -59,6 +61,15 @@ def test_the_float_file_takes_prepared_images(project):
     unit = images.transpose(0, 3, 1, 2).astype(np.float32) / 255
     (found,), (expected,) = model.run(None, {"image": unit}), session().run(None, {"image": images})
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-6)
+
+
+def test_no_variant_warns_when_it_is_loaded(project):
+    """As users load them, with all that onnxruntime has to say."""
+    load = "import glob, onnxruntime; [*map(onnxruntime.InferenceSession, glob.glob('*.onnx'))]"
+    done = subprocess.run(
+        [sys.executable, "-c", load], cwd=EXPORT, capture_output=True, text=True, check=True
+    )
+    assert done.stdout + done.stderr == ""
 
 
 def test_every_variant_is_described_by_its_own_file(project):
