@@ -16,7 +16,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from infocl.config.titles import method
-from infocl.results.card import CARD_FILE, Accuracy, Measured, parse_measured
+from infocl.results.card import CARD_FILE, Measured, TaskScore, parse_measured
 from infocl.runtime.console import Output
 from infocl.runtime.errors import UserError
 from infocl.runtime.files import parse_json, write_text
@@ -157,7 +157,7 @@ class Picture:
     """A task with a lane for each version that has it: height in px, version, in service, accuracy."""
 
     task: str
-    lanes: list[tuple[int, str, bool, Accuracy]]
+    lanes: list[tuple[int, str, bool, TaskScore]]
 
     @property
     def height(self) -> int:
@@ -167,7 +167,7 @@ class Picture:
 
 def pictures(entries: list[Entry]) -> Iterator[Picture]:
     """The source task and each target, versions from the newest down."""
-    tasks: dict[str, list[tuple[str, bool, Accuracy]]] = {}
+    tasks: dict[str, list[tuple[str, bool, TaskScore]]] = {}
     for entry in entries:
         if entry.measured is None or entry.about is None:
             continue
@@ -223,7 +223,7 @@ def print_versions() -> None:
             entry.made,
             percent(mean[0]) if mean else "-",
             interval(mean[1]) if mean else "-",
-            percent(source.accuracy) if source else "-",
+            source.shown if source else "-",
             file_size(entry.about["bytes"]) if entry.about and "bytes" in entry.about else "-",
             f"{entry.images_per_second:,.0f}" if entry.images_per_second else "-",
             "; ".join(entry.changes[:3]) + ("; ..." if len(entry.changes) > 3 else ""),

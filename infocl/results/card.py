@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, TypeVar
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from infocl.config import TaskKind
-from infocl.results.scores import CHANCE, KNN_SCORE, SCORE, SCORE_CI95
+from infocl.results.scores import CHANCE, KNN_SCORE, SCORE, SCORE_CI95, Shown
 from infocl.runtime.errors import UserError
 
 FORMAT = 2
@@ -107,7 +107,7 @@ class Parity(Part):
     tolerance: float
 
 
-class TaskScore(Part):
+class TaskScore(Part, Shown):
     """A task by the linear probe, with its 95 % interval, and by nearest neighbours.
 
     Scores are accuracies, mean average precisions or R² by `kind`; `chance` is that of answers that do not

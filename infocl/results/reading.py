@@ -7,16 +7,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from infocl.config import TaskKind
-from infocl.results.scores import (
-    CHANCE,
-    KINDS,
-    KNN_SCORE,
-    SCORE,
-    SCORE_CI95,
-    ScoreKind,
-    show_interval,
-    show_score,
-)
+from infocl.results.scores import CHANCE, KNN_SCORE, SCORE, SCORE_CI95, Shown
 from infocl.runtime.errors import UserError
 from infocl.runtime.files import read_json
 from infocl.runtime.paths import DETAILS, rerun
@@ -42,7 +33,7 @@ class TaskAbout(Metrics):
     limits: str | None = None
 
 
-class TaskResult(Metrics):
+class TaskResult(Metrics, Shown):
     """The protocol on one labelled data set.
 
     `score` is an accuracy, a mean average precision or an R² by `kind`; `chance` is the score of answers that
@@ -62,31 +53,6 @@ class TaskResult(Metrics):
     train_images: int
     test_images: int
     task: TaskAbout = TaskAbout()
-
-    @property
-    def words(self) -> ScoreKind:
-        """How its score is called."""
-        return KINDS[self.kind]
-
-    @property
-    def shown(self) -> str:
-        """Its score as people read it."""
-        return show_score(self.kind, self.score)
-
-    @property
-    def shown_ci95(self) -> str:
-        """Its interval as people read it."""
-        return show_interval(self.kind, self.score_ci95)
-
-    @property
-    def shown_knn(self) -> str:
-        """The score of nearest neighbours as people read it."""
-        return show_score(self.kind, self.knn_score)
-
-    @property
-    def shown_chance(self) -> str:
-        """The score of answers that do not look at the image as people read it."""
-        return show_score(self.kind, self.chance)
 
     def as_row(self) -> dict[str, Any]:
         """The figures by the keys that rows of their kind have."""

@@ -54,3 +54,38 @@ def show_interval(kind: TaskKind, bounds: tuple[float, float]) -> str:
     if kind == "number":
         return f"{bounds[0]:.2f} to {bounds[1]:.2f}".replace("-", "−")
     return interval(bounds)
+
+
+class Shown:
+    """What rows of figures share: how their score is called and written."""
+
+    kind: TaskKind
+    score: float
+    score_ci95: Any
+    knn_score: float
+    chance: float
+
+    @property
+    def words(self) -> ScoreKind:
+        """How its score is called."""
+        return KINDS[self.kind]
+
+    @property
+    def shown(self) -> str:
+        """Its score as people read it."""
+        return show_score(self.kind, self.score)
+
+    @property
+    def shown_ci95(self) -> str:
+        """Its interval as people read it."""
+        return show_interval(self.kind, self.score_ci95)
+
+    @property
+    def shown_knn(self) -> str:
+        """The score of nearest neighbours as people read it."""
+        return show_score(self.kind, self.knn_score)
+
+    @property
+    def shown_chance(self) -> str:
+        """The score of answers that do not look at the image as people read it."""
+        return show_score(self.kind, self.chance)
