@@ -6,6 +6,7 @@ import json
 import os
 import sys
 from collections.abc import Callable
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -198,25 +199,55 @@ Signers = Annotated[
 ]
 
 
+class Engine(StrEnum):
+    """What runs `infocl embed`."""
+
+    local = "local"
+    ray = "ray"
+
+
 @app.command()
 def embed(
     images: Annotated[list[str], typer.Argument(help="Images, folders, patterns, or .txt lists of images.")],
-    output: Annotated[Path, typer.Option("-o", "--output", help="The Parquet file to write.")],
+    output: Annotated[
+        str, typer.Option("-o", "--output", help="The Parquet file to write; a folder or bucket with ray.")
+    ],
     encoder: Annotated[Path, typer.Option(help="The exported folder.")] = EXPORT,
     variant: Annotated[str, typer.Option(help="float32, float16 or int8, where shipped.")] = "float32",
     strict: Annotated[bool, typer.Option(help="Refuse files that cannot be read, not skip them.")] = False,
     signers: Signers = None,
+    engine: Annotated[
+        Engine, typer.Option(help="ray: by the cluster that RAY_ADDRESS names.")
+    ] = Engine.local,
+    actors: Annotated[
+        int | None, typer.Option(help="Processes of ray; else one for each CPU.", min=1)
+    ] = None,
+    part: Annotated[int, typer.Option(help="Images in each file that ray writes.", min=1)] = 4096,
 ) -> None:
     """Write the embeddings of images as a Parquet table; needs no torch."""
 
     def work() -> None:
+        if engine is Engine.ray:
+            from infocl.deploy.cluster.engine import embed_on_ray
+
+            embed_on_ray(
+                images,
+                output,
+                encoder=encoder,
+                variant=variant,
+                strict=strict,
+                signers=signers,
+                actors=actors,
+                part=part,
+            )
+            return
         from infocl.deploy.embed import embed_files
         from infocl.deploy.inputs import find_images
 
         files = find_images(images)
-        embed_files(files, output, encoder=encoder, variant=variant, strict=strict, signers=signers)
+        embed_files(files, Path(output), encoder=encoder, variant=variant, strict=strict, signers=signers)
 
-    _exit(work, extra="embed")
+    _exit(work, extra="ray" if engine is Engine.ray else "embed")
 
 
 DRIFTED = 3  # exit code of `infocl drift`

@@ -60,24 +60,36 @@ def embed_files(
         pq.ParquetWriter(stream, schema) as writer,
         StepProgress("Embedding", len(files), done=0, line_every=LINE_EVERY) as progress,
     ):
-        for chunk in _chunks(decoded(files, reader(model.export))):
-            for _, image in chunk:
-                if isinstance(image, UserError):
-                    if strict:
-                        raise image
-                    progress.log(f"infocl: skipped: {image}")
-                    skipped += 1
+        for paths, embeddings, unread in embedded(model, files):
+            for _, error in unread:
+                if strict:
+                    raise error
+                progress.log(f"infocl: skipped: {error}")
+            skipped += len(unread)
+            progress.figures(f"{skipped} skipped")
+            for _ in range(len(paths) + len(unread)):
                 progress.advance()
-                progress.figures(f"{skipped} skipped")
-            good = [(path, image) for path, image in chunk if not isinstance(image, UserError)]
-            if good:
-                paths, images = zip(*good, strict=True)
-                writer.write_batch(as_batch(paths, embed_squares(model, images), schema))
+            if paths:
+                writer.write_batch(as_batch(paths, embeddings, schema))
         if skipped == len(files):
             raise UserError("none of the files can be read as an image; nothing was written")
-    done = f"Embedded {counted(len(files) - skipped, 'image')} into {output}"
+    print(summary(len(files) - skipped, skipped, str(output), model.export.card.dim))
+
+
+def summary(images: int, skipped: int, output: str, dim: int) -> str:
+    """One line about a finished table."""
     rest = f"; {counted(skipped, 'file')} skipped." if skipped else "."
-    print(f"{done} ({model.export.card.dim} numbers each){rest}")
+    return f"Embedded {counted(images, 'image')} into {output} ({dim} numbers each){rest}"
+
+
+def embedded(
+    model: OnnxEncoder, files: Sequence[Path]
+) -> Iterator[tuple[list[str], npt.NDArray[np.float32], list[tuple[str, UserError]]]]:
+    """Paths and embeddings (n, D) of some files after the other, in order, and those that cannot be read."""
+    for chunk in _chunks(decoded(files, reader(model.export))):
+        unread = [(path, image) for path, image in chunk if isinstance(image, UserError)]
+        good = [(path, image) for path, image in chunk if not isinstance(image, UserError)]
+        yield [path for path, _ in good], embed_squares(model, [image for _, image in good]), unread
 
 
 def decoded(files: Sequence[Path], read: Callable[[Path], Images] | None = None) -> Iterator[Decoded]:

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from infocl.deploy.embed import decoded, embed_squares, reader
+from infocl.deploy.embed import embedded
 from infocl.deploy.neighbours import write_page
 from infocl.deploy.session import OnnxEncoder
 from infocl.deploy.table import EmbeddingTable, Floats
@@ -141,11 +141,10 @@ def _embedded(
                 f"{table.place} was made by another encoder than {model.path}; name that one with --encoder, "
                 "or embed the images again"
             )
-        images = []
-        for _, image in decoded([Path(name) for name in files], reader(model.export)):
-            if isinstance(image, UserError):
-                raise image
-            images.append(image)
-        embeddings = embed_squares(model, images)
+        rows = list(embedded(model, [Path(name) for name in files]))
+        for _, _, unread in rows:
+            for _, error in unread:
+                raise error
+        embeddings = np.concatenate([some for _, some, _ in rows])
         known |= {name: (NOT_A_ROW, row) for name, row in zip(files, embeddings, strict=True)}
     return [known[name][0] for name in names], np.stack([known[name][1] for name in names])

@@ -29,14 +29,15 @@ class OnnxEncoder:
         export: the folder it lies in.
         variant: one that is shipped.
         prepared: take the file for prepared images, float32 (N, 3, S, S) in [0, 1], instead.
+        threads: that compute; 0: as many as the machine has cores.
 
     Raises:
         UserError: the file is missing, is not the one described, keeps weights in other files, has a
             loop, or onnxruntime refuses it.
     """
 
-    def __init__(self, export: Export, variant: str, *, prepared: bool = False) -> None:
-        self.export, self.variant = export, variant
+    def __init__(self, export: Export, variant: str, *, prepared: bool = False, threads: int = 0) -> None:
+        self.export, self.variant, self.threads = export, variant, threads
         self.prepared = prepared
         self.file: ModelFile = export.card.float_input if prepared else export.variant(variant)
         self.path = export.folder / self.file.file
@@ -68,6 +69,7 @@ class OnnxEncoder:
     def _open(self, data: bytes) -> Any:
         options = onnxruntime.SessionOptions()
         options.log_severity_level = FATAL_ONLY
+        options.intra_op_num_threads = self.threads
         try:
             return onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
         except Exception as error:
