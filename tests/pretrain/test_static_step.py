@@ -22,6 +22,19 @@ from tests.workspace import tiny_params, write_prepared
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
 OPTIMIZED = list(zip(EACH, itertools.cycle(["adam", "lars", "sgd", "adamw"]), strict=False))
+PUBLISHED = [
+    (
+        ("barlow_twins", "rc"),
+        "lars",
+        {
+            "objective__barlow_twins__correlation": "released",
+            "reg__rc__decoder": "published",
+            "train__batch_norm": "per_view",
+            "train__optimizer__lr_placement": "outside",
+        },
+    ),
+    (("supervised", "lbe"), "adam", {"objective__supervised__views": 1}),
+]
 
 
 @pytest.fixture
@@ -75,12 +88,14 @@ def test_static_inputs_change_nothing_bit_for_bit(start, pair, optimizer, storag
     assert_same(course(static, range(4)), course(ordinary, range(4)))
 
 
-@pytest.mark.parametrize(("pair", "optimizer"), OPTIMIZED)
-def test_a_graph_repeats_the_step_bit_for_bit(start, monkeypatch, pair, optimizer):
+@pytest.mark.parametrize(
+    ("pair", "optimizer", "changes"), [(*chosen, {}) for chosen in OPTIMIZED] + PUBLISHED
+)
+def test_a_graph_repeats_the_step_bit_for_bit(start, monkeypatch, pair, optimizer, changes):
     """Whatever Python decides or computes anew in a step, such as a rate, would stay as it was recorded."""
     monkeypatch.setattr(step, "WARM_UP", 1)
     with pretended_cuda() as device:
-        graphed, eager = (start(CUDA, pair, optimizer) for _ in range(2))
+        graphed, eager = (start(CUDA, pair, optimizer, **changes) for _ in range(2))
         eager.update.capture = False
         device.waits.clear()
         expected = course(eager, range(4))
