@@ -88,7 +88,8 @@ class Measured:
 def settings(*, dry: bool) -> list[Setting]:
     """What is measured, the most telling first."""
     if dry:
-        return [Setting(TINY, 16, 8, pair, mode) for pair in PAIRS for mode in MODES]
+        chosen = [(PAIRS[0], mode) for mode in MODES] + [(pair, "eager") for pair in PAIRS[1:]]
+        return [Setting(TINY, 16, 8, *each) for each in chosen]
     small, large = (FULL_SIZE, 32), (LARGE, 224)
     first = [Setting(*small, 512, pair, mode) for pair in PAIRS for mode in MODES]
     first += [Setting(*large, 256, PAIRS[0], mode) for mode in MODES]
