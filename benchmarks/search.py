@@ -7,6 +7,7 @@ Where hnswlib and usearch are installed, their graphs are measured beside that o
 from __future__ import annotations
 
 import datetime
+import itertools
 import json
 import os
 import platform
@@ -66,7 +67,8 @@ def row(
     name: str, rows: int, build: float, search: Search, queries: Floats, exact: Numbers
 ) -> dict[str, Any]:
     """Figures of one way to search, its recall against `exact` (Q, k)."""
-    one = timed(lambda: search(queries[:1], NEAREST), repeats=9)
+    others = itertools.cycle(queries)  # the same one would be found in the processor's caches
+    one = timed(lambda: search(next(others)[None], NEAREST), repeats=25)
     many = timed(lambda: search(queries, NEAREST), repeats=3, warm_up=1)
     found, _ = search(queries, NEAREST)
     return {

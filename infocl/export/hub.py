@@ -67,7 +67,7 @@ def _result(name: str, row: Mapping[str, Any]) -> dict[str, Any]:
     low, high = row[f"{words.key}_ci95"]
     return {
         "task": {"type": kind[0], "name": f"{kind[1]} of frozen features"},
-        "dataset": {"type": _identifier(name), "name": name, "split": "test"},
+        "dataset": {"type": _identifier(name.removesuffix(" (source)")), "name": name, "split": "test"},
         "metrics": [
             {
                 "type": words.key,

@@ -52,6 +52,7 @@ def test_hugging_faces_library_reads_the_header_and_all_figures(project):
     rows = {"scenes (source)": about()["metrics"]["source"], **about()["metrics"]["transfer"]}
     probes = [result for result in results if result.metric_args]
     assert [result.dataset_name for result in probes] == list(rows)
+    assert [result.dataset_type for result in probes] == ["scenes", *list(rows)[1:]]
     for result, row in zip(probes, rows.values(), strict=True):
         low, high = row["accuracy_ci95"]
         assert (result.metric_type, result.metric_value) == ("accuracy", row["accuracy"])

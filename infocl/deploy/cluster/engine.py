@@ -7,7 +7,6 @@ import logging
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import ray
 import ray.data
@@ -64,7 +63,7 @@ def embed_on_ray(
     begun = len(names) - sum(len(each.names) for each in waiting)
     with StepProgress("Embedding", len(names), done=begun, line_every=LINE_EVERY) as progress:
         while waiting:
-            problem = _run(waiting, content, (variant, folder.address, strict), actors, progress)
+            problem = _run(waiting, (content, variant, folder.address), strict, actors, progress)
             new = {each.number: found for each in waiting if (found := finished(folder, each))}
             if not new:
                 raise UserError(f"no part reached {output} ({problem}); run the same command again")
@@ -77,20 +76,10 @@ def embed_on_ray(
     print(summary(len(names) - skipped, skipped, output, export.card.dim))
 
 
-class _Actor(PartWriter):
-    """A writer of parts whose encoder comes from the cluster's memory.
-
-    It is in a list there, because Ray would otherwise keep it with what restarts the actor.
-    """
-
-    def __init__(self, encoder: list[Any], variant: str, output: str, strict: bool) -> None:
-        super().__init__(ray.get(encoder[0]), variant, output, strict=strict)
-
-
 def _run(
     parts: Sequence[Part],
-    encoder: dict[str, bytes],
-    options: tuple[str, str, bool],
+    work: tuple[dict[str, bytes], str, str],
+    strict: bool,
     actors: int | None,
     progress: StepProgress,
 ) -> str:
@@ -101,11 +90,11 @@ def _run(
     """
     _connect()
     count = actors or max(1, int(ray.cluster_resources().get("CPU", 1)))
-    kept = ray.put(encoder)
     rows = [{"number": part.number, "names": part.names} for part in parts]
     written = ray.data.from_items(rows, override_num_blocks=len(rows)).map(
-        _Actor,
-        fn_constructor_args=([kept], *options),
+        PartWriter,
+        fn_constructor_args=work,
+        fn_constructor_kwargs={"strict": strict},
         num_cpus=1,
         # Fewer where a machine is lost, instead of waiting for another.
         compute=ray.data.ActorPoolStrategy(min_size=1, max_size=count, initial_size=count),
@@ -126,6 +115,7 @@ def _run(
 def _connect() -> None:
     """Join the cluster of RAY_ADDRESS, or start one on this machine; nothing is reported to Ray's makers."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # what concerns users comes as exceptions
     if not ray.is_initialized():
         ray.init(logging_level=logging.ERROR, log_to_driver=False)
     logging.getLogger("ray.data").setLevel(logging.ERROR)
