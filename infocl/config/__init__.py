@@ -140,6 +140,14 @@ class EncoderParams(Model):
     normalization: Literal["dataset", "half", "imagenet"]
 
 
+class LabelEfficiencyParams(Model):
+    """How few labels the probe is also tried with; no draws leave it out."""
+
+    per_class: Annotated[list[Annotated[int, Field(ge=1, le=100_000)]], Field(max_length=20)]
+    shares: Annotated[list[Share], Field(max_length=20)]
+    draws: Annotated[int, Field(ge=0, le=1000)]
+
+
 class ProbeParams(Model):
     """The evaluation protocol."""
 
@@ -148,6 +156,7 @@ class ProbeParams(Model):
     max_iterations: Annotated[int, Field(ge=1, le=100_000)]
     knn_k: Annotated[int, Field(ge=1, le=10_000)]
     knn_temperature: Annotated[float, Field(gt=0, le=100)]
+    label_efficiency: LabelEfficiencyParams
 
 
 class ObjectiveSection(PlugInSection):

@@ -16,13 +16,13 @@ from infocl.config import Params
 from infocl.encoder.files import load_encoder
 from infocl.evaluate.answers import SCORES, difference95
 from infocl.evaluate.baselines import colour_histogram, raw_pixels, untrained_encoder
-from infocl.evaluate.evaluation import FeatureBank, check_source_data, evaluate_data
+from infocl.evaluate.evaluation import FeatureBank, check_source_data, evaluate_data, few_labels
 from infocl.evaluate.features import Extract, extract
 from infocl.evaluate.paired import paired95
 from infocl.evaluate.protocol import Judged, wilson95
 from infocl.evaluate.stored import CORRECT_FILE
 from infocl.prepared.reader import Prepared, load_prepared, load_source
-from infocl.results.comparison import Verdict
+from infocl.results.comparison import SOURCE, Verdict
 from infocl.results.reading import TaskResult, read_probe, read_transfer
 from infocl.results.scores import KINDS, kind_of, score_of, show_score
 from infocl.runtime.device import choose_device
@@ -31,7 +31,6 @@ from infocl.runtime.files import read_array
 from infocl.runtime.paths import CORRECT, FEATURES, NOT_TRAINED, PLAIN, TARGETS, rerun
 
 SAME = 1e-6  # as scores differ that were computed from the same answers
-SOURCE = "source"  # no target has this name
 
 
 class Task(NamedTuple):
@@ -55,15 +54,20 @@ def run_compare(params: Params) -> dict[str, Any]:
     device = choose_device(params.train.device)
     source = load_source(params.data)
     tasks = read_tasks(params, source)
+    plain: dict[str, list[dict[str, Any]]] = {}
     judged: dict[str, dict[str, list[Judged]]] = {key: defaultdict(list) for key in tasks}
     for kind, extracting in _readers(params, source, device):
         bank = FeatureBank(extracting)
         for key, task in tasks.items():
             judged[key][kind].append(evaluate_data(task.data, bank, params, device))
+            if kind == "plain":
+                plain[key] = few_labels(task.data, bank, params, device)
         print(
             f"{kind}: " + ", ".join(f"{key} {_shown(judged[key][kind][-1].row)}" for key in tasks), flush=True
         )
     rows = {key: compare(tasks[key], judged[key], params.reg.name) for key in tasks}
+    for key, few in plain.items():
+        rows[key]["plain_label_efficiency"] = few
     return {"regularizer": params.reg.name, **rows}
 
 

@@ -21,6 +21,7 @@ from infocl.evaluate.diagnostics import (
     describe_views,
     encode_views,
 )
+from infocl.evaluate.efficiency import label_efficiency
 from infocl.evaluate.features import Extract, extract
 from infocl.evaluate.protocol import Judged, evaluate_task, mean_accuracy
 from infocl.evaluate.scaling import fit_scaling
@@ -72,7 +73,7 @@ def run_probe(params: Params) -> dict[str, Any]:
     judged = evaluate_data(data, bank, params, device)
     print(describe_row(data.name, judged.row), flush=True)
     write_array(FEATURES / CORRECT_FILE, judged.answers)
-    return judged.row | metrics
+    return judged.row | _details(judged, data, bank, params, device) | metrics
 
 
 def run_transfer(params: Params) -> dict[str, Any]:
@@ -95,9 +96,10 @@ def run_transfer(params: Params) -> dict[str, Any]:
         for target in params.transfer.tasks:
             data = load_prepared(TARGETS / target)
             check_images(data, config, params.data.crop)
-            rows[target], answers = evaluate_data(data, bank, params, device)
-            print(describe_row(target, rows[target]), flush=True)
-            write_array(folder / f"{target}.npy", answers)
+            judged = evaluate_data(data, bank, params, device)
+            print(describe_row(target, judged.row), flush=True)
+            write_array(folder / f"{target}.npy", judged.answers)
+            rows[target] = judged.row | _details(judged, data, bank, params, device)
     return {**rows, **mean_accuracy(list(rows.values()))}
 
 
@@ -147,7 +149,7 @@ def evaluate_data(data: Prepared, bank: FeatureBank, params: Params, device: tor
         "labels": evaluate_labels,
         "number": evaluate_numbers,
     }
-    row, answers = judge[data.kind](
+    judged = judge[data.kind](
         bank.features(train),
         train.labels,
         bank.features(test),
@@ -157,7 +159,29 @@ def evaluate_data(data: Prepared, bank: FeatureBank, params: Params, device: tor
         device,
         name=str(data.folder),
     )
-    return Judged(row | {"task": data.meta.get("task", {})}, answers)
+    return judged._replace(row=judged.row | {"task": data.meta.get("task", {})})
+
+
+def _details(
+    judged: Judged, data: Prepared, bank: FeatureBank, params: Params, device: torch.device
+) -> dict[str, Any]:
+    """What is told of the trained encoder alone, beside the figures that everything is compared by."""
+    if data.kind == "labels":
+        return {"label_names": data.classes}
+    if data.kind == "number":
+        return {}
+    return {"confusion": judged.confusion, "label_efficiency": few_labels(data, bank, params, device)}
+
+
+def few_labels(
+    data: Prepared, bank: FeatureBank, params: Params, device: torch.device
+) -> list[dict[str, Any]]:
+    """`label_efficiency` of a task of classes."""
+    train, test = data.split("train"), data.split("test")
+    if data.kind != "class" or train.labels is None or test.labels is None:
+        return []
+    features = bank.features(train), train.labels, bank.features(test), test.labels
+    return label_efficiency(*features, params.probe.label_efficiency, params.seed, device)
 
 
 def describe_row(name: str, row: Mapping[str, Any]) -> str:

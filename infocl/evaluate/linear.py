@@ -132,26 +132,38 @@ def fit_linear(
     factor = curvature_factor(covariance, l2)
     point = features.new_zeros(classes, features.shape[1]) if start is None else start.weight @ factor
     bias = features.new_zeros(classes) if start is None else start.bias.clone()
-    optimizer = _lbfgs([point.requires_grad_(), bias.requires_grad_()], max_iterations, tolerance)
+    parameters = [point.requires_grad_(), bias.requires_grad_()]
 
     # Inverted once, because a solve takes as long as the loss; any such matrix leads to the same optimum.
     inverse = torch.linalg.solve_triangular(factor, torch.eye(len(factor)).to(factor), upper=False)
 
-    def closure() -> Tensor:
-        optimizer.zero_grad()
-        loss = penalised_loss(point @ inverse, bias, features, labels, l2)
-        torch.autograd.backward(loss)
-        return loss.detach()
+    def loss() -> Tensor:
+        return penalised_loss(point @ inverse, bias, features, labels, l2)
 
-    minimise: Callable[[Callable[[], Tensor]], Tensor] = optimizer.step
-    minimise(closure)
-    converged = optimizer.state[point]["n_iter"] < max_iterations
+    converged = minimise(loss, parameters, max_iterations, tolerance)
     return LinearModel((point @ inverse).detach(), bias.detach(), converged)
 
 
+def minimise(
+    loss: Callable[[], Tensor], parameters: list[Tensor], max_iterations: int, tolerance: float
+) -> bool:
+    """Minimise a scalar by L-BFGS with a strong Wolfe line search; whether it ended by the gradient."""
+    optimizer = _lbfgs(parameters, max_iterations, tolerance)
+
+    def closure() -> Tensor:
+        optimizer.zero_grad()
+        value = loss()
+        torch.autograd.backward(value)
+        return value.detach()
+
+    step: Callable[[Callable[[], Tensor]], Tensor] = optimizer.step
+    step(closure)
+    return bool(optimizer.state[parameters[0]]["n_iter"] < max_iterations)
+
+
 def curvature_factor(covariance: Tensor, l2: float) -> Tensor:
-    """The lower triangular L (D, D) of `fit_linear`, for any l2 above 0 and any covariance (D, D)."""
-    ridge = torch.eye(len(covariance), dtype=covariance.dtype, device=covariance.device)
+    """The lower triangular L (..., D, D) of `fit_linear`, for any l2 above 0 and covariance (..., D, D)."""
+    ridge = torch.eye(covariance.shape[-1], dtype=covariance.dtype, device=covariance.device)
     factor: Tensor = torch.linalg.cholesky(covariance / 2 + max(l2, LEAST_CURVATURE) * ridge)
     return factor
 

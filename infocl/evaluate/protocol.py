@@ -31,6 +31,7 @@ class Judged(NamedTuple):
 
     row: dict[str, Any]
     answers: npt.NDArray[Any]
+    confusion: dict[str, Any] | None = None  # of classes: how often each was taken for which
 
 
 def evaluate_task(
@@ -90,7 +91,32 @@ def evaluate_task(
         "train_images": len(train_labels),
         "test_images": len(test_labels),
     }
-    return Judged(row, right)
+    return Judged(row, right, count_confusions(known, predicted, test_labels, classes))
+
+
+def count_confusions(
+    known: Labels, predicted: Labels, truth: Labels, classes: Sequence[str] | None
+) -> dict[str, Any]:
+    """How often each class was taken for which, where it happened.
+
+    Args:
+        known: the classes, (C,), sorted.
+        predicted: (M,), each one of `known`.
+        truth: (M,), likewise.
+        classes: names by label; None: the labels are the names.
+
+    Returns:
+        `classes` (C names), and lists of equal length: `truth` and `predicted` (places in `classes`) and
+        `count`.
+    """
+    pairs = np.searchsorted(known, truth) * len(known) + np.searchsorted(known, predicted)
+    found, counts = np.unique(pairs, return_counts=True)
+    return {
+        "classes": [str(label if classes is None else classes[label]) for label in known],
+        "truth": (found // len(known)).tolist(),
+        "predicted": (found % len(known)).tolist(),
+        "count": counts.tolist(),
+    }
 
 
 def _nearest(

@@ -18,6 +18,8 @@ from infocl.export.limits import limits
 from infocl.export.model_card import usage_example
 from infocl.report.audit import heat_rows
 from infocl.report.claim import claims
+from infocl.report.classes import class_reports
+from infocl.report.efficiency import efficiency_curves
 from infocl.report.inputs import Inputs, read_inputs
 from infocl.report.pictures import Picture, draw_sheet
 from infocl.report.plots import class_colour, draw_map, draw_panel, embed_in_plane, training_panels
@@ -98,6 +100,8 @@ def _context(inputs: Inputs) -> dict[str, Any]:
         "meanings": MEANINGS if any(task.verdict for task in inputs.compared.tasks.values()) else {},
         "titles": TITLES_OF_KINDS,
         "one_seed": ONE_SEED,
+        "classes": class_reports(inputs),
+        "efficiency": efficiency_curves(inputs),
         "groups": groups,
         "other_kinds": other_kinds(inputs),
         "panels": [(panel, draw_panel(panel, inputs.history["epoch"])) for panel in panels],

@@ -196,11 +196,12 @@ def draw_panel(panel: Panel, epochs: npt.NDArray[np.float64]) -> Markup:
         if panel.from_zero:
             axes.set_ylim(bottom=0)
         if len(panel.curves) > 1:
-            _legend_above(axes, len(panel.curves))
-        return _svg(figure, panel.name, f"{panel.title} over the epochs, in {panel.unit}.")
+            legend_above(axes, len(panel.curves))
+        return svg(figure, panel.name, f"{panel.title} over the epochs, in {panel.unit}.")
 
 
-def _legend_above(axes: Axes, columns: int) -> None:
+def legend_above(axes: Axes, columns: int) -> None:
+    """The legend in one row above the axes."""
     axes.legend(
         loc="lower left", bbox_to_anchor=(-0.02, 1.0), ncols=columns, handlelength=1.4, columnspacing=1.2
     )
@@ -256,7 +257,7 @@ def draw_map(plane: EmbeddingMap, labels: npt.NDArray[np.int64] | None) -> Marku
         description = (
             f"Map of {len(plane.rows)} test images by {plane.method}; images with like features lie close."
         )
-        return _svg(figure, "map", description)
+        return svg(figure, "map", description)
 
 
 def class_colour(label: int) -> str:
@@ -264,7 +265,8 @@ def class_colour(label: int) -> str:
     return CLASS_COLOURS[label % len(CLASS_COLOURS)]
 
 
-def _svg(figure: Figure, name: str, description: str) -> Markup:
+def svg(figure: Figure, name: str, description: str) -> Markup:
+    """A figure as SVG in the page's colours; `name` sets its ids apart from those of other drawings."""
     stream = io.StringIO()
     nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
     figure.savefig(stream, format="svg", transparent=True, metadata=nothing)

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from infocl.config import TaskKind
 from infocl.config.titles import regularizer_title
-from infocl.results.reading import Metrics, parse_details, read_details, rows_of
+from infocl.results.reading import FewLabels, Metrics, parse_details, read_details, rows_of
 
 # What is judged, in the order in which it is shown.
 TITLES_OF_KINDS = {
@@ -20,6 +20,7 @@ TITLES_OF_KINDS = {
     "plain": "plain",
     "regularised": "regularised",
 }
+SOURCE = "source"  # the key of the source task; no target has this name
 Verdict = Literal["learned", "forgotten", "brought back"]
 MEANINGS: dict[Verdict, str] = {
     "learned": "the trained encoder's interval is above the best figure without training",
@@ -56,6 +57,7 @@ class ComparedTask(Metrics):
     difference: float | None
     ci95: dict[str, tuple[float, float]]
     verdict: Verdict | None
+    plain_label_efficiency: list[FewLabels] = Field(default_factory=list)
 
     @property
     def figures(self) -> Iterator[Figure]:

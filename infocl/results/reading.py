@@ -33,6 +33,24 @@ class TaskAbout(Metrics):
     limits: str | None = None
 
 
+class FewLabels(Metrics):
+    """A probe of a few labels: mean accuracy over draws of `images`, and its interval over the draws."""
+
+    labels: str
+    images: int
+    accuracy: float
+    ci95: tuple[float, float] | None
+
+
+class Confusion(Metrics):
+    """How often each class was taken for which: places in `classes`, and counts, where it happened."""
+
+    classes: list[str]
+    truth: list[int]
+    predicted: list[int]
+    count: list[int]
+
+
 class TaskResult(Metrics, Shown):
     """The protocol on one labelled data set.
 
@@ -49,6 +67,10 @@ class TaskResult(Metrics, Shown):
     rmse: float | None = None
     rmse_ci95: tuple[float, float] | None = None
     chance_rmse: float | None = None
+    confusion: Confusion | None = None
+    label_efficiency: list[FewLabels] = Field(default_factory=list)
+    label_names: list[str] = Field(default_factory=list)
+    label_precisions: list[float] = Field(default_factory=list)
     classes: int
     train_images: int
     test_images: int
