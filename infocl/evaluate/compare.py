@@ -19,8 +19,9 @@ from infocl.evaluate.baselines import colour_histogram, raw_pixels, untrained_en
 from infocl.evaluate.evaluation import FeatureBank, check_source_data, evaluate_data, few_labels
 from infocl.evaluate.features import Extract, extract
 from infocl.evaluate.paired import paired95
-from infocl.evaluate.protocol import Judged, wilson95
+from infocl.evaluate.protocol import Judged
 from infocl.evaluate.stored import CORRECT_FILE
+from infocl.evaluate.wilson import wilson95
 from infocl.prepared.reader import Prepared, load_prepared, load_source
 from infocl.results.comparison import SOURCE, Verdict
 from infocl.results.reading import TaskResult, read_probe, read_transfer

@@ -6,7 +6,8 @@ import math
 
 import numpy as np
 
-from infocl.evaluate.protocol import Right, wilson95
+from infocl.evaluate.protocol import Right
+from infocl.evaluate.wilson import wilson95
 
 
 def paired95(first: Right, second: Right) -> tuple[float, list[float]]:

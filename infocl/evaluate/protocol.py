@@ -9,7 +9,6 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 import torch
-from scipy.stats import binomtest
 from torch import Tensor
 
 from infocl.config import ProbeParams
@@ -17,6 +16,7 @@ from infocl.evaluate.features import require_finite
 from infocl.evaluate.knn import knn_predict
 from infocl.evaluate.linear import LinearProbe, fit_probe
 from infocl.evaluate.stored import Features
+from infocl.evaluate.wilson import wilson95
 from infocl.prepared.tasks import check_labels, check_test_labels
 
 Labels = npt.NDArray[np.int64]
@@ -128,12 +128,6 @@ def _nearest(
     return knn_predict(
         probe.scaling(train), codes, probe.scaling(test), classes, params.knn_k, params.knn_temperature
     )
-
-
-def wilson95(right: int, images: int) -> list[float]:
-    """Wilson's 95 % interval [low, high] of an accuracy (Wilson 1927)."""
-    interval = binomtest(right, images).proportion_ci(confidence_level=0.95, method="wilson")
-    return [float(interval.low), float(interval.high)]
 
 
 def mean_accuracy(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

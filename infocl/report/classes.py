@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from infocl.evaluate.protocol import wilson95
+from infocl.evaluate.wilson import wilson95
 from infocl.report.inputs import Inputs
 from infocl.report.pictures import Picture
 from infocl.results.comparison import SOURCE

@@ -16,6 +16,7 @@ def probe_params(**changes):
         "max_iterations": 200,
         "knn_k": 20,
         "knn_temperature": 0.07,
+        "label_efficiency": {"per_class": [], "shares": [], "draws": 0},
     }
     return ProbeParams(**(defaults | changes))
 

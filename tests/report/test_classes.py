@@ -9,7 +9,8 @@ import numpy as np
 from PIL import Image
 from sklearn.metrics import confusion_matrix
 
-from infocl.evaluate.protocol import count_confusions, wilson95
+from infocl.evaluate.protocol import count_confusions
+from infocl.evaluate.wilson import wilson95
 from infocl.report.classes import _of_classes, matrix
 from infocl.results.reading import Confusion
 from infocl.runtime.files import read_json, write_json
