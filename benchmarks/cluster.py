@@ -74,7 +74,7 @@ def kill_a_node(cluster: Cluster, node: Any, images: Path, output: Path, parts: 
         time.sleep(0.05)
     cluster.remove_node(node, allow_graceful=False)
     before = len(list(output.glob("part-*.parquet")))
-    return f"killed after {before} parts of {parts}: {finish(process)}"
+    return f"killed after {before} parts of {parts}: {finish(process).replace(str(output), 'a folder')}"
 
 
 def same(place: Path, expected: Path) -> str:
@@ -118,6 +118,10 @@ def main() -> None:
             print(lines[-1], same(output, place / "one.parquet"), flush=True)
         killed = kill_a_node(cluster, node, images, place / "killed", -(-(count + 1) // PART))
         lines += [
+            "",
+            "All processes share these cores and what else runs there, and each decodes with as many",
+            "threads as there are cores, so this shows what Ray costs on one machine,",
+            "not what more machines bring.",
             "",
             f"One of two nodes {killed}",
             f"Against one process: {same(place / 'killed', place / 'one.parquet')}.",

@@ -52,8 +52,9 @@ def embed_on_ray(
         raise UserError(f"-o {output} must be a folder or a bucket with --engine ray; leave out {SUFFIX}")
     export = open_trusted(encoder, variant, signers)
     names = find_anywhere(images)
-    if any(name != name.encode(errors="replace").decode() for name in names):
-        raise UserError("a file has a name that is not UTF-8; rename it")
+    odd = [name for name in names if name != name.encode(errors="replace").decode()]
+    if odd:
+        raise UserError(f"{os.fsencode(odd[0])!r} has a name that is not UTF-8; rename it")
     folder = Folder(output if is_remote(output) else str(Path(output).absolute()))
     agree(folder, names, part, export.variant(variant).sha256)
     parts = split(names, part)
