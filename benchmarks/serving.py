@@ -37,7 +37,7 @@ from infocl.runtime.paths import EXPORT, rerun
 PREDECESSOR = "eaa5d89e3ee0"  # the last with KServe's server
 INFER = "/v2/models/encoder/infer"
 LOCK = "requirements-serve.lock"
-SECONDS = 10.0  # of each load; requests at work then are waited for
+SECONDS = 8.0  # of each load; requests at work then are waited for
 PROBE_EVERY = 0.05
 PATIENCE = 600.0
 

@@ -14,6 +14,7 @@ from infocl.export.card import describe, describe_parity, describe_signature
 from infocl.export.model_card import render_card
 from infocl.export.parity import TorchReference, measure_torch
 from infocl.export.photographs import rounding_by_size
+from infocl.export.sbom import SBOM_FILE, bill_of_materials
 from infocl.export.signing import fingerprint, sign
 from infocl.export.weights import write_weights
 from infocl.prepared.reader import Prepared, load_source
@@ -62,6 +63,7 @@ def export_encoder(params: Params) -> dict[str, Any]:
         parse_card(about, EXPORT / CARD_FILE)
         write_json(folder / CARD_FILE, about)
         write_text(folder / MODEL_CARD_FILE, render_card(about))
+        write_text(folder / SBOM_FILE, bill_of_materials(folder, about["weights_sha256"]))
         _write_sums(folder)
         if key:
             sign(folder / SUMS_FILE, key)
