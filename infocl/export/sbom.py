@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from importlib import metadata
 from pathlib import Path
 
-from cyclonedx.model import HashType
+from cyclonedx.model import HashAlgorithm, HashType
 from cyclonedx.model.bom import Bom, BomMetaData
 from cyclonedx.model.component import Component, ComponentType
 from cyclonedx.output.json import JsonV1Dot6
@@ -46,7 +46,7 @@ def _files(folder: Path) -> Iterable[Component]:
         yield Component(
             name=path.name,
             type=ComponentType.FILE,
-            hashes=[HashType.from_composite_str(f"sha256:{sha256_file(path)}")],
+            hashes=[HashType(alg=HashAlgorithm.SHA_256, content=sha256_file(path))],
             bom_ref=path.name,
         )
 
