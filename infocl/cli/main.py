@@ -336,7 +336,7 @@ def serve(
     max_bytes: Annotated[int, typer.Option(help="Of a request's body.", min=1)] = 32 << 20,
     max_pixels: Annotated[
         int,
-        typer.Option(help="Height x width x images of a request; a batch takes about 20 bytes each.", min=1),
+        typer.Option(help="Height x width x images of a request.", min=1),
     ] = 8 << 20,
     max_batch: Annotated[int, typer.Option(help="Images of a request.", min=1)] = 64,
     timeout: Annotated[
