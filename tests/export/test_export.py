@@ -89,7 +89,15 @@ def test_the_file_is_valid_whole_and_of_the_asked_operator_set(project):
     assert all(not tensor.external_data for tensor in model.graph.initializer)
     assert {path.name for path in EXPORT.iterdir()} == {
         *("encoder.onnx", "encoder.float.onnx", "encoder.fp16.onnx", "encoder.int8.onnx"),
-        *("encoder.safetensors", "encoder.json", "example.npz", "drift.npz", "README.md", "SHA256SUMS"),
+        *(
+            "encoder.safetensors",
+            "sbom.cdx.json",
+            "encoder.json",
+            "example.npz",
+            "drift.npz",
+            "README.md",
+            "SHA256SUMS",
+        ),
     }
 
 
