@@ -18,7 +18,7 @@ from typing import Any
 
 from benchmarks import try_export
 from benchmarks.run import RESULTS, processor
-from infocl.export.card import TRIED_PREPARED, TRIED_RUNTIMES
+from infocl.export.card import TRIED_RUNTIMES
 from infocl.pretrain.training import git_revision
 from infocl.results.card import CARD_FILE
 from infocl.runtime.files import read_json, write_text
@@ -31,7 +31,7 @@ def try_runtime(name: str, version: str, folder: Path) -> dict[str, Any]:
     """What `try_export.py` prints in a fresh environment with this release.
 
     Raises:
-        subprocess.CalledProcessError: it cannot be installed.
+        subprocess.CalledProcessError: it cannot be installed, or refuses a file.
     """
     release = tuple(int(part) for part in version.split(".")[:2])
     numpy = "numpy<2" if name == "onnxruntime" and release < NUMPY_2 else "numpy"
@@ -51,8 +51,7 @@ def runtime_table(rows: list[dict[str, Any]]) -> list[str]:
     names = list(rows[0]["error"])
     lines = [f"| runtime | version | numpy | {' | '.join(names)} |", "|" + "---|" * (3 + len(names))]
     for row in rows:
-        errors = [row["error"][name] for name in names]
-        figures = " | ".join("refused" if error is None else f"{error:.2g}" for error in errors)
+        figures = " | ".join(f"{row['error'][name]:.2g}" for name in names)
         lines.append(f"| {row['runtime']} | {row['version']} | {row['numpy']} | {figures} |")
     return lines
 
@@ -60,7 +59,7 @@ def runtime_table(rows: list[dict[str, Any]]) -> list[str]:
 def main() -> None:
     """Try the named releases, or those that the cards name, and write results/runtimes.md and .json."""
     read_json(EXPORT / CARD_FILE, rerun("export", EXPORT))
-    tried = [name.split("==") for name in sys.argv[1:]] or (*TRIED_RUNTIMES, *TRIED_PREPARED)
+    tried = [name.split("==") for name in sys.argv[1:]] or TRIED_RUNTIMES
     rows = [try_runtime(name, version, EXPORT.resolve()) for name, version in tried]
     about = {
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
@@ -71,8 +70,7 @@ def main() -> None:
     message = ", ".join(f"{name} {value}" for name, value in about.items() if name != "device")
     lines = [f"# Runtimes, tried on {about['device']}", "", message, ""]
     lines += [
-        "Largest relative L2 error of an embedding of `example.npz`, images of all its sizes, by variant;",
-        "`prepared` is `encoder.float.onnx`. TensorRT was not tried; ncnn and MNN do not read ONNX.",
+        "Largest relative L2 error of an embedding of `example.npz`, images of all its sizes, by variant.",
         "",
         *runtime_table(rows),
     ]
