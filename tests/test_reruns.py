@@ -54,8 +54,8 @@ ENCODER = {"pretrain", "plain", "probe", "transfer", "compare", "audit", "export
     [
         (
             "infocl/data/sizes.py",
-            '"gtsrb", "folder"), 32',
-            '"gtsrb", "folder"), 48',
+            '("stl10", "eurosat"), 64',
+            '("stl10", "eurosat"), 96',
             {"prepare", "targets"},
         ),
         ("infocl/encoder/sizes.py", '"stl": 2', '"stl": 4', ENCODER),

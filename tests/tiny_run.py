@@ -173,6 +173,11 @@ def write_results(meta: dict, *, parts=("regularizer_mi_bound_nats", "regularize
     write_text(Path("models/pretrain/history.csv"), "\n".join(table) + "\n")
     write_array(Path("models/pretrain/views.npy"), np.zeros((2, 3, 16, 16, 3), np.uint8))
     generator = np.random.default_rng(0)
+    write_array(Path("models/audit/rebuilt.npy"), np.zeros((3, 2, 32, 32, 3), np.uint8))
+    nearest = np.array([[[0, 1, 2], [3, 4, 5]]] * 2, dtype=np.int64)
+    write_array(Path("models/audit/neighbours.npy"), nearest)
+    seen = {"kinds": ["plain", "regularised"], "images_sha256": meta["splits"]["test"]["images_sha256"]}
+    write_json(Path("models/audit/meta.json"), seen)
     config = read_json(Path("models/pretrain/config.json"), "")
     splits = {}
     for name, about in meta["splits"].items():

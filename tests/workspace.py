@@ -27,6 +27,7 @@ TINY = {
     "train.batch_size": 32,
     "train.schedule.warmup_epochs": 0,
     "probe.max_iterations": 20,
+    "audit.decoder_steps": 2,
     "export.parity_images": 16,
 }
 

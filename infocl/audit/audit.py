@@ -3,45 +3,34 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping
-from functools import partial
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from infocl.audit.factors import change, draw_amounts, wanted
+from infocl.audit.pictures import make_pictures
+from infocl.audit.readers import BATCH, TRAINED, Images, Readers, batches, open_readers, read
 from infocl.audit.ridge import fit_ridge, interval95, r2, resamples
 from infocl.config import Params
 from infocl.config.audit import Factor
-from infocl.encoder.files import load_encoder
 from infocl.encoder.numerics import derive_seed
-from infocl.encoder.views import to_unit_range
-from infocl.evaluate.baselines import SIDE, untrained_encoder
 from infocl.evaluate.compare import verdict
 from infocl.evaluate.diagnostics import choose_images
-from infocl.evaluate.evaluation import check_source_data
-from infocl.evaluate.features import encode, require_finite
 from infocl.prepared.reader import Prepared, load_source
 from infocl.results.audit import Word
 from infocl.runtime.device import choose_device
-from infocl.runtime.paths import NOT_TRAINED, PLAIN, PRETRAIN
 
 AMOUNTS, VALIDATION, RESAMPLES = 300, 301, 302  # purposes of derived seeds
-BATCH = 256
-
-Images = npt.NDArray[np.uint8]
-Reader = Callable[[Tensor], Tensor]  # images (B, 3, H, W) in [0, 1] to features (B, D)
-Readers = list[tuple[str, Reader]]  # with their kinds; untrained encoders have one for each seed
 
 
 def run_audit(params: Params) -> dict[str, Any]:
     """Stage audit: for each factor, how well its amount is told from the changed image alone.
 
-    Ridge probes are fitted on changed training images and judged once on changed test images.
+    Ridge probes are fitted on changed training images and judged once on changed test images. What is to be
+    seen is left in `models/audit/`.
 
     Returns:
         `regularizer`, `train_images`, `test_images`, and for each factor what `AuditedFactor` holds and
@@ -53,8 +42,10 @@ def run_audit(params: Params) -> dict[str, Any]:
     """
     device = choose_device(params.train.device)
     source = load_source(params.data)
-    readers = _readers(params, source, device)
+    readers = open_readers(params, source, device)
     train, test = (_some(source, split, params) for split in ("train", "test"))
+    trained = [one for one in readers if one[0] in TRAINED]
+    make_pictures(source, trained, params.audit.decoder_steps, params.seed, device)
     rows: dict[str, dict[str, Any]] = {}
     weights = resamples(len(test), derive_seed(params.seed, RESAMPLES), device)
     for factor in params.audit.factors:
@@ -62,20 +53,6 @@ def run_audit(params: Params) -> dict[str, Any]:
         print(f"{factor}: " + ", ".join(f"{kind} {rows[factor][kind]:.2f}" for kind in dict(readers)))
     about = {"train_images": len(train), "test_images": len(test)}
     return {"regularizer": params.reg.name, **about, **rows}
-
-
-def _readers(params: Params, source: Prepared, device: torch.device) -> Readers:
-    readers: Readers = [("raw", lambda images: F.adaptive_avg_pool2d(images, SIDE).flatten(1))]
-    for number in range(params.compare.untrained):
-        readers.append(("untrained", partial(encode, untrained_encoder(params, source, number, device))))
-    folders = {"plain" if params.reg.name == "none" else "regularised": PRETRAIN}
-    if params.reg.name != "none" and not (PLAIN / NOT_TRAINED).exists():
-        folders = {"plain": PLAIN, **folders}
-    for kind, folder in folders.items():
-        encoder, config = load_encoder(folder, device)
-        check_source_data(source, config, params.data.crop, folder)
-        readers.append((kind, partial(encode, encoder)))
-    return readers
 
 
 def _some(source: Prepared, split: str, params: Params) -> Images:
@@ -92,7 +69,7 @@ def _audit(
     for number, images in enumerate(splits):
         amounts = draw_amounts(factor, limits, len(images), derive_seed(params.seed, AMOUNTS, number))
         amounts = amounts.to(weights.device)
-        features.append(_features(_changed(images, factor, amounts, limits), readers))
+        features.append(read(_changed(images, factor, amounts, limits), readers))
         targets.append(wanted(factor, amounts))
     validation = _validation(len(splits[0]), params).to(weights.device)
     told, fits = defaultdict(list), defaultdict(list)
@@ -115,19 +92,9 @@ def _validation(images: int, params: Params) -> Tensor:
     return torch.from_numpy(chance.permutation(images) < params.probe.validation_share * images)
 
 
-def _features(images: Iterator[Tensor], readers: Readers) -> list[Tensor]:
-    """Features (N, D) by each reader, of batches of images that are made once for all of them."""
-    batches = [[read(batch) for _, read in readers] for batch in images]
-    found = [torch.cat(parts) for parts in zip(*batches, strict=True)]
-    for (kind, _), features in zip(readers, found, strict=True):
-        require_finite(features.cpu().numpy(), f"the encoder {kind}")
-    return found
-
-
 def _changed(images: Images, factor: Factor, amounts: Tensor, limits: list[float]) -> Iterator[Tensor]:
-    for start in range(0, len(images), BATCH):
-        batch = to_unit_range(torch.from_numpy(images[start : start + BATCH]).to(amounts.device))
-        yield change(batch, factor, amounts[start : start + BATCH], limits)
+    for number, batch in enumerate(batches(images, amounts.device)):
+        yield change(batch, factor, amounts[number * BATCH :][:BATCH], limits)
 
 
 def compare(values: Mapping[str, float], draws: Mapping[str, Tensor]) -> dict[str, Any]:

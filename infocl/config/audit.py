@@ -45,6 +45,7 @@ class AuditParams(Model):
     images: Annotated[int, Field(ge=20, le=1_000_000)]
     factors: list[Factor]
     ranges: RangeParams
+    decoder_steps: Annotated[int, Field(ge=1, le=100_000)]
 
     @field_validator("factors")
     @classmethod

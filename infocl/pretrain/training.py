@@ -25,7 +25,7 @@ from infocl.pretrain.loop import VIEWS, Training, train
 from infocl.pretrain.objectives import objective_class
 from infocl.pretrain.optim import build_optimizer
 from infocl.pretrain.parallel.process_group import ProcessGroup, joined, launched, own_device
-from infocl.pretrain.samples import sample_reconstructions, sample_views
+from infocl.pretrain.samples import sample_views
 from infocl.pretrain.step import StaticUpdate, Update
 from infocl.runtime.checkpoint import Checkpoints
 from infocl.runtime.device import choose_device, describe_device
@@ -215,8 +215,6 @@ def _write(run: Training, history: History) -> None:
         save_encoder(folder, run.learner.encoder, about)
         history.write(folder / "history.csv")
         write_array(folder / "views.npy", sample_views(run.views, sample, derive_seed(params.seed, VIEWS)))
-        if (decoded := sample_reconstructions(run.learner, sample)) is not None:
-            write_array(folder / "reconstructions.npy", decoded)
 
 
 def git_revision() -> str | None:

@@ -21,6 +21,7 @@ from infocl.report.claim import claims
 from infocl.report.classes import class_reports
 from infocl.report.efficiency import efficiency_curves
 from infocl.report.inputs import Inputs, read_inputs
+from infocl.report.left import neighbour_sheets, rebuilt_rows
 from infocl.report.pictures import Picture, draw_sheet
 from infocl.report.plots import class_colour, draw_map, draw_panel, embed_in_plane, training_panels
 from infocl.report.tasks import duration, group_tasks, headline, other_kinds, verdict
@@ -29,8 +30,6 @@ from infocl.results.reading import ProbeResult
 from infocl.runtime.files import write_bytes, write_text
 from infocl.runtime.paths import REPORT
 from infocl.runtime.text import file_size, interval, percent
-
-NAMED_CLASSES = 20
 
 
 @dataclass(frozen=True)
@@ -93,7 +92,8 @@ def _context(inputs: Inputs) -> dict[str, Any]:
         "verdict": verdict(inputs),
         "limits": limits(task.result for group in groups for task in group.tasks),
         "views": draw_sheet(inputs.views),
-        "reconstructions": None if inputs.reconstructions is None else draw_sheet(inputs.reconstructions),
+        "rebuilt": rebuilt_rows(inputs.left),
+        "neighbours": neighbour_sheets(inputs.left, inputs.data),
         "claims": claims(inputs.compared),
         "audit": heat_rows(inputs.audited),
         "kinds": {kind: TITLES_OF_KINDS[kind] for kind in inputs.compared.kinds},
@@ -116,9 +116,9 @@ def _context(inputs: Inputs) -> dict[str, Any]:
 
 
 def _legend(inputs: Inputs) -> list[tuple[int, str, str]]:
-    """Number, name and colour of each class, none for data without labels or with very many classes."""
+    """Number, name and colour of each class, none for data without labels."""
     classes = inputs.data.classes
-    if inputs.labels is None or classes is None or len(classes) > NAMED_CLASSES:
+    if inputs.labels is None or classes is None:
         return []
     return [(number, str(name), class_colour(number)) for number, name in enumerate(classes)]
 

@@ -14,6 +14,8 @@ import numpy.typing as npt
 from infocl.config import Params
 from infocl.evaluate.stored import Features, load_features
 from infocl.prepared.reader import Prepared, load_source
+from infocl.report.left import Left, read_left
+from infocl.report.sheets import Sheet, read_sheet
 from infocl.results.audit import AuditResult, read_audit
 from infocl.results.card import CARD_FILE
 from infocl.results.comparison import CompareResult, read_compare
@@ -28,7 +30,7 @@ from infocl.results.reading import (
     read_transfer,
 )
 from infocl.runtime.errors import UserError
-from infocl.runtime.files import read_array, read_json
+from infocl.runtime.files import read_json
 from infocl.runtime.paths import CONFIG_FILE, EXPORT, FEATURES, PRETRAIN, rerun
 
 STAGES = ("prepare", "targets", "pretrain", "plain", "probe", "transfer", "compare", "audit", "export")
@@ -46,19 +48,18 @@ ABOUT_KEYS: dict[str, type | tuple[type, ...]] = {
 NEEDED_COLUMNS = ("step", "epoch", "loss", "objective", "regularizer")
 
 History = dict[str, npt.NDArray[np.float64]]
-Sheet = npt.NDArray[np.uint8]  # (rows, columns, S, S, 3)
 
 
 @dataclass(frozen=True)
 class Inputs:
-    """One run as its files tell it; `reconstructions` is None where the regulariser has no decoder."""
+    """One run as its files tell it."""
 
     params: Params
     config: Mapping[str, Any]
     data: Prepared
     history: History
     views: Sheet
-    reconstructions: Sheet | None
+    left: Left
     features: Features
     labels: npt.NDArray[np.int64] | None
     probe: ProbeResult
@@ -85,14 +86,13 @@ def read_inputs(params: Params) -> Inputs:
             f"{EXPORT / CARD_FILE} describes another encoder than {PRETRAIN}; {rerun('export', EXPORT)}"
         )
     features, labels = _test_features(config, data)
-    decoded = PRETRAIN / "reconstructions.npy"
     return Inputs(
         params=params,
         config=config,
         data=data,
         history=read_history(PRETRAIN / "history.csv"),
-        views=read_sheet(PRETRAIN / "views.npy"),
-        reconstructions=read_sheet(decoded) if config.get("regularizer") == "rc" else None,
+        views=read_sheet(PRETRAIN / "views.npy", rerun("pretrain", PRETRAIN)),
+        left=read_left(data),
         features=features,
         labels=labels,
         probe=read_probe(),
@@ -140,19 +140,6 @@ def read_history(path: Path) -> History:
         what = f"lacks the column {lacking[0]}" if lacking else "has no rows"
         raise UserError(f"{path} {what}; {rerun('pretrain', PRETRAIN)}")
     return dict(zip(names, table.T, strict=True))
-
-
-def read_sheet(path: Path) -> Sheet:
-    """Rows of images, uint8 (rows, columns, S, S, 3).
-
-    Raises:
-        UserError: the file is missing, damaged, or holds something else.
-    """
-    hint = rerun("pretrain", PRETRAIN)
-    sheet = read_array(path, hint)
-    if sheet.dtype != np.uint8 or sheet.ndim != 5 or sheet.shape[4] != 3 or not sheet.size:
-        raise UserError(f"{path} holds {sheet.dtype} {sheet.shape}, no rows of images; {hint}")
-    return sheet
 
 
 def _read_complete(path: Path, keys: Mapping[str, type | tuple[type, ...]], hint: str) -> dict[str, Any]:

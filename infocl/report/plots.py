@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Sequence
+from colorsys import hls_to_rgb
 from dataclasses import dataclass
 from typing import Any
 
@@ -58,6 +59,7 @@ STYLE: dict[Any, Any] = {
     "legend.frameon": False,
     "legend.labelcolor": INK,
 }
+GOLDEN = 0.6180339887498949  # of a turn: no two of many hues come near each other
 MAP_IMAGES = 1500
 LEAST_FOR_TSNE = 50
 NEIGHBOURS = 10
@@ -261,8 +263,10 @@ def draw_map(plane: EmbeddingMap, labels: npt.NDArray[np.int64] | None) -> Marku
 
 
 def class_colour(label: int) -> str:
-    """The colour of a class; those of many classes repeat."""
-    return CLASS_COLOURS[label % len(CLASS_COLOURS)]
+    """The colour of a class; beyond ten they are hues by the golden angle, at three lightnesses."""
+    if label < len(CLASS_COLOURS):
+        return CLASS_COLOURS[label]
+    return str(mpl.colors.to_hex(hls_to_rgb(label * GOLDEN % 1, (0.4, 0.55, 0.7)[label % 3], 0.6)))
 
 
 def svg(figure: Figure, name: str, description: str) -> Markup:

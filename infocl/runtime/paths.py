@@ -18,6 +18,7 @@ NOT_TRAINED = "not_trained.json"  # alone in models/plain where no plain encoder
 CONFIG_FILE = "config.json"  # beside the encoder's weights in models/pretrain
 FEATURES = Path("models/features")
 CORRECT = Path("models/correct")  # which test images of each target the probe is right for
+AUDIT = Path("models/audit")  # what the report shows of the audit
 METRICS = Path("metrics")
 DETAILS = METRICS / "details"
 EXPORT = Path("exports/encoder")

@@ -27,6 +27,7 @@ WRITES = {
     "plain": "models/plain",
     "probe": "models/features",
     "transfer": "models/correct",
+    "audit": "models/audit",
 }
 # What else the stages read that do not read reg.weight.
 READ_BY = {

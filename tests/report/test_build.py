@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 from html.parser import HTMLParser
@@ -14,11 +15,11 @@ from ruamel.yaml import YAML
 from infocl.export.model_card import usage_example
 from infocl.report.build import build_report
 from infocl.runtime.errors import UserError
-from infocl.runtime.files import read_json, write_array, write_json
+from infocl.runtime.files import read_json, write_json
 from tests.tiny_run import CLASSES, TARGETS, task, tiny_params, write_encoder, write_prepared
 
 PAGE = Path("report/index.html")
-VOID = {"meta", "link", "img", "br"}
+VOID = {"meta", "link", "img", "br", "input"}
 HOSTILE = '</style></svg><script>alert("1")</script><img src=x onerror=alert(1)> & $x_1'
 
 
@@ -80,7 +81,7 @@ def test_the_page_stands_alone(project):
 def test_figures_are_complete_and_described(project):
     page, metrics = build()
     panels = ["Loss and its parts", "Information about the view", "Spread of the features", "Throughput"]
-    assert metrics["figures"] == len(page.all("figure")) == len(panels) + 6
+    assert metrics["figures"] == len(page.all("figure")) == len(panels) + 9
     assert len(page.all("figcaption")) == metrics["figures"]
     headings = page.text("h2", "h3")
     for title in [
@@ -216,8 +217,8 @@ def test_the_legend_names_classes_and_singles_them_out_without_a_script(project)
     for number, name in enumerate(CLASSES):
         assert f'id="chip-{number}"' in text
         assert f'id="map-class-{number}"' in text
-        assert f"#chip-{number}:is(:hover, :focus)" in text
-        assert name in page.text("li")
+        assert f":has(#chip-{number}:checked, label:hover > #chip-{number})" in text
+        assert name in page.text("label")
 
 
 def test_data_without_labels(project):
@@ -228,32 +229,46 @@ def test_data_without_labels(project):
     assert page.text("h1").startswith("This encoder reads 3 other tasks at ")
     assert "The data set scenes has no labels" in page.text()
     assert "Source accuracy" not in page.text()
-    assert not any(each.get("class") == "chips" for each in page.all("ul"))
+    assert not page.all("fieldset")
 
 
-def test_many_classes_have_no_legend(project):
-    change("data/prepared/meta.json", classes=[f"class {number}" for number in range(21)])
+def test_a_legend_of_142_classes_names_and_colours_each(project):
+    names = [f"class {number}" for number in range(142)]
+    change("data/prepared/meta.json", classes=names)
+    build()
+    text = PAGE.read_text()
+    chips = re.findall(r'id="chip-(\d+)"><i style="background:(#[0-9a-f]{6})"></i>([^<]*)</label>', text)
+    assert [(int(number), name) for number, _, name in chips] == list(enumerate(names))
+    assert len({colour for _, colour, _ in chips}) == 142
+
+
+def test_what_is_left_of_images_is_shown_for_each_encoder_beside_them(project):
     page, _ = build()
-    assert not any(each.get("class") == "chips" for each in page.all("ul"))
+    alts = [image["alt"] for image in page.all("img")]
+    assert "2 test images" in alts
+    for kind in ("plain", "regularised"):
+        assert f"the same images, rebuilt from the features of the {kind} encoder" in alts
+        (words,) = [alt for alt in alts if f"2 nearest by the features of the {kind} encoder" in alt]
+        labels = np.load("data/prepared/test/labels.npy")
+        same = int((labels[[1, 2]] == labels[0]).sum() + (labels[[4, 5]] == labels[3]).sum())
+        assert words.endswith(f"; {same} of the 4 neighbours are of the image's class")
 
 
-def test_reconstructions_are_shown_for_rc_alone(project):
-    change("models/pretrain/config.json", regularizer="rc")
-    with pytest.raises(UserError, match=r"reconstructions\.npy is missing.*repro pretrain"):
-        build()
-    write_array(Path("models/pretrain/reconstructions.npy"), np.zeros((2, 2, 16, 16, 3), np.uint8))
-    page, metrics = build()
-    assert metrics["figures"] == 11
-    assert [(image["width"], image["height"]) for image in page.all("img")] == [
-        ("224", "152"),
-        ("152", "152"),
-    ]
+def test_headings_go_down_one_level_at_a_time(project):
+    page, _ = build()
+    levels = [int(tag[1]) for tag, _ in page.elements if re.fullmatch("h[1-6]", tag)]
+    assert levels[0] == 1
+    assert levels.count(1) == 1
+    assert all(after - before <= 1 for before, after in itertools.pairwise(levels))
 
 
 NEEDED = {
     "models/pretrain/config.json": "pretrain",
     "models/pretrain/history.csv": "pretrain",
     "models/pretrain/views.npy": "pretrain",
+    "models/audit/meta.json": "audit",
+    "models/audit/neighbours.npy": "audit",
+    "models/audit/rebuilt.npy": "audit",
     "models/features/meta.json": "probe",
     "models/features/test.npy": "probe",
     "data/prepared/meta.json": "prepare",

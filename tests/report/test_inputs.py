@@ -10,9 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from infocl.report.inputs import read_history, read_inputs, read_sheet
+from infocl.report.inputs import read_history, read_inputs
+from infocl.report.sheets import read_sheet
 from infocl.runtime.errors import UserError
 from infocl.runtime.files import write_array
+from infocl.runtime.paths import rerun
 from tests.tiny_run import tiny_params
 
 GOOD = "step,epoch,loss,objective,regularizer,lr\n3,0.5,2.5,2,0.5,1e-3\n6,1,2.25,2,0.25,1e-3\n"
@@ -64,7 +66,7 @@ def test_an_array_that_is_no_sheet_of_images_is_refused(tmp_path, sheet):
     path = tmp_path / "views.npy"
     write_array(path, sheet)
     with pytest.raises(UserError, match=r"views\.npy holds .* no rows of images; .*dvc repro pretrain"):
-        read_sheet(path)
+        read_sheet(path, rerun("pretrain", path))
 
 
 @pytest.mark.parametrize(

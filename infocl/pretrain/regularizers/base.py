@@ -51,10 +51,6 @@ class Regularizer(nn.Module, ABC):
     def forward(self, batch: Batch) -> LossTerm:
         """The term of a batch, to be minimised, and its named parts."""
 
-    def reconstruct(self, features: Tensor) -> Tensor | None:
-        """Normalised images (B, 3, H, W) decoded from features (B, D), where there is a decoder."""
-        return None
-
 
 class NoisyRegularizer(Regularizer):
     """Shows the objective h = mu + sigma * eps, eps ~ N(0, I), at every level.

@@ -5,10 +5,11 @@ from __future__ import annotations
 import pytest
 import torch
 
+from infocl.encoder.decoder import Decoder
 from infocl.encoder.network import Levels
 from infocl.pretrain.batch import Batch, View
 from infocl.pretrain.regularizers.base import Shapes
-from infocl.pretrain.regularizers.rc import Decoder, reconstruction_error
+from infocl.pretrain.regularizers.rc import reconstruction_error
 from tests.pretrain import oracles
 from tests.pretrain.regularizers import views as common
 
