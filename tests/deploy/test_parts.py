@@ -95,7 +95,8 @@ def test_images_of_a_bucket_go_to_a_bucket(folder, tmp_path, monkeypatch):
                 near(embedding, expected[str(tmp_path / "photos" / name.rpartition("/")[2])])
         assert finished(output, split(names, 6)[1]) == Done(4, [line])
         client.delete_object(Bucket="infocl", Key="photos/sub/x.png")
-        answer = writer_of(folder, "s3://infocl/again")(as_row(split(names, 11)[0]))
+        write.folder = Folder("s3://infocl/again")
+        answer = write(as_row(split(names, 11)[0]))
         assert "s3://infocl/photos/sub/x.png cannot be read" in json.loads(answer["skipped"])[0]
 
 
