@@ -35,7 +35,7 @@ from infocl.pretrain.training import git_revision
 from infocl.runtime.files import write_text
 from infocl.runtime.paths import EXPORT
 
-ROWS, QUERIES, NEAREST, BATCH = (10_000, 50_000), 1000, 10, 256
+ROWS, QUERIES, NEAREST, BATCH = (10_000, 30_000), 1000, 10, 256
 Search = Callable[[Floats, int], tuple[Any, Any]]
 
 

@@ -15,7 +15,7 @@ from infocl.runtime.files import read_json, replacing_folder, write_json
 
 GRAPH_FILE, ABOUT_FILE = "graph.faiss", "index.json"
 # HNSW (Malkov and Yashunin, TPAMI 2020): links of a node, and candidates when one is added and when one is
-# searched for. `python -m benchmarks.search` shows what they give.
+# searched for. What they give: benchmarks/results/search.md.
 LINKS, ADDING, SEARCHING = 16, 128, 64
 
 
