@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from infocl.encoder.network import Levels
-from infocl.pretrain.parallel.process_group import ALONE, ProcessGroup
+from infocl.pretrain.parallel.process_group import ProcessGroup
 
 Noise = tuple[Tensor, ...]  # what a regulariser draws at random for a step
 
@@ -58,7 +58,7 @@ class Batch:
     embed: Callable[[Tensor], Tensor] | None = None
     encode: Callable[[Tensor], Levels] | None = None
     noise: Noise = ()
-    group: ProcessGroup = ALONE
+    group: ProcessGroup = field(default_factory=ProcessGroup)
 
     @property
     def view2(self) -> View:
