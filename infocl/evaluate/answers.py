@@ -64,7 +64,7 @@ def evaluate_numbers(
     probe = fit_ridge(train, train_numbers, params, seed)
     predicted = probe.predict(test)
     near = knn_average(
-        probe.scaling(train),
+        probe.scaling.single(train),
         torch.from_numpy(train_numbers[:, None]).to(device),
         probe.scaling(test),
         params.knn_k,
@@ -128,7 +128,7 @@ def evaluate_labels(
     probe = fit_labels(train, train_marks, params, seed)
     found = probe.scores(test)
     near = knn_average(
-        probe.scaling(train),
+        probe.scaling.single(train),
         torch.from_numpy(train_marks).to(device),
         probe.scaling(test),
         params.knn_k,

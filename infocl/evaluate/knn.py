@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 ENTRIES = 1 << 24  # of the largest temporary array: 64 MiB in float32
+TILE = 1 << 13  # training images that are compared at once
 
 
 def knn_predict(
@@ -30,13 +33,8 @@ def knn_predict(
     Reference: Wu et al., "Unsupervised Feature Learning via Non-Parametric Instance Discrimination",
     CVPR 2018, section 3.4 (k = 200 and tau = 0.07 there).
     """
-    k = min(k, len(train))
-    keys, queries = F.normalize(train.float(), dim=1), F.normalize(test.float(), dim=1)
-    rows = max(1, ENTRIES // (len(train) + k * classes))
-    answers = [
-        _vote(chunk @ keys.T, train_labels, classes, k, temperature) for chunk in torch.split(queries, rows)
-    ]
-    return torch.cat(answers)
+    near = _nearest(train, test, k, classes)
+    return torch.cat([_vote(*each, train_labels, classes, temperature) for each in near])
 
 
 def knn_average(train: Tensor, values: Tensor, test: Tensor, k: int, temperature: float) -> Tensor:
@@ -52,20 +50,37 @@ def knn_average(train: Tensor, values: Tensor, test: Tensor, k: int, temperature
     Returns:
         float64 (M, C).
     """
-    k = min(k, len(train))
-    keys, queries = F.normalize(train.float(), dim=1), F.normalize(test.float(), dim=1)
-    rows = max(1, ENTRIES // (len(train) + k * values.shape[1]))
     answers = []
-    for chunk in torch.split(queries, rows):
-        similarity, nearest = (chunk @ keys.T).topk(k, dim=1)
+    for similarity, nearest in _nearest(train, test, k, values.shape[1]):
         weights = (similarity / temperature).double().softmax(dim=1)
         answers.append(torch.einsum("bk,bkc->bc", weights, values[nearest].double()))
     return torch.cat(answers)
 
 
-def _vote(cosine: Tensor, labels: Tensor, classes: int, k: int, temperature: float) -> Tensor:
-    """Classes (B,) by similarities (B, N); votes relative to the nearest's cannot overflow."""
-    similarity, nearest = cosine.topk(k, dim=1)
+def _nearest(train: Tensor, test: Tensor, k: int, columns: int) -> Iterator[tuple[Tensor, Tensor]]:
+    """Cosines and numbers of the k nearest rows, (B, k) each, for one chunk of test rows after the other.
+
+    Training rows are compared a tile at a time, so that each tile is read once for a few hundred test rows
+    however many there are. Beside both sets takes normalised float32 copies of them and a few times
+    `ENTRIES` float32 numbers.
+    """
+    k = min(k, len(train))
+    keys, queries = F.normalize(train.float(), dim=1), F.normalize(test.float(), dim=1)
+    rows = max(1, ENTRIES // (min(len(train), TILE) + k * columns))
+    for chunk in torch.split(queries, rows):
+        similarity, nearest = chunk.new_empty(len(chunk), 0), train.new_empty(len(chunk), 0, dtype=torch.long)
+        for number, tile in enumerate(torch.split(keys, TILE)):
+            found, place = (chunk @ tile.T).topk(min(k, len(tile)), dim=1)
+            similarity = torch.cat([similarity, found], dim=1)
+            nearest = torch.cat([nearest, place + number * TILE], dim=1)
+            if number:
+                similarity, best = similarity.topk(min(k, similarity.shape[1]), dim=1)
+                nearest = nearest.gather(1, best)
+        yield similarity, nearest
+
+
+def _vote(similarity: Tensor, nearest: Tensor, labels: Tensor, classes: int, temperature: float) -> Tensor:
+    """Classes (B,) by the nearest (B, k); votes relative to the nearest's cannot overflow."""
     weights = ((similarity - similarity[:, :1]) / temperature).exp()  # (B, k)
     votes = F.one_hot(labels[nearest], classes).to(weights.dtype)  # (B, k, C)
     return torch.einsum("bk,bkc->bc", weights, votes).argmax(dim=1)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -11,12 +11,14 @@ import torch
 import torch.nn.functional as F
 from sklearn.model_selection import train_test_split
 from torch import Tensor
+from torch.utils.checkpoint import checkpoint
 
 from infocl.config import ProbeParams
 from infocl.evaluate.scaling import Scaling, fit_scaling
 
 HISTORY = 30
 TOLERANCE = 1e-6  # nats by unit of a preconditioned coordinate; accuracies stand still long before
+CHUNK = 512 << 20  # bytes that one evaluation of the loss takes beside the features
 LEAST_CURVATURE = 1e-9  # far above the rounding of a covariance in float64, so that it can be factorised
 
 
@@ -50,7 +52,18 @@ class LinearProbe(NamedTuple):
 
     def predict(self, features: Tensor) -> Tensor:
         """The most probable class (N,) of unstandardised features (N, D)."""
-        return self.model.predict(self.scaling(features))
+        return predict(self.model, self.scaling, features)
+
+
+def predict(model: LinearModel, scaling: Scaling, features: Tensor) -> Tensor:
+    """The most probable class (N,) of unstandardised features (N, D), a chunk of them after the other."""
+    parts = torch.split(features, rows_at_once(*model.weight.shape))
+    return torch.cat([model.predict(scaling(part)) for part in parts])
+
+
+def rows_at_once(classes: int, dim: int) -> int:
+    """Rows whose float64 features and logits, with what a gradient keeps of them, take `CHUNK` bytes."""
+    return max(1, CHUNK // (8 * 6 * (classes + dim)))
 
 
 def penalised_loss(weight: Tensor, bias: Tensor, features: Tensor, labels: Tensor, l2: float) -> Tensor:
@@ -72,34 +85,79 @@ def penalised_loss(weight: Tensor, bias: Tensor, features: Tensor, labels: Tenso
     Returns:
         A scalar in nats, strictly convex in W.
     """
+    return _penalty(weight, l2) + _data_loss(weight, bias, features, labels)
+
+
+def _penalty(weight: Tensor, l2: float) -> Tensor:
+    return 0.5 * l2 * weight.square().sum()
+
+
+def _data_loss(weight: Tensor, bias: Tensor, features: Tensor, labels: Tensor) -> Tensor:
     logits = (
         weight @ features.T + bias[:, None]
     )  # (C, N): on the CPU its softmax takes a tenth of (N, C)'s time
     if labels.ndim == 2:
         each = F.binary_cross_entropy_with_logits(logits, labels.T, reduction="none")
-        return 0.5 * l2 * weight.square().sum() + each.sum(dim=0).mean()
-    right = logits.log_softmax(dim=0).gather(0, labels[None])
-    return 0.5 * l2 * weight.square().sum() - right.mean()
+        return each.sum(dim=0).mean()
+    return -logits.log_softmax(dim=0).gather(0, labels[None]).mean()
 
 
 class Problem(NamedTuple):
-    """Standardised features, float64 (N, D), labels as in `penalised_loss`, and what a fit needs to know.
+    """Features, labels as in `penalised_loss`, and what a fit needs to know.
 
     Attributes:
+        features: (N, D); standardised, in float64 and column by column, as the loss reads them fastest,
+            where one chunk holds them all, otherwise as they were given.
+        labels: of each row.
         classes: C.
-        covariance: of the features, (D, D).
+        covariance: of the standardised features, (D, D).
+        scaling: what standardises a chunk; None where all are.
     """
 
     features: Tensor
     labels: Tensor
     classes: int
     covariance: Tensor
+    scaling: Scaling | None = None
 
     @classmethod
-    def of(cls, features: Tensor, labels: Tensor, classes: int) -> Problem:
-        """The problem of these features, kept column by column as the loss reads them fastest, and labels."""
-        by_column = features.T.contiguous().T
-        return cls(by_column, labels, classes, features.T @ features / len(features))
+    def of(cls, features: Tensor, labels: Tensor, classes: int, scaling: Scaling | None = None) -> Problem:
+        """The problem of these features (N, D), to be standardised where a scaling is given."""
+        if len(features) <= rows_at_once(classes, features.shape[1]):
+            scaled = features if scaling is None else scaling(features)
+            by_column = scaled.T.contiguous().T
+            return cls(by_column, labels, classes, scaled.T @ scaled / len(scaled))
+        problem = cls(features, labels, classes, torch.empty(0), scaling)
+        total = features.new_zeros((features.shape[1],) * 2, dtype=torch.float64)
+        for part, _ in problem.chunks():
+            rows = problem.scaled(part)
+            total += rows.T @ rows
+        return problem._replace(covariance=total / len(features))
+
+    def chunks(self) -> Iterator[tuple[Tensor, Tensor]]:
+        """Features (n, D) and their labels, as many rows as `CHUNK` has room for."""
+        rows = rows_at_once(self.classes, self.features.shape[1])
+        yield from zip(torch.split(self.features, rows), torch.split(self.labels, rows), strict=True)
+
+    def scaled(self, features: Tensor) -> Tensor:
+        """A chunk, standardised."""
+        return features if self.scaling is None else self.scaling(features)
+
+    def data_loss(self, weight: Tensor, bias: Tensor) -> Tensor:
+        """The loss without its penalty; of several chunks each is computed anew for its gradient."""
+        chunks = list(self.chunks())
+        if len(chunks) == 1:
+            return _data_loss(weight, bias, *chunks[0])
+
+        def of_chunk(weight: Tensor, bias: Tensor, features: Tensor, labels: Tensor) -> Tensor:
+            share = len(features) / len(self.features)
+            return share * _data_loss(weight, bias, self.scaled(features), labels)
+
+        parts = [
+            checkpoint(of_chunk, weight, bias, *chunk, use_reentrant=False, preserve_rng_state=False)
+            for chunk in chunks
+        ]
+        return torch.stack(parts).sum()
 
 
 def fit_linear(
@@ -114,6 +172,8 @@ def fit_linear(
     L-BFGS works on V = W L with :math:`L L^T = \frac12 X^T X / N + \lambda I`, Böhning's bound on the
     curvature: the same optimum, on correlated features in a half (strong penalty) to a twentieth (weak)
     of the iterations. In float64: float32 stalls at gradients of 1e-5 to 1e-4, short of the optimum.
+    The loss is summed over chunks of rows. At its peak a fit takes, beside the features, `CHUNK` bytes and
+    2 (`HISTORY` + 5) float64 matrices (C, D); `fit_scaling` before it 128 MiB.
 
     Args:
         problem: the features and labels.
@@ -128,17 +188,17 @@ def fit_linear(
     Reference: Böhning, "Multinomial logistic regression algorithm", Annals of the Institute of
     Statistical Mathematics 1992.
     """
-    features, labels, classes, covariance = problem
-    factor = curvature_factor(covariance, l2)
-    point = features.new_zeros(classes, features.shape[1]) if start is None else start.weight @ factor
-    bias = features.new_zeros(classes) if start is None else start.bias.clone()
+    factor, classes = curvature_factor(problem.covariance, l2), problem.classes
+    point = factor.new_zeros(classes, len(factor)) if start is None else start.weight @ factor
+    bias = factor.new_zeros(classes) if start is None else start.bias.clone()
     parameters = [point.requires_grad_(), bias.requires_grad_()]
 
     # Inverted once, because a solve takes as long as the loss; any such matrix leads to the same optimum.
     inverse = torch.linalg.solve_triangular(factor, torch.eye(len(factor)).to(factor), upper=False)
 
     def loss() -> Tensor:
-        return penalised_loss(point @ inverse, bias, features, labels, l2)
+        weight = point @ inverse
+        return _penalty(weight, l2) + problem.data_loss(weight, bias)
 
     converged = minimise(loss, parameters, max_iterations, tolerance)
     return LinearModel((point @ inverse).detach(), bias.detach(), converged)
@@ -201,15 +261,16 @@ def choose_l2(
     )
     scaling = fit_scaling(features[fit_rows])
     targets = torch.from_numpy(labels).to(features.device)
-    problem = Problem.of(scaling(features[fit_rows]), targets[fit_rows], classes)
-    validation = scaling(features[validation_rows])
+    problem = Problem.of(features[fit_rows], targets[fit_rows], classes, scaling)
+    validation = features[validation_rows]
     strengths = sorted(params.l2, reverse=True)
     models: list[LinearModel] = []
     accuracies: list[float] = []
     for l2 in strengths:
         start = models[-1] if models else None
         models.append(fit_linear(problem, l2, params.max_iterations, start))
-        accuracies.append(share_right(models[-1].predict(validation), targets[validation_rows]))
+        predicted = predict(models[-1], scaling, validation)
+        accuracies.append(share_right(predicted, targets[validation_rows]))
     best = int(np.argmax(accuracies))
     return L2Choice(strengths[best], accuracies[best], at_edge(accuracies, best), models[best])
 
@@ -234,6 +295,6 @@ def fit_probe(
     choice = choose_l2(features, labels, classes, params, seed)
     scaling = fit_scaling(features)
     targets = torch.from_numpy(labels).to(features.device)
-    problem = Problem.of(scaling(features), targets, classes)
+    problem = Problem.of(features, targets, classes, scaling)
     model = fit_linear(problem, choice.l2, params.max_iterations, choice.model)
     return LinearProbe(scaling, model, choice)

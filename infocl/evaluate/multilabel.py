@@ -53,7 +53,7 @@ def fit_labels(features: Tensor, marks: Marks, params: ProbeParams, seed: int) -
         np.arange(len(marks)), test_size=params.validation_share, random_state=seed
     )
     scaling = fit_scaling(features[fit_rows])
-    problem = Problem.of(scaling(features[fit_rows]), targets[fit_rows], marks.shape[1])
+    problem = Problem.of(features[fit_rows], targets[fit_rows], marks.shape[1], scaling)
     validation, alike = scaling(features[validation_rows]), np.ones((1, len(validation_rows)))
     strengths = sorted(params.l2, reverse=True)
     models: list[LinearModel] = []
@@ -64,6 +64,6 @@ def fit_labels(features: Tensor, marks: Marks, params: ProbeParams, seed: int) -
         scores.append(float(mean_average_precision(marks[validation_rows], found, alike)[0]))
     best = int(np.argmax(np.nan_to_num(scores, nan=-np.inf)))
     scaling = fit_scaling(features)
-    problem = Problem.of(scaling(features), targets, marks.shape[1])
+    problem = Problem.of(features, targets, marks.shape[1], scaling)
     model = fit_linear(problem, strengths[best], params.max_iterations, models[best])
     return LabelsProbe(scaling, model, strengths[best], scores[best], at_edge(scores, best))

@@ -126,7 +126,12 @@ def _nearest(
     codes = torch.from_numpy(train_codes).to(train.device)
     classes = len(probe.model.bias)
     return knn_predict(
-        probe.scaling(train), codes, probe.scaling(test), classes, params.knn_k, params.knn_temperature
+        probe.scaling.single(train),
+        codes,
+        probe.scaling.single(test),
+        classes,
+        params.knn_k,
+        params.knn_temperature,
     )
 
 

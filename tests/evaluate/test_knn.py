@@ -48,6 +48,16 @@ def test_chunks_change_nothing(monkeypatch):
     assert ours(*problem(), 3, 7, 0.07) == whole
 
 
+@pytest.mark.parametrize("k", [1, 7, 60, 90])
+def test_training_images_in_tiles_change_nothing(monkeypatch, k):
+    """A tile may hold fewer than k images."""
+    train, _, test = (torch.from_numpy(part) for part in problem())
+    whole, answers = knn.knn_average(train, train, test, k, 0.07), ours(*problem(), 3, k, 0.07)
+    monkeypatch.setattr(knn, "TILE", 40)
+    assert ours(*problem(), 3, k, 0.07) == answers == naive(*problem(), 3, k, 0.07)
+    torch.testing.assert_close(knn.knn_average(train, train, test, k, 0.07), whole, rtol=0, atol=1e-5)
+
+
 def test_a_tiny_temperature_is_the_nearest_neighbour():
     train, labels, test = problem()
     assert ours(train, labels, test, 3, 30, 1e-6) == ours(train, labels, test, 3, 1, 1.0)

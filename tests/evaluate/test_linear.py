@@ -5,10 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import train_test_split
 from sklearn.preprocessing import StandardScaler
 
+from benchmarks.measure import in_fresh_process, peak_memory_mib
+from infocl.evaluate import linear, scaling
 from infocl.evaluate.linear import Problem, at_edge, choose_l2, fit_linear, fit_probe, penalised_loss
 from infocl.evaluate.scaling import fit_scaling
 from tests.evaluate.planted import GRID, blobs, probe_params
@@ -59,6 +62,52 @@ def test_a_warm_start_does_not_move_the_optimum():
     warm = fit_linear(task, 1e-2, 1000, far, tolerance=1e-9)
     cold = fit_linear(task, 1e-2, 1000, tolerance=1e-9)
     torch.testing.assert_close(warm.weight, cold.weight, rtol=0, atol=1e-6)
+
+
+def test_chunks_change_nothing(monkeypatch):
+    """Five iterations of a fit, the standardisation and the answers, 19 rows a chunk and all at once."""
+    features, labels = problem(300)
+    targets = torch.from_numpy(labels)
+    marks = F.one_hot(targets, 3).double()
+
+    def found():
+        scaled = fit_scaling(features)
+        models = [fit_linear(Problem.of(features, given, 3, scaled), 0.01, 5) for given in (targets, marks)]
+        answers = linear.predict(models[0], scaled, features)
+        return [*scaled, scaled.single(features), answers, *models[0][:2], *models[1][:2]]
+
+    whole = found()
+    monkeypatch.setattr(linear, "CHUNK", 19 * 8 * 6 * 11)
+    monkeypatch.setattr(scaling, "ENTRIES", 100)
+    assert linear.rows_at_once(3, 8) == 19
+    for one, other in zip(found(), whole, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-10, atol=1e-10)
+
+
+ROWS, DIM, CLASSES = 60_000, 64, 100
+
+
+def _added_mib(*sizes):
+    """What a fit adds to the memory of a process, by the MiB of a chunk."""
+    features = torch.randn(ROWS, DIM, generator=torch.Generator().manual_seed(0))
+    labels = torch.arange(ROWS) % CLASSES
+    added = []
+    for size in sizes:
+        linear.CHUNK = size << 20
+        scaled = fit_scaling(features)
+        added.append(
+            peak_memory_mib(lambda s=scaled: fit_linear(Problem.of(features, labels, CLASSES, s), 0.01, 1))
+        )
+    return added
+
+
+def test_a_fit_of_many_rows_takes_the_memory_of_its_chunks():
+    """All rows at once take over 100 MiB; a first fit also counts what libraries set up once."""
+    matrices = 2 * (linear.HISTORY + 5) * CLASSES * DIM * 8 / 2**20
+    _, small, medium, whole = in_fresh_process(_added_mib, 1, 16, 64, 4096)
+    assert small < 16 + matrices
+    assert medium < 64 + matrices
+    assert whole > 100
 
 
 def test_a_fit_that_ends_early_says_so():
