@@ -187,6 +187,7 @@ def main() -> None:
     """Measure both, load by load, and write results/serving.md and .json."""
     revision = sys.argv[1] if len(sys.argv) > 1 else PREDECESSOR
     card = read_json(EXPORT / CARD_FILE, rerun("export", EXPORT))
+    load = os.getloadavg()[0]  # of other work beside this
     with tempfile.TemporaryDirectory() as folder:
         commands = {
             "before": installed(revision, Path(folder)),
@@ -201,6 +202,7 @@ def main() -> None:
         "network": "{arch}, stem {stem}, width {width:g}".format(**card["encoder"]),
         "image_size": card["image_size"],
         "seconds": SECONDS,
+        "load_average": round(load, 1),
         "python": platform.python_version(),
         "before": revision,
         "now": git_revision(),
@@ -209,7 +211,8 @@ def main() -> None:
     lines = [f"# `infocl serve` under load, on {about['device']}", "", message, ""]
     lines += [
         "Uint8 images as binary tensors from clients on the same machine, which share its cores; health is "
-        f"asked every {1000 * PROBE_EVERY:.0f} ms on a new connection.",
+        f"asked every {1000 * PROBE_EVERY:.0f} ms on a new connection. "
+        "`load_average` is that of other work at the start.",
         "",
         *table(rows),
     ]
