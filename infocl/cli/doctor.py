@@ -50,6 +50,8 @@ def print_diagnosis(images: Path | None, out: Path) -> None:
                 _print_storage(params, prepared.pretrain_bytes, device)
         return
     count = print_images_diagnosis(params.data, images, out)
+    if 0 < count < params.train.batch_size:
+        print(f"{'Batch':<12} {count:,} training images are fewer than train.batch_size; make it smaller")
     if count:
         _print_storage(params, 3 * params.data.image_size**2 * count, device)
 

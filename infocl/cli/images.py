@@ -10,8 +10,9 @@ from pathlib import Path
 from PIL import Image, ImageDraw
 
 from infocl.config import DataParams
-from infocl.data.decoding import read_image
+from infocl.data.decoding import FORMATS, read_image
 from infocl.data.folder.layouts import PARTS, find_entries, readable
+from infocl.data.folder.near import report_near
 from infocl.data.folder.reader import dark_bits, write_rejected
 from infocl.data.folder.survey import Survey
 from infocl.data.store import PixelStore
@@ -19,9 +20,10 @@ from infocl.runtime.errors import UserError
 from infocl.runtime.files import replacing
 from infocl.runtime.text import counted, file_size
 
-SHEET, LIST = "contact-sheet.png", "rejected.csv"
+SHEET, LIST, NEAR = "contact-sheet.png", "rejected.csv", "near-duplicates.csv"
 ROWS = 24  # classes named, and rows of the contact sheet
 TILE, COLUMNS, MARGIN, LABEL = 72, 12, 4, 170  # px, images in a row, px, px
+LARGE, MANY = 4, 0.1  # times data.image_size, and the share of images, that are worth a hint
 IMBALANCE = 10  # times more images in the largest class than in the smallest are worth a word
 
 
@@ -46,10 +48,14 @@ def print_images_diagnosis(data: DataParams, root: Path, out: Path) -> int:
             data.image_size,
             crop=data.crop,
             bits=data.folder.bits,
-            keep_pixels=False,
+            background=data.background,
+            keep_pixels=True,
         ) as store,
     ):
         _print_refused_by_dvc(root)
+        for what, names in _left_aside(root):
+            if names:
+                print(f"{'Left aside':<12} {len(names):,} {what}: {', '.join(names[:3])}")
         survey = Survey(root, find_entries(root, data.folder.csv, data.folder.label), store)
         survey.look()
         survey.judge(data.folder)
@@ -95,12 +101,56 @@ def _findings(survey: Survey, data: DataParams, out: Path) -> Iterator[tuple[str
         yield "Split", f"not possible: {error}"
         return
     yield from _classes(survey)
+    yield from _hints(survey, data)
+    near = report_near(survey, out / NEAR)["near_duplicates"]
+    yield "Near", f"{counted(near, 'test image')} nearly equal to a training image"
     total = 3 * data.image_size**2 * of_use
     yield (
         "Prepared",
         f"{of_use:,} images of {data.image_size} px take {file_size(total)} in data/prepared, and as "
         "much again while they are prepared",
     )
+
+
+def _hints(survey: Survey, data: DataParams) -> Iterator[tuple[str, str]]:
+    """What the sizes of the files suggest to set otherwise."""
+    query = "SELECT count(*), sum(max(width, height) > 2 * min(width, height)) FROM facts"
+    files, long = survey.database.execute(query).fetchone()
+    side = "SELECT min(width, height) FROM facts ORDER BY 1 LIMIT 1 OFFSET ?"
+    (middle,) = survey.database.execute(side, (files // 2,)).fetchone()
+    if middle >= LARGE * data.image_size:
+        yield (
+            "Size",
+            f"half of the images are at least {middle} px high and wide, and are shrunk to "
+            f"{data.image_size}; a larger data.image_size keeps what is small in them",
+        )
+    if long >= MANY * files:
+        yield (
+            "Shape",
+            f"{long:,} of {files:,} images are more than twice as long as wide, or the reverse; data.crop "
+            f"{data.crop} {'cuts off their ends' if data.crop == 'center' else 'squashes them'}",
+        )
+
+
+def _left_aside(root: Path) -> Iterator[tuple[str, list[str]]]:
+    """What is not looked at though it may be meant: linked folders, and images without extension."""
+    linked, bare = list[str](), list[str]()
+    for folder, folders, files in os.walk(root):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        links = (Path(folder, name) for name in folders if Path(folder) != root)  # not those of classes
+        linked += [readable(str(path.relative_to(root))) for path in links if path.is_symlink()]
+        found = (Path(folder, name) for name in files if not Path(name).suffix and not name.startswith("."))
+        bare += [readable(str(path.relative_to(root))) for path in found if _is_picture(path)]
+    yield "linked folders, which are not entered; put the files there, or link the files", sorted(linked)
+    yield "images without an extension; give them one", sorted(bare)
+
+
+def _is_picture(path: Path) -> bool:
+    try:
+        with Image.open(path, formats=FORMATS):
+            return True
+    except (OSError, ValueError, SyntaxError):
+        return False
 
 
 def _sizes(survey: Survey) -> str:

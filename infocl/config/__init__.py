@@ -87,6 +87,7 @@ class DataParams(Model):
     root: Annotated[str, Field(min_length=1)]
     image_size: Annotated[int, Field(ge=8, le=1024)]
     crop: Crop
+    background: Literal["white", "black", "grey"]
     shapes: ShapesParams
     scenes: EmbeddedParams
     dtd: DtdParams

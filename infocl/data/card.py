@@ -34,6 +34,11 @@ def render_data_card(meta: Mapping[str, Any], raw_set: RawSet) -> str:
         *([f"- Images lie in `../{meta['images_in']}`, whose labels these are"] if meta["images_in"] else []),
         *([f"- Decoded by {meta['decoder']}; {CROPS[meta['crop']]}"] if "decoder" in meta else []),
         *_left_out(meta.get("rejected")),
+        *(
+            [f"- Test images nearly equal to a training image: {near:,}"]
+            if (near := meta.get("near_duplicates"))
+            else []
+        ),
         "",
         "| split | images | bytes | labels | SHA-256 of the images |",
         "|---|---|---|---|---|",
@@ -56,6 +61,10 @@ def _left_out(rejected: Mapping[str, int] | None) -> list[str]:
         return []
     listed = ", ".join(f"{count:,} {kind}" for kind, count in rejected.items())
     return [f"- Files left out: {listed or 'none'}"]
+
+
+def _near(count: int | None) -> list[str]:
+    return [f"- Test images nearly equal to a training image: {count:,}"] if count else []
 
 
 def _classes(raw_set: RawSet) -> list[str]:

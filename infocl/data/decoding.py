@@ -26,7 +26,7 @@ EXTENSIONS = Image.registered_extensions()
 FORMATS = sorted(set(Image.OPEN) - {"EPS"})
 SUFFIXES = frozenset(suffix for suffix, kind in EXTENSIONS.items() if kind in FORMATS)
 # Pixels that one decoder made are never mixed with those of another.
-VERSION = 3  # raised whenever other pixels come out; a test holds them
+VERSION = 4  # raised whenever other pixels come out; a test holds them
 BITS_PER_SAMPLE = 258  # tag of TIFF
 PEAK = "peak"  # key in an image's info
 DECODER = f"Pillow {PIL.__version__}, InfoCL's decoder {VERSION}"
@@ -101,7 +101,9 @@ def read_image(path: Path, size: int) -> Images:
     return decode_image(path, size).pixels
 
 
-def decode_image(path: Path, size: int, crop: Crop = "center", bits: Bits = "auto") -> Decoded:
+def decode_image(
+    path: Path, size: int, crop: Crop = "center", bits: Bits = "auto", background: str = "white"
+) -> Decoded:
     """Decode one file and make it square, antialiased; raises as `decode`.
 
     Args:
@@ -109,17 +111,21 @@ def decode_image(path: Path, size: int, crop: Crop = "center", bits: Bits = "aut
         size: height and width in px.
         crop: center (the middle square, resized) or squash (all of it, resized whatever its shape).
         bits: as in `decode`.
+        background: as in `decode`.
     """
-    upright = decode(path, bits)
+    upright = decode(path, bits, background)
     return Decoded(np.asarray(to_square(upright, size, crop)), *upright.size, upright.info.get(PEAK))
 
 
-def decode(path: Path, bits: Bits = "auto") -> Image.Image:
-    """Decode one file to RGB: its first frame, EXIF rotation applied, transparency on white.
+def decode(path: Path, bits: Bits = "auto", background: str = "white") -> Image.Image:
+    """Decode one file to RGB: its first frame, EXIF rotation applied.
+
+    Floats that all lie in 0 to 1 are scaled by 255; whole numbers of 32 bits that fit into 16 count as such.
 
     Args:
         path: of the file.
         bits: that files of 16 bits use; auto takes what a TIFF says, otherwise 16. The upper 8 remain.
+        background: the colour below what is transparent.
 
     Raises:
         UnreadableError: the file is not an image, is damaged, or is so large that it may be an attack.
@@ -129,9 +135,9 @@ def decode(path: Path, bits: Bits = "auto") -> Image.Image:
             stated = getattr(opened, "tag_v2", {}).get(BITS_PER_SAMPLE, (16,))[0]
             raw = str(opened.tile[0].args) if opened.tile else ""
             upright = ImageOps.exif_transpose(opened)
-            if upright.mode.startswith("I;16"):
-                return _from_sixteen_bits(upright, stated, bits)
-            rgb = _to_rgb(upright)
+            if upright.mode.startswith("I;16") or _deep(upright):
+                return _from_sixteen_bits(upright, stated if stated < 32 else 16, bits)
+            rgb = _to_rgb(upright, background)
             return _checked(rgb, bits) if ";16" in raw else rgb
     except (Image.DecompressionBombWarning, Image.DecompressionBombError):
         raise UnreadableError(path, "has too many pixels to be read safely", "shrink or remove it") from None
@@ -160,12 +166,22 @@ def _checked(rgb: Image.Image, bits: Bits) -> Image.Image:
     return rgb
 
 
-def _to_rgb(image: Image.Image) -> Image.Image:
+def _deep(image: Image.Image) -> bool:
+    """Whether whole numbers of 32 bits, such as depths in mm, fit into 16 and need more than 8."""
+    if image.mode != "I":
+        return False
+    samples = np.asarray(image)
+    return bool(samples.min() >= 0 and 255 < samples.max() < 1 << 16)
+
+
+def _to_rgb(image: Image.Image, background: str) -> Image.Image:
     if image.mode in ("I", "F"):
         low, high = np.asarray(image).min(), np.asarray(image).max()
-        if not 0 <= low <= high <= 255:
+        if image.mode == "F" and 0 <= low <= high <= 1:  # of 0 to 1, as most libraries write them
+            image = Image.fromarray((255 * np.asarray(image)).round().astype(np.uint8))
+        elif not 0 <= low <= high <= 255:
             raise ValueError(f"its pixels range from {low:g} to {high:g}, so it is unclear what is white")
     if image.has_transparency_data:
         layered = image.convert("RGBA")
-        return Image.alpha_composite(Image.new("RGBA", layered.size, "white"), layered).convert("RGB")
+        return Image.alpha_composite(Image.new("RGBA", layered.size, background), layered).convert("RGB")
     return image.convert("RGB")

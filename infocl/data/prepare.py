@@ -37,8 +37,8 @@ def prepare_source(params: Params) -> dict[str, Any]:
     Raises:
         UserError: the data are missing or damaged; what was prepared before stays.
     """
-    name, size, bits = params.data.name, params.data.image_size, params.data.folder.bits
-    with PixelStore(DECODING / "source", size, crop=params.data.crop, bits=bits) as store:
+    name, size = params.data.name, params.data.image_size
+    with _store("source", params) as store:
         raw = raw_folder(params.data.root)
         kept = kept_folder("source", name, raw, store)
         borrow_prepared(store, kept)
@@ -62,7 +62,7 @@ def prepare_targets(params: Params) -> dict[str, Any]:
     size, own = params.data.image_size, params.transfer.own
     done = dict[str, int]()
     with (
-        PixelStore(DECODING / "targets", size, crop=params.data.crop, bits=params.data.folder.bits) as store,
+        _store("targets", params) as store,
         replacing_folder(TARGETS) as parent,
     ):
         request = Request(params.data, raw_folder(params.transfer.root), store)
@@ -87,6 +87,13 @@ def prepare_targets(params: Params) -> dict[str, Any]:
         )
     tasks = params.transfer.tasks
     return {"targets": len(tasks), **{f"{task}_images": done[task] for task in tasks}}
+
+
+def _store(name: str, params: Params) -> PixelStore:
+    data = params.data
+    return PixelStore(
+        DECODING / name, data.image_size, crop=data.crop, bits=data.folder.bits, background=data.background
+    )
 
 
 def _labelled_part(raw_set: RawSet) -> RawSet:

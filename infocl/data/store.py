@@ -65,6 +65,7 @@ class PixelStore:
         size: height and width in px.
         crop: how images become square, as in `decode_image`.
         bits: as in `decode_image`.
+        background: as in `decode_image`.
         keep_pixels: False remembers facts alone.
 
     Raises:
@@ -78,10 +79,14 @@ class PixelStore:
         *,
         crop: Crop = "center",
         bits: Bits = "auto",
+        background: str = "white",
         keep_pixels: bool = True,
     ) -> None:
         self.folder, self.size, self.crop, self.bits, self.keep_pixels = folder, size, crop, bits, keep_pixels
+        self.background = background
         self.decoder = DECODER if bits == "auto" else f"{DECODER}, {bits} of 16 bits"
+        if background != "white":
+            self.decoder += f", transparency on {background}"
         self.decoded = 0
         folder.mkdir(parents=True, exist_ok=True)
         self._lock = Lock()
@@ -185,7 +190,7 @@ class PixelStore:
             return Seen(None, "broken", f"cannot be read ({error.strerror})")
 
     def _decode(self, path: Path) -> Decoded:
-        return decode_image(path, self.size, self.crop, self.bits)
+        return decode_image(path, self.size, self.crop, self.bits, self.background)
 
     def _add(self, fresh: list[_Fresh]) -> None:
         self.decoded += len(fresh)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any
@@ -101,6 +102,7 @@ def _context(inputs: Inputs) -> dict[str, Any]:
         "titles": TITLES_OF_KINDS,
         "one_seed": ONE_SEED,
         "classes": class_reports(inputs),
+        "data_notes": data_notes(inputs.data.meta),
         "efficiency": efficiency_curves(inputs),
         "groups": groups,
         "other_kinds": other_kinds(inputs),
@@ -113,6 +115,14 @@ def _context(inputs: Inputs) -> dict[str, Any]:
         "usage": usage_example(inputs.about),
         "params": _as_yaml(inputs.params),
     }
+
+
+def data_notes(meta: Mapping[str, Any]) -> list[str]:
+    """What the preparation of a folder left out, and what it warned of."""
+    notes = [f"{count:,} {kind} left out" for kind, count in meta.get("rejected", {}).items()]
+    if near := meta.get("near_duplicates"):
+        notes.append(f"{near:,} test images nearly equal to a training image")
+    return notes
 
 
 def _legend(inputs: Inputs) -> list[tuple[int, str, str]]:

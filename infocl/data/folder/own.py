@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from infocl.config import OwnTaskParams, TaskKind
 from infocl.data.folder.layouts import PARTS, Entry, table_rows
+from infocl.data.folder.near import report_near
 from infocl.data.folder.reader import load_folder, surveyed
 from infocl.data.folder.survey import Survey
 from infocl.data.raw import Images, RawSet, RawSplit, Request
@@ -92,7 +93,9 @@ def _columns(name: str, own: OwnTaskParams, request: Request, rejected: Path) ->
     params = request.data.folder
     survey.split(params.test_share, params.split_seed)
     images = {part: replace(split, labels=None) for part, split in survey.splits().items()}
-    about = {"decoder": survey.store.decoder, "rejected": survey.kinds()}
+    listed = rejected.with_name(rejected.name.replace("rejected", "near-duplicates"))
+    near = report_near(survey, listed)
+    about = {"decoder": survey.store.decoder, "rejected": survey.kinds(), **near}
     source, seen = f"folder {request.raw.name}", survey.source_sha256(with_labels=False)
     whole = RawSet(None, source, params.licence, seen, images, about=about)
     yield name, whole

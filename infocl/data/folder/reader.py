@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from infocl.data.folder.layouts import Entry, find_entries
+from infocl.data.folder.near import report_near
 from infocl.data.folder.survey import Rejected, Survey
 from infocl.data.raw import RawSet, Request
 from infocl.runtime.errors import UserError
@@ -34,7 +35,11 @@ def load_folder(request: Request, rejected: Path = REJECTED) -> RawSet:
         licence=params.licence,
         source_sha256=survey.source_sha256(with_labels=bool(params.csv)),
         splits=survey.splits(),
-        about={"decoder": survey.store.decoder, "rejected": survey.kinds()},
+        about={
+            "decoder": survey.store.decoder,
+            "rejected": survey.kinds(),
+            **report_near(survey, rejected.with_name(rejected.name.replace("rejected", "near-duplicates"))),
+        },
     )
 
 

@@ -137,9 +137,11 @@ class Survey:
         groups = np.zeros(len(labels), np.int64) if classes is None else labels
         counts = np.bincount(groups, minlength=len(classes or [""]))
         if counts.min() < 2:
-            of = f"{self.root / classes[int(counts.argmin())]}" if classes else f"{self.root}"
-            many = "a single image" if counts.min() else "no image of use"
-            raise UserError(f"{of} holds {many}, which cannot be split; add more or remove it")
+            short = [classes[row] for row in np.flatnonzero(counts < 2)] if classes else []
+            of = f"{self.root / short[0]}" if short else f"{self.root}"
+            many = "a single image" if counts[counts < 2].max() else "no image of use"
+            more = f" (so do {', '.join(short[1:])})" if short[1:] else ""
+            raise UserError(f"{of} holds {many}, which cannot be split{more}; add more or remove it")
         keys = np.random.default_rng(seed).random(len(groups))
         quota = np.clip(np.rint(share * counts).astype(np.int64), 1, counts - 1)
         held = np.zeros(len(groups), bool)
