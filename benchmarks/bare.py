@@ -19,8 +19,9 @@ ROOT = Path(__file__).parent.parent
 WHEELS = ROOT / "wheels"
 # What images with torch, its relatives and the usual scientific packages lack.
 CARRIED = (
-    *("annotated-types", "hypothesis", "kornia", "kornia_rs", "pydantic", "pydantic_core", "ruamel.yaml"),
-    *("sortedcontainers", "typing-inspection"),
+    *("annotated-types", "boolean.py", "cyclonedx-python-lib", "defusedxml", "hypothesis", "kornia"),
+    *("kornia_rs", "license-expression", "packageurl-python", "py-serializable", "pydantic"),
+    *("pydantic_core", "ruamel.yaml", "sortedcontainers", "typing-inspection"),
 )
 LARGEST = 64 << 20  # bytes of the folder
 GLIBC = ("2_28", "2_27", "2_17")  # of manylinux, the newest that an older system still has
