@@ -26,8 +26,8 @@ from infocl.runtime.files import write_text
 from infocl.runtime.paths import EXPORT
 
 TARGET = Path("benchmarks/results/drift.md")
-SIZES, LEVELS = (50, 200, 500), (0.01, 0.05)
-CHECKS, CHECKS_OF_A_CHANGE = 300, 40
+SIZES, LEVELS = (50, 200), (0.01, 0.05)
+CHECKS, CHECKS_OF_A_CHANGE = 300, 20
 POOL = 20_000
 Images = npt.NDArray[np.uint8]
 Measured = tuple[npt.NDArray[Any], npt.NDArray[Any]]  # features and looks

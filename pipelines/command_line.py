@@ -13,6 +13,7 @@ import typer
 
 from infocl.runtime.errors import guarded
 from infocl.runtime.lock import BusyError
+from pipelines import heartbeat
 from pipelines.changes import find_changes
 from pipelines.interrupts import listen
 from pipelines.remote import require_names
@@ -64,6 +65,7 @@ def _retrain(
         require_names(track, git_remote)
         branch()
         if track is None and git_remote is None and (done := _nothing_to_do(force)):
+            heartbeat.beat(print)
             print(done.message)
             return 0
         from pipelines.retrain import retrain
@@ -149,7 +151,48 @@ def _versions() -> None:
     _run(work)
 
 
+def _clean(
+    days: Annotated[float, typer.Option(help="How long checkpoints and data are kept.", min=0.0)] = 90.0,
+    remote: Annotated[str | None, typer.Option(help="Clean this DVC remote as well.")] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Remove, not only say what would be.")] = False,
+    wait: Wait = 1.0,
+) -> None:
+    """Say, or remove with --yes, old checkpoints and data that no version, branch or experiment names."""
+
+    def work() -> int:
+        from pipelines.clean import clean_up
+
+        clean_up(days, remote, print, 60 * wait, dry=not yes)
+        if not yes:
+            print("Nothing was removed; infocl clean --yes does it.")
+        return 0
+
+    _run(work)
+
+
+def _automations(
+    block: Annotated[str, typer.Argument(help="Notification block, such as slack-webhook/ops.")],
+    hours: Annotated[
+        float, typer.Option(help="Without a retraining that are too many; more than the schedule's interval.")
+    ] = 26.0,
+) -> None:
+    """Let the Prefect server tell of late, missing, crashed, failed and refused runs, and of drift."""
+
+    def work() -> int:
+        from pipelines.automations import register
+        from pipelines.serve import require_server
+
+        require_server()
+        for name in register(block, hours):
+            print(f"{name}: told by {block}.")
+        return 0
+
+    _run(work)
+
+
 app = typer.Typer(add_completion=False)
+app.command("automations")(_automations)
+app.command("clean")(_clean)
 app.command("retrain")(_retrain)
 app.command("rollback")(_rollback)
 app.command("promote")(_promote)

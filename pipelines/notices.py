@@ -69,6 +69,11 @@ def show_report(url: str) -> None:
     create_link_artifact(url, key="report", link_text="What was learned, and what it cost")
 
 
+def show_versions(url: str) -> None:
+    """A link to the page of all versions and decisions."""
+    create_link_artifact(url, key="versions", link_text="All versions, and what was decided on each")
+
+
 def show_ended(run: str) -> None:
     """Log that a run is over whose process is gone; if nobody does, Prefect shows it as running for ever."""
     with get_client(sync_client=True) as client:

@@ -17,7 +17,7 @@ from infocl.deploy.exported import Export
 from infocl.runtime.errors import UserError, in_words
 from infocl.runtime.lock import workspace
 from infocl.runtime.paths import EXPORT
-from pipelines import cleanup, notices, reports, service, unfinished
+from pipelines import cleanup, heartbeat, notices, reports, service, unfinished, versions
 from pipelines.changes import find_changes
 from pipelines.interrupts import keep_listening
 from pipelines.logs import plain_failures
@@ -76,6 +76,8 @@ def retrain(
                 outcome = _run(track, gate, force, retries, git_remote, staging, lock)
             if report_url and outcome.kind != "unchanged":
                 notices.show_report(reports.keep(report_url, str(flow_run.get_name())))
+                versions.write_page()
+                notices.show_versions(f"{report_url.rstrip('/')}/{versions.PAGE.name}")
     except Exception as error:
         message = in_words(error) if isinstance(error, OSError) else None
         notices.notify(
@@ -84,6 +86,7 @@ def retrain(
         if message:
             raise UserError(message) from None
         raise
+    heartbeat.beat(log.warning)
     log.info(outcome.message)
     if outcome.kind == "refused":
         notices.notify(notify, "InfoCL: new encoder refused", outcome.message)

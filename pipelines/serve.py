@@ -21,6 +21,7 @@ from prefect.types.entrypoint import EntrypointType
 from infocl.runtime.errors import UserError, guarded, one_line
 from pipelines import reports
 from pipelines.approval import promote
+from pipelines.clean import clean
 from pipelines.command_line import GitRemote, Notify, Track
 from pipelines.drift import drift
 from pipelines.remote import require_names
@@ -97,11 +98,7 @@ def _serve(
     require_repository()
     require_names(parameters["track"], parameters["git_remote"])
     branch()
-    if PREFECT_API_URL.value() is None:
-        raise UserError(
-            "PREFECT_API_URL is not set; start `prefect server start` and set it to "
-            "http://127.0.0.1:4200/api, or to your server"
-        )
+    require_server()
     if parameters["track"] is not None:
         newest(parameters["track"])
     try:
@@ -126,6 +123,19 @@ def _serve(
                 time.sleep(RETRY_SECONDS)
     finally:
         stop.set()
+
+
+def require_server() -> None:
+    """Refuse to go on where no server is named that outlives this process.
+
+    Raises:
+        UserError: so it is.
+    """
+    if PREFECT_API_URL.value() is None:
+        raise UserError(
+            "PREFECT_API_URL is not set; start `prefect server start` and set it to "
+            "http://127.0.0.1:4200/api, or to your server"
+        )
 
 
 def _schedule(cron: str | None, every: float | None, timezone: str, option: str = "--cron") -> dict[str, Any]:
@@ -174,6 +184,7 @@ def _deployments(
         rollback.to_deployment(parameters={"git_remote": parameters["git_remote"]}, **common),
         drift.to_deployment(**common, **others["drift"]),
         promote.to_deployment(**common, **others["promote"]),
+        clean.to_deployment(**common),
     )
     return cast(list[RunnerDeployment], list(made))
 

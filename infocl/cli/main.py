@@ -405,6 +405,18 @@ def promote(context: typer.Context) -> None:
 
 
 @app.command(context_settings=PASSED_ON)
+def automations(context: typer.Context) -> None:
+    """Let the Prefect server tell people of late, missing and failed runs (--help: options)."""
+    _exit(lambda: _flow("automations", context.args), extra="retrain")
+
+
+@app.command(context_settings=PASSED_ON)
+def clean(context: typer.Context) -> None:
+    """Say, or remove with --yes, old checkpoints and data that no version, branch or experiment names."""
+    _exit(lambda: _flow("clean", context.args), extra="retrain")
+
+
+@app.command(context_settings=PASSED_ON)
 def versions(context: typer.Context) -> None:
     """Print all versions of the encoder, and write them and all decisions as one page."""
     _exit(lambda: _flow("versions", context.args), extra="retrain")

@@ -115,8 +115,15 @@ def test_a_refused_result_is_not_judged_twice_by_the_same_rules(project, listene
 def test_other_rules_judge_the_same_result_again(project):
     from pipelines.retrain import retrain
 
-    state = retrain(gate={"floors": {"digits": 0.99}, "max_size_ratio": 1.2}, return_state=True)
+    url = "http://127.0.0.1:4280"
+    state = retrain(
+        gate={"floors": {"digits": 0.99}, "max_size_ratio": 1.2}, report_url=url, return_state=True
+    )
     assert state.name == "Refused"
+    assert f"({url}/versions.html)" in artifact("versions").data
+    page = (project.folder / "exports/reports/versions.html").read_text()
+    assert "<h1>v1.0.0 is in service</h1>" in page
+    assert "digits, floor: 66.8 %, at least 99.0 %" in page
     assert "digits, floor: 66.8 %, at least 99.0 %" in state.message
     state = retrain(gate={"max_main_drop": 1.0}, return_state=True)
     assert state.is_failed()

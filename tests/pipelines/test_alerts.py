@@ -1,4 +1,4 @@
-"""The flow `drift` on a real server: what people see of it, and the retraining that it starts."""
+"""Drift and alerts on a real server: what people see and are told, and the retraining that drift starts."""
 
 from __future__ import annotations
 
@@ -7,13 +7,19 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
+from prefect import flow
 from prefect.blocks.notifications import CustomWebhookNotificationBlock
+from prefect.client.orchestration import get_client
+from prefect.deployments import run_deployment
 from prefect.settings import PREFECT_API_URL, PREFECT_HOME, temporary_settings
+from prefect.states import Completed
 
 from infocl.runtime.errors import UserError
+from pipelines.automations import alerts, register
 from pipelines.drift import drift
 from pipelines.retrain import retrain
 from tests.pipelines.exports import noise, write_export
+from tests.pipelines.faults import until
 from tests.pipelines.server_records import artifact, runs_of_deployment
 
 BLOCK = "custom-webhook/listener"
@@ -65,3 +71,41 @@ def test_what_cannot_be_compared_fails_by_one_line_that_people_are_told(told):
     assert told[-1]["subject"] == "InfoCL: the drift check failed"
     with pytest.raises(UserError, match="no deployment 'retrain/none' to start"):
         drift(["darker"], retrain="retrain/none")
+
+
+def test_the_server_tells_of_each_fault_by_itself(told, monkeypatch, listener):
+    """Late: a retraining that nobody serves. Missing: none began for ten seconds."""
+    for _ in range(2):
+        assert [name.removeprefix("InfoCL: ") for name in register(BLOCK, hours=10 / 3600)][:2] == [
+            "a retraining is late",
+            "no retraining",
+        ]
+    with get_client(sync_client=True) as client:
+        assert len(client.read_automations()) == len(alerts(1.0)), "registered twice, they are there once"
+    run_deployment("retrain/served", flow_run_name="nightly", timeout=0)
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(Path.cwd().parent))
+    failed = retrain(return_state=True)
+    assert failed.is_failed()
+    drift(["darker"])
+    refused = flow(lambda: Completed(name="Refused", message="digits: too few"), name="retrain")
+    refused(return_state=True)
+    expected = {
+        "a retraining failed": failed.message.splitlines()[0],
+        "new images drift": "Drift: 30 of 30 images",
+        "a new encoder was refused": "digits: too few",
+        "no retraining": "No retraining has started for",
+        "a retraining is late": "nightly was not started in time",
+    }
+
+    def heard():
+        bodies = {message["subject"].removeprefix("InfoCL: "): message["body"] for message in listener[1]}
+        return all(words in bodies.get(title, "") for title, words in expected.items())
+
+    until(heard, lambda: listener[1])
+
+
+def test_only_a_notification_block_can_be_told(told):
+    with pytest.raises(UserError, match="there is no block slack-webhook/nobody"):
+        list(register("slack-webhook/nobody", 26.0))
+    with pytest.raises(UserError, match="less than ten seconds"):
+        list(register(BLOCK, 0.001))
