@@ -41,7 +41,7 @@ CHANGES: dict[str, Callable[[Images], Images]] = {
     "noise of 3 grey levels": lambda images: (
         (images + np.random.default_rng(0).normal(0, 3, images.shape)).clip(0, 255).round().astype(np.uint8)
     ),
-    "mirrored": lambda images: images[:, :, ::-1],
+    "mirrored, which the drawings do not show": lambda images: images[:, :, ::-1],
 }
 
 
@@ -96,7 +96,7 @@ def main() -> None:
             lines.append(f"| {count} | {name} | {' | '.join(found)} |")
             print(lines[-1], flush=True)
     few = {name: known.measured(change(images[:4000])) for name, change in CHANGES.items()}
-    few["without discs, an eighth of all"] = rows(pool, np.flatnonzero(labels["shape"] != 0))
+    few["without discs, an eighth of all images"] = rows(pool, np.flatnonzero(labels["shape"] != 0))
     lines += [
         "",
         f"Of {CHECKS_OF_A_CHANGE} checks of images that differ, the share that reported drift at 0.01, in %:",
