@@ -6,10 +6,11 @@ import getpass
 import re
 
 import pytest
+from prefect.settings import PREFECT_API_URL, PREFECT_HOME, temporary_settings
 
 from infocl.runtime.errors import UserError
 from pipelines import service
-from pipelines.approval import approve, staged_at
+from pipelines.approval import approve, promote, staged_at
 from pipelines.registry import STAGING, Version, adopt, draft, export_md5, read_registry
 from tests.pipelines.toy import nothing, production, weights, weights_in_service
 
@@ -70,3 +71,14 @@ def test_the_newest_waits_and_every_decision_is_pushed(staged, tmp_path):
     pushed = {line.split("\t")[1] for line in staged.git("ls-remote", "upstream").splitlines()}
     assert {f"refs/tags/encoder{tag}" for tag in ("@v1.2.0", "#staging#3", "#production#4")} <= pushed
     assert list(service.journal())[-1]["by"] == getpass.getuser()
+
+
+def test_a_rule_puts_it_in_service_once_it_has_waited_long_enough(staged, server, tmp_path):
+    with temporary_settings({PREFECT_API_URL: server, PREFECT_HOME: tmp_path / "home"}):
+        early = promote(after_hours=24.0, return_state=True)
+        assert (early.name, weights_in_service()) == ("Too early", weights(1.0))
+        assert early.message == "v1.1.0 waits in staging for 0.0 of 24 hours."
+        done = promote(after_hours=0.0, return_state=True)
+        assert (done.name, weights_in_service()) == ("Promoted", weights(2.0))
+        assert list(service.journal())[-1]["by"] == "the rule after 0 hours"
+        assert promote(after_hours=0.0, return_state=True).name == "Nothing waits"
