@@ -14,7 +14,7 @@ from prefect.states import Completed
 
 from infocl.config.file import PARAMS_FILE, read_yaml
 from infocl.deploy.exported import Export
-from infocl.runtime.errors import UserError, in_words
+from infocl.runtime.errors import UserError, in_words, one_line
 from infocl.runtime.lock import workspace
 from infocl.runtime.paths import EXPORT
 from pipelines import cleanup, heartbeat, notices, reports, service, unfinished, versions
@@ -76,8 +76,7 @@ def retrain(
                 outcome = _run(track, gate, force, retries, git_remote, staging, lock)
             if report_url and outcome.kind != "unchanged":
                 notices.show_report(reports.keep(report_url, str(flow_run.get_name())))
-                versions.write_page()
-                notices.show_versions(f"{report_url.rstrip('/')}/{versions.PAGE.name}")
+                _show_versions(report_url)
     except Exception as error:
         message = in_words(error) if isinstance(error, OSError) else None
         notices.notify(
@@ -138,6 +137,15 @@ def _run(
     return decide(
         rules, message=headline, forced=force, git_remote=git_remote, retries=retries, staging=staging
     )
+
+
+def _show_versions(report_url: str) -> None:
+    try:
+        versions.write_page()
+    except Exception as error:  # old cards of any form; what was decided stands
+        get_run_logger().warning(f"The page of versions was not written ({one_line(error)}).")
+        return
+    notices.show_versions(f"{report_url.rstrip('/')}/{versions.PAGE.name}")
 
 
 def _rename(headline: str) -> None:
