@@ -12,7 +12,6 @@ from prefect.client.schemas.objects import State
 from prefect.states import Completed
 
 from infocl.runtime.errors import UserError
-from infocl.runtime.lock import workspace
 from pipelines import notices, service
 from pipelines.logs import plain_failures
 from pipelines.registry import (
@@ -45,7 +44,7 @@ def promote(
         after_hours: how long a person can look at it first.
         git_remote: where the tag is pushed; none: it stays here.
         notify: a notification block that is told of the promotion, such as slack-webhook/ops.
-        wait_minutes: how long to wait for a workspace that is in use.
+        wait_minutes: how long to wait for another who changes what is in service.
     """
     plain_failures()
     require_repository()
@@ -78,7 +77,7 @@ def approve(
         name: of the version such as v1.2.0; None: whichever waits.
         git_remote: where the tag is pushed; None: it stays here.
         log: takes lines for people.
-        wait_seconds: how long to wait for a workspace that is in use.
+        wait_seconds: how long to wait for another who changes what is in service.
         reject: take it out of staging; the one in service stays.
         by: who decided, for the journal; None: whoever runs this.
 
@@ -90,7 +89,7 @@ def approve(
     require_repository()
     require_names(None, git_remote)
     by = by or getpass.getuser()
-    with workspace("a promotion", wait_seconds, lambda holder: log(f"Waiting for {holder}.")):
+    with service.alone(wait_seconds):
         if git_remote is not None:
             take_tags(git_remote)
         registry = read_registry()

@@ -18,12 +18,12 @@ from pipelines.changes import find_changes
 from pipelines.interrupts import listen
 from pipelines.remote import require_names
 from pipelines.repository import branch, require_repository
-from pipelines.status import Outcome, nothing_to_do, rules_in_force
+from pipelines.status import REFUSED, Outcome, nothing_to_do, rules_in_force
 
 if TYPE_CHECKING:
     from prefect.client.schemas.objects import State
 
-REFUSED = 3  # exit code of a run whose encoder the gate refused
+REFUSED_CODE = 3  # exit code of a run whose encoder the gate refused
 
 Track = Annotated[str | None, typer.Option(help="Merge new commits of this branch first, as origin/main.")]
 Notify = Annotated[str | None, typer.Option(help="Notification block, such as slack-webhook/ops.")]
@@ -210,8 +210,10 @@ def _nothing_to_do(forced: bool) -> Outcome | None:
 
 def _exit_code(state: State[Any]) -> int:
     """0 done, 3 refused; what failed is raised again."""
+    if state.name == REFUSED:
+        return REFUSED_CODE
     state.result(raise_on_failure=True)
-    return REFUSED if state.name == "Refused" else 0
+    return 0
 
 
 def _run(work: Callable[[], int]) -> None:

@@ -36,7 +36,7 @@ def drift(
         false_alarms: share of checks of images of the known kind that may report drift.
         newest: only so many files, those changed last.
         notify: a notification block that is told of drift and of failures, such as slack-webhook/ops.
-        retrain: a deployment that is started where there is drift, such as retrain/served.
+        retrain: a deployment that is started where there is drift, such as retrain/retrain-served.
     """
     plain_failures()
     try:

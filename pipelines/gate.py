@@ -1,42 +1,31 @@
-"""Whether a retrained encoder may replace the one in service: two descriptions in, a verdict out."""
+"""Whether a retrained encoder may replace the one in service: descriptions in, a verdict out.
+
+The mean of the targets must be shown to have kept its accuracy; a single target must not be shown to have
+lost it. What cannot be seen in test images, the spread between seeds, the margins must leave room for.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 from infocl.config import GateParams, TaskKind
-from infocl.results.card import (
-    CARD_FILE,
-    HINT,
-    ONNX_FILE,
-    CardMetrics,
-    Parity,
-    TaskScore,
-    parse_measured,
-)
+from infocl.evaluate.paired import Difference
 from infocl.results.scores import KINDS, show_score
-from infocl.runtime.files import read_json
-from infocl.runtime.text import counted, file_size
+from infocl.runtime.text import counted, file_size, percent
+from pipelines.differences import ExportedEncoder, common_targets, is_paired, limits, of_mean, of_task
 
 MEAN = "mean"
+SHARED = 0.5  # of the errors, that an equal encoder is taken to share, when nothing is known of it yet
 
 
 @dataclass(frozen=True)
-class ExportedEncoder:
-    """What the gate looks at: the card, the file's size in bytes, seconds for a batch of 64 images."""
+class Reference:
+    """An encoder that the new one is held against, and its name, such as v1.2.0."""
 
-    metrics: CardMetrics
-    parity: Parity
-    size: int
-    seconds: float | None = None
-
-    @property
-    def tasks(self) -> dict[str, TaskScore]:
-        """The score and its interval for each target."""
-        return self.metrics.transfer
+    name: str
+    encoder: ExportedEncoder
 
 
 @dataclass(frozen=True)
@@ -73,23 +62,27 @@ class Verdict:
         return f"all {len(self.checks)} checks passed"
 
 
-def read_encoder(folder: Path, seconds: float | None = None) -> ExportedEncoder:
-    """Read an exported folder.
+def judge(
+    new: ExportedEncoder,
+    now: ExportedEncoder | None,
+    rules: GateParams,
+    *,
+    best: Reference | None = None,
+    untrained: Mapping[str, float] | None = None,
+) -> Verdict:
+    """Compare a new encoder with the one in service, or only with the floors where there is none.
 
-    Raises:
-        UserError: its description is missing, damaged, or without transfer accuracies.
+    Args:
+        new: the candidate.
+        now: in service.
+        rules: the thresholds.
+        best: the best version that was in service so far, where that is another one.
+        untrained: accuracies of untrained encoders by task, the source being `source`, as far as measured.
     """
-    path = folder / CARD_FILE
-    measured = parse_measured(read_json(path, HINT), path)
-    return ExportedEncoder(measured.metrics, measured.parity, (folder / ONNX_FILE).stat().st_size, seconds)
-
-
-def judge(new: ExportedEncoder, now: ExportedEncoder | None, rules: GateParams) -> Verdict:
-    """Compare a new encoder with the one in service, or only with the floors where there is none."""
     return Verdict(
         [
-            *_leads(new, rules),
-            *_drops(new, now, rules),
+            *_leads(new, rules, untrained or {}),
+            *_drops(new, now, best, rules),
             *_floors(new, rules),
             _parity(new, now),
             *_ratios(new, now, rules),
@@ -97,106 +90,131 @@ def judge(new: ExportedEncoder, now: ExportedEncoder | None, rules: GateParams) 
     )
 
 
-def difference(
-    new: tuple[float, float, float], now: tuple[float, float, float]
-) -> tuple[float, float, float]:
-    """The difference of two proportions and its 95 % interval, each given as (estimate, low, high).
-
-    Newcombe (Statistics in Medicine 17, 1998), method 10: the distances to the limits of the single
-    intervals add up as squares. Both encoders are judged on the same test images, which makes the true
-    interval narrower; it cannot be had without the single predictions.
-    """
-    change = new[0] - now[0]
-    low = change - math.hypot(new[0] - new[1], now[2] - now[0])
-    high = change + math.hypot(new[2] - new[0], now[0] - now[1])
-    return change, low, high
-
-
-def _drops(new: ExportedEncoder, now: ExportedEncoder | None, rules: GateParams) -> Iterator[Check]:
+def _drops(
+    new: ExportedEncoder, now: ExportedEncoder | None, best: Reference | None, rules: GateParams
+) -> Iterator[Check]:
     if now is None:
         return
-    common = [
-        name for name, row in new.tasks.items() if name in now.tasks and now.tasks[name].kind == row.kind
-    ]
-    if not common:
+    if not common_targets(new, now):
         yield Check("targets", ", ".join(now.tasks), ", ".join(new.tasks), "none in common to compare", False)
         return
-    classes = [name for name in common if new.tasks[name].kind == "class"]
-    if classes:
-        mean = [_mean([encoder.tasks[name].estimate for name in classes]) for encoder in (new, now)]
-        yield _drop(f"{MEAN} of {len(classes)} targets", mean[0], mean[1], rules.max_mean_drop)
-    for name in common:
-        one = new.tasks[name]
-        yield _drop(name, one.estimate, now.tasks[name].estimate, rules.max_task_drop, one.kind)
+    others = [("", now)] + ([(f", best so far ({best.name})", best.encoder)] if best else [])
+    count = sum(len(common_targets(new, other)) for _, other in others)
+    for words, other in others:
+        names = common_targets(new, other)
+        if classes := [name for name in names if new.tasks[name].kind == "class"]:
+            change = of_mean(new, other, classes)
+            rule = (
+                f"{_shown(change, 95)}, {_images(new, other, classes)}; the low end must be at least "
+                f"{-100 * rules.max_mean_drop:+.1f}"
+            )
+            means = percent(other.mean(classes)), percent(new.mean(classes))
+            what = f"{MEAN} of {len(classes)} targets{words}"
+            yield Check(what, *means, rule, change.low >= -rules.max_mean_drop)
+        for name in names:
+            yield _target(new, other, name, words, rules.max_task_drop, count)
 
 
-def _drop(
-    what: str,
-    new: tuple[float, float, float],
-    now: tuple[float, float, float],
-    most: float,
-    kind: TaskKind = "class",
+def _target(
+    new: ExportedEncoder, other: ExportedEncoder, name: str, words: str, most: float, count: int
 ) -> Check:
-    change, low, high = difference(new, now)
+    """Refused where a loss beyond the margin is shown; `count` targets are tested, corrected by Bonferroni.
+
+    Whether any of several targets failed is the same question to Holm's method, whose first step this is.
+    """
+    confidence = 1 - 0.05 / count
+    change = of_task(new, other, name, confidence)
     rule = (
-        f"{100 * change:+.1f} points (95 %: {100 * low:+.1f} to {100 * high:+.1f}), "
-        f"the low end must be at least {-100 * most:+.1f}"
+        f"{_shown(change, 100 * confidence)}, {_images(new, other, [name])}; the high end must be at least "
+        f"{-100 * most:+.1f}"
     )
-    return Check(what, show_score(kind, now[0]), show_score(kind, new[0]), rule, low >= -most)
+    shown = other.tasks[name].shown, new.tasks[name].shown
+    return Check(f"{name}{words}", *shown, rule, change.high >= -most)
 
 
-def _leads(new: ExportedEncoder, rules: GateParams) -> Iterator[Check]:
-    """The source, the mean of the targets with classes, and each other target, against blind answers."""
-    rows, source = list(new.metrics.with_accuracy.values()), new.metrics.source
+def _shown(change: Difference, confidence: float) -> str:
+    return (
+        f"{100 * change.change:+.1f} points ({confidence:.3g} %: {100 * change.low:+.1f} to "
+        f"{100 * change.high:+.1f})"
+    )
+
+
+def _images(new: ExportedEncoder, other: ExportedEncoder, names: list[str]) -> str:
+    same = sum(is_paired(new, other, name) for name in names)
+    if same == len(names):
+        return "on the same test images"
+    return "on other test images" if same == 0 else f"{same} of {len(names)} on the same test images"
+
+
+def _leads(new: ExportedEncoder, rules: GateParams, untrained: Mapping[str, float]) -> Iterator[Check]:
+    """The source, the mean of the targets with classes, and each other target, against no training."""
+    rows, source = new.metrics.with_accuracy, new.metrics.source
     if rows:
-        chance = sum(row.chance for row in rows) / len(rows)
-        mean = _mean([row.estimate for row in rows])
-        yield _lead(f"{MEAN} of {counted(len(rows), 'target')}", mean, chance, rules)
+        known = [untrained[name] for name in rows if name in untrained]
+        chance = sum(row.chance for row in rows.values()) / len(rows)
+        random = sum(known) / len(rows) if len(known) == len(rows) else None
+        mean = _mean([row.estimate for row in rows.values()])
+        yield _lead(f"{MEAN} of {counted(len(rows), 'target')}", mean, chance, random, rules)
     if source:
-        yield _lead("source", source.estimate, source.chance, rules)
+        yield _lead("source", source.estimate, source.chance, untrained.get("source"), rules)
     for name, row in new.tasks.items():
         if row.kind != "class":
-            yield _lead(name, row.estimate, row.chance, rules, row.kind)
+            yield _lead(name, row.estimate, row.chance, untrained.get(name), rules, row.kind)
 
 
 def _lead(
     name: str,
     estimate: tuple[float, float, float],
     chance: float,
+    random: float | None,
     rules: GateParams,
     kind: TaskKind = "class",
 ) -> Check:
     score, low, _ = estimate
-    by = "naming the most frequent class" if kind == "class" else KINDS[kind].chance
+    by = [(chance, "naming the most frequent class" if kind == "class" else KINDS[kind].chance)]
+    best, words = max(by if random is None else [*by, (random, "untrained encoders")])
     rule = (
-        f"the low end {show_score(kind, low)} is {100 * (low - chance):+.1f} points from {by}, "
-        f"must be at least {100 * rules.min_lead:+.1f}"
+        f"the low end {show_score(kind, low)} is {100 * (low - best):+.1f} points from {words} "
+        f"({show_score(kind, best)}), must be at least {100 * rules.min_lead:+.1f}"
     )
-    return Check(f"{name}, lead", "", show_score(kind, score), rule, low - chance >= rules.min_lead)
+    return Check(f"{name}, lead", "", show_score(kind, score), rule, low - best >= rules.min_lead)
 
 
 def unreachable(now: ExportedEncoder, rules: GateParams) -> Iterator[str]:
-    """A line for each margin that an encoder of the accuracy in service cannot keep on its test images."""
-    rows, classes = now.tasks, list(now.metrics.with_accuracy.values())
-    margins = [
-        ("max_task_drop", name, row.estimate, row.test_images, rules.max_task_drop, row.kind)
-        for name, row in rows.items()
-    ]
-    if classes:
-        mean, images = _mean([row.estimate for row in classes]), sum(row.test_images for row in classes)
-        what = f"the {MEAN} of the targets"
-        margins.insert(0, ("max_mean_drop", what, mean, images, rules.max_mean_drop, "class"))
-    for key, what, estimate, images, margin, kind in margins:
-        needed = -difference(estimate, estimate)[1]
-        if needed > margin:
-            # An interval narrows by the root of the number of images.
-            enough = math.ceil(images * (needed / margin) ** 2) if margin else None
+    """A line for each margin that the test images are too few for, with how many it takes."""
+    if rows := list(now.metrics.with_accuracy.values()):
+        mean, margin = _mean([limits(row) for row in rows]), rules.max_mean_drop
+        images = counted(sum(row.test_images for row in rows), "test image")
+        if (needed := _equal(mean)) > margin:
             yield (
-                f"gate.{key} {margin:g} is out of reach for {what}: with {counted(images, 'test image')} "
-                f"even an encoder of the same {KINDS[kind].name} ({show_score(kind, estimate[0])}) needs "
-                f"{math.ceil(1000 * needed) / 1000:g}; raise it"
-                f"{f', or test on about {enough:,} images' if enough else ''}"
+                f"gate.max_mean_drop {margin:g} is out of reach: with {images} even an encoder of the same "
+                f"mean accuracy ({percent(mean[0])}) that shares half of the errors needs {_up(needed)}; "
+                f"raise it{_enough(sum(row.test_images for row in rows), needed, margin, ' in all')}"
             )
+    for name, row in now.tasks.items():
+        margin, width = rules.max_task_drop, _equal(limits(row, 1 - 0.05 / len(now.tasks)))
+        if width > max(margin, 0.01):
+            yield (
+                f"gate.max_task_drop {margin:g} protects {name} little: "
+                f"{counted(row.test_images, 'test image')} show a loss only beyond {_up(margin + width)}; "
+                f"set a floor for it{_enough(row.test_images, width, margin)}"
+            )
+
+
+def _enough(images: int, width: float, margin: float, words: str = "") -> str:
+    """How many images it takes; an interval narrows by the root of their number."""
+    return f", or test on about {math.ceil(images * (width / margin) ** 2):,}{words}" if margin else ""
+
+
+def _equal(estimate: tuple[float, float, float]) -> float:
+    """How far the interval of no difference goes down, for an encoder that shares half of the errors."""
+    accuracy, low, high = estimate
+    down, up = accuracy - low, high - accuracy
+    return math.sqrt(down**2 - 2 * SHARED * down * up + up**2)
+
+
+def _up(share: float) -> str:
+    return f"{math.ceil(1000 * share) / 1000:g}"
 
 
 def _floors(new: ExportedEncoder, rules: GateParams) -> Iterator[Check]:

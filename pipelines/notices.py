@@ -15,12 +15,16 @@ from prefect.blocks.core import Block
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import State
 from prefect.exceptions import ObjectNotFound
+from prefect.runtime import flow_run
 from prefect.states import Crashed
 
 from infocl.results.card import CardMetrics
 from infocl.results.scores import KINDS
 from infocl.runtime.errors import one_line
 from pipelines.gate import Verdict
+
+WATCH = "watch"
+STARTERS = {WATCH, "schedule", "person"}  # tags of runs
 
 
 def show_verdict(verdict: Verdict, names: tuple[str, str], outcome: str) -> None:
@@ -72,6 +76,16 @@ def show_report(url: str) -> None:
 def show_versions(url: str) -> None:
     """A link to the page of all versions and decisions."""
     create_link_artifact(url, key="versions", link_text="All versions, and what was decided on each")
+
+
+def tag_starter() -> None:
+    """Tag the run by what started it: schedule, watch or person; a name that says what changed does not."""
+    tags = set(flow_run.tags or [])
+    if tags & STARTERS:
+        return
+    tags.add("schedule" if "auto-scheduled" in tags else "person")
+    with get_client(sync_client=True) as client:
+        client.update_flow_run(UUID(flow_run.get_id()), tags=sorted(tags))
 
 
 def show_ended(run: str) -> None:

@@ -13,10 +13,13 @@ from infocl.runtime.errors import InfoCLError, one_line
 from infocl.runtime.files import read_json
 from infocl.runtime.paths import EXPORT
 from pipelines import notices, service
-from pipelines.commands import CommandError, Log, output_of
-from pipelines.gate import ExportedEncoder, Verdict, judge, read_encoder, unreachable
+from pipelines.commands import Log
+from pipelines.differences import ExportedEncoder, read_encoder
+from pipelines.gate import Verdict, judge, unreachable
 from pipelines.latency import seconds_of
+from pipelines.measure import best_so_far, untrained_accuracies
 from pipelines.registry import (
+    FORCED,
     STAGE,
     STAGING,
     Registry,
@@ -29,21 +32,24 @@ from pipelines.registry import (
 )
 from pipelines.remote import publish, publish_missing
 from pipelines.repository import head
-from pipelines.reproduce import helps, patient, push
+from pipelines.reproduce import has_remote, helps, patient, push
 from pipelines.status import Outcome, stays_out
 
 
 @task(task_run_name="gate", persist_result=False)
-def gate(now: Version | None, rules: GateParams, forced: bool) -> Verdict:
-    """Judge the export in this work tree against the encoder in service, `now`.
+def gate(registry: Registry, rules: GateParams, forced: bool) -> Verdict:
+    """Judge the export in this work tree against the encoder in service, and the best one so far.
 
     Raises:
         CommandError: the export is not sound.
     """
     log = get_run_logger()
     service.verify(EXPORT, log.info)
+    now = registry.in_service
     folder = service.place(now, log.info) if now else None
-    verdict = judge(*_measured(folder), rules)
+    new, old = _measured(folder)
+    best = best_so_far(registry, new, old, log.info) if old else None
+    verdict = judge(new, old, rules, best=best, untrained=untrained_accuracies())
     outcome = "Passed" if verdict.passed else "Forced past the gate" if forced else "Refused"
     notices.show_verdict(verdict, (now.name if now else "none in service", "candidate"), outcome)
     for check in verdict.checks:
@@ -62,23 +68,32 @@ def _measured(in_service: Path | None) -> tuple[ExportedEncoder, ExportedEncoder
 
 
 @task(task_run_name="promote", retry_condition_fn=helps, persist_result=False)
-def promote(version: Version, tags: Mapping[str, str], remote: str | None) -> None:
+def promote(
+    version: Version, judged_against: Version | None, tags: Mapping[str, str], remote: str | None
+) -> bool:
     """Log a version's stage by git tags: on the git remote, if there is one, and only then here.
 
     Args:
         version: a new one, made by the newest commit, or one that there is already.
+        judged_against: what was in service when the gate looked.
         tags: as `draft` made them; the same for each try, so that one whose answer was lost does no harm.
         remote: where branch and tags go.
+
+    Returns:
+        Whether it was done; not where another is in service by now, by a rollback.
 
     Raises:
         CommandError: the version cannot be had back from DVC, or the git remote refuses or does not answer.
     """
     log = get_run_logger()
-    with service.placing(version, log.info):  # before anybody is told, because a disk may be full
+    with service.alone(), service.placing(version, log.info):  # placed first, because a disk may be full
+        if read_registry().in_service != judged_against:
+            return False
         if remote is not None:
             publish(remote, tags_of(version) | dict(tags))
         adopt(tags)
     log.info(f"{version.name} has the tags {', '.join(tags)}.")
+    return True
 
 
 @task(task_run_name="publish", retry_condition_fn=helps, persist_result=False)
@@ -91,14 +106,6 @@ def publish_in_service(remote: str) -> None:
     version = read_registry().in_service
     if version is not None:
         publish_missing(remote, tags_of(version))
-
-
-def has_remote() -> bool:
-    """Whether this project has a default DVC remote."""
-    try:
-        return "No default remote" not in output_of(["dvc", "remote", "default"])
-    except CommandError:
-        return False
 
 
 def warn_of_unreachable_rules(rules: GateParams, log: Log) -> None:
@@ -119,6 +126,23 @@ def decide(
     staging: bool = False,
 ) -> Outcome:
     """Judge, then put in service (or in staging) or refuse; the decision goes into the journal."""
+    stage = STAGING if staging else STAGE
+    while True:
+        outcome = _decide(rules, message, forced, git_remote, retries, stage)
+        if outcome is not None:
+            return outcome
+        get_run_logger().info("Another version was put in service meanwhile: judging against that.")
+
+
+def _decide(
+    rules: GateParams,
+    message: str,
+    forced: bool,
+    git_remote: str | None,
+    retries: Sequence[float],
+    stage: str,
+) -> Outcome | None:
+    """As `decide`; None where what is in service changed while this judged."""
     candidate = export_md5()
     assert candidate is not None
     registry = read_registry()
@@ -128,22 +152,24 @@ def decide(
         return Outcome("unchanged", message, now.name)
     if (withdrawn := registry.withdrawn(candidate)) and not forced:
         return Outcome("refused", stays_out(withdrawn, registry))
-    verdict = gate(now, rules, forced)
+    verdict = gate(registry, rules, forced)
     if not verdict.passed and not forced:
         service.record("refused", candidate, rules.model_dump(), reason=verdict.reason)
         kept = f"{now.name} stays in service" if now else "none is in service"
         return Outcome("refused", f"The new encoder was refused, {kept}: {verdict.reason}.")
     if has_remote():
         patient(push, retries)()
+    message = message if verdict.passed else f"{FORCED}{message}"
     version = registry.made_by(candidate) or Version(registry.next_name(_kind_of_change(registry)), head())
     try:
-        tags = draft(version, message, STAGING if staging else STAGE)
-        patient(promote, retries)(version, tags, git_remote)
+        done = patient(promote, retries)(version, now, draft(version, message, stage), git_remote)
     except (InfoCLError, OSError) as error:
         # No decision on the candidate: the next run tries again.
         service.record("failed", candidate, {}, version=version.name, reason=one_line(error))
         raise
-    if staging:
+    if not done:
+        return None
+    if stage == STAGING:
         service.record("staged", candidate, rules.model_dump(), version=version.name, reason=verdict.reason)
         waits = f"{version.name} waits in staging: {verdict.reason}; infocl promote puts it in service."
         return Outcome("staged", waits, version.name)

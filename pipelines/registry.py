@@ -17,6 +17,7 @@ NAME = "encoder"  # of the artifact in dvc.yaml
 STAGE, STAGING = "production", "staging"  # GTO's names for "in service" and "waits for approval"
 FIRST = (1, 0, 0)
 ROLLED_BACK = "Rolled back from "  # how the tag of a rollback begins; the version that it took out follows
+FORCED = "Forced: "  # how the tag begins of a version that a person put in service against the gate
 
 
 @dataclass(frozen=True)
@@ -43,13 +44,16 @@ class Registry:
     """All versions, oldest first, and those that were put in service, in that order.
 
     The order of the latter is that of GTO's counters, not of clocks. `rolled_back` names those that a
-    rollback took out of service and that were not put there again; `staged` waits for approval.
+    rollback took out of service and that were not put there again; `staged` waits for approval. What is in
+    `served` before the index `since` is no measure for new ones any more: another was then put in service
+    against the gate.
     """
 
     versions: list[Version]
     served: list[Version]
     rolled_back: frozenset[str] = frozenset()
     staged: Version | None = None
+    since: int = 0
 
     @property
     def in_service(self) -> Version | None:
@@ -76,6 +80,15 @@ class Registry:
         now = self.in_service
         older = [version for version in self.served if now and version.number < now.number]
         return max(older, key=lambda version: version.number, default=None)
+
+    def rivals(self) -> list[Version]:
+        """Versions that were in service and still are a measure for new ones, without the one in service."""
+        passed = dict.fromkeys(self.served[self.since :])
+        return [
+            version
+            for version in passed
+            if version != self.in_service and version.name not in self.rolled_back
+        ]
 
     def next_name(self, change: str) -> str:
         """The name of the next version; `change` is major, minor or patch."""
@@ -114,7 +127,8 @@ def read_registry() -> Registry:
             assigned.append((int(parsed["counter"]), commit, "", message))
     for commit in [commit for commit, version in versions.items() if version.name in removed]:
         del versions[commit]
-    served, rolled_back, staged = list[Version](), set[str](), None
+    served, rolled_back, staged, since = list[Version](), set[str](), None, 0
+    forced = {commit for _, commit, _, message in assigned if message.startswith(FORCED)}
     for _, commit, stage, message in sorted(assigned):
         if stage == STAGING:
             staged = versions.get(commit)
@@ -123,13 +137,15 @@ def read_registry() -> Registry:
             staged = None
         if stage != STAGE:
             continue
+        if commit in forced:
+            since = len(served)
         if message.startswith(ROLLED_BACK):
             rolled_back.add(message.removeprefix(ROLLED_BACK))
         if commit in versions:
             served.append(versions[commit])
             rolled_back.discard(versions[commit].name)
     in_order = sorted(versions.values(), key=lambda version: version.number)
-    return Registry(in_order, served, frozenset(rolled_back), staged)
+    return Registry(in_order, served, frozenset(rolled_back), staged, since)
 
 
 def export_md5(revision: str | None = None) -> str | None:

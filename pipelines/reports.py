@@ -14,6 +14,7 @@ from infocl.runtime.paths import REPORT
 
 REPORTS = Path("exports/reports")
 KEPT = 50  # pages
+LOCAL = "127.0.0.1"
 
 
 def keep(url: str, name: str) -> str:
@@ -37,10 +38,14 @@ class _Quiet(SimpleHTTPRequestHandler):
         """Log nothing of each request."""
 
 
-def serve(port: int) -> str:
-    """Serve the pages on this machine only, until the process ends; returns their address."""
+def serve(host: str, port: int) -> str:
+    """Serve the pages until the process ends: to this machine only, unless `host` is a name of it for others.
+
+    Returns:
+        Their address.
+    """
     REPORTS.mkdir(parents=True, exist_ok=True)
     handler = functools.partial(_Quiet, directory=str(REPORTS))
-    server = ThreadingHTTPServer(("127.0.0.1", port), handler)
+    server = ThreadingHTTPServer((LOCAL if host == LOCAL else "", port), handler)
     Thread(target=server.serve_forever, name="reports", daemon=True).start()
-    return f"http://127.0.0.1:{server.server_address[1]}"
+    return f"http://{host}:{server.server_address[1]}"

@@ -10,9 +10,12 @@ from prefect import get_run_logger, task
 from prefect.client.schemas.objects import State, TaskRun
 from prefect.tasks import Task
 
-from pipelines.commands import CommandError, stream
+from pipelines.commands import CommandError, output_of, stream
 
-HINT = re.compile(r"To (track the changes|enable auto staging)|\s*(git add|dvc config)|Use `dvc push`")
+HINT = re.compile(
+    r"To (track the changes|enable auto staging)|\s*(git add|dvc config)|Use `dvc push`|"
+    r"WARNING: Failed to pull run cache"
+)
 
 RETRY_SECONDS = (30.0, 120.0)  # pauses before what a lost connection or a full GPU stopped is tried again
 
@@ -33,8 +36,17 @@ def patient(work: Task[P, R], seconds: Sequence[float], name: str | None = None)
 
 
 @task(task_run_name="{stage}", retry_condition_fn=helps, persist_result=False)
-def reproduce(stage: str, why: str, lock: int | None) -> None:
+def reproduce(stage: str, why: str, lock: int | None, pull: bool) -> bool:
     """Reproduce one stage as `dvc repro --single-item` does; `lock` is held until nothing of it runs.
+
+    Args:
+        stage: of dvc.yaml.
+        why: it may run.
+        lock: the workspace's.
+        pull: take results that the DVC remote has, as `dvc repro --pull` does; if it does not answer, go on.
+
+    Returns:
+        Whether to pull for the next stages.
 
     Raises:
         CommandError: the stage failed; the message is its own.
@@ -46,7 +58,25 @@ def reproduce(stage: str, why: str, lock: int | None) -> None:
         if not HINT.match(line):
             log.info(line)
 
-    stream(["dvc", "repro", "--single-item", "--", stage], show, keep=lock)
+    command = ["dvc", "repro", "--single-item"]
+    if pull:
+        try:
+            stream([*command, "--pull", "--", stage], show, keep=lock)
+            return True
+        except CommandError as error:
+            if not error.retryable or f"Running stage '{stage}'" in error.output:
+                raise
+            log.warning(f"The DVC remote does not answer ({error}); results there are not looked for.")
+    stream([*command, "--", stage], show, keep=lock)
+    return False
+
+
+def has_remote() -> bool:
+    """Whether this project has a default DVC remote."""
+    try:
+        return "No default remote" not in output_of(["dvc", "remote", "default"])
+    except CommandError:
+        return False
 
 
 @task(task_run_name="dvc push", retry_condition_fn=helps, persist_result=False)

@@ -10,7 +10,7 @@ from prefect import flow, get_run_logger
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import State
 from prefect.runtime import flow_run
-from prefect.states import Completed
+from prefect.states import Completed, Failed
 
 from infocl.config.file import PARAMS_FILE, read_yaml
 from infocl.deploy.exported import Export
@@ -24,11 +24,11 @@ from pipelines.logs import plain_failures
 from pipelines.promotion import decide, publish_in_service, warn_of_unreachable_rules
 from pipelines.remote import if_it_answers, require_merged, require_names, take_tags
 from pipelines.repository import OURS, branch, commit_results, require_repository
-from pipelines.reproduce import RETRY_SECONDS, patient, reproduce
+from pipelines.reproduce import RETRY_SECONDS, has_remote, patient, reproduce
 from pipelines.sources import record_data, update
-from pipelines.status import Outcome, nothing_to_do, require_unchanged, rules_in_force
+from pipelines.status import REFUSED, Outcome, nothing_to_do, require_unchanged, rules_in_force
 
-TITLES = {"promoted": "Promoted", "staged": "Staged", "refused": "Refused", "unchanged": "Nothing changed"}
+TITLES = {"promoted": "Promoted", "staged": "Staged", "unchanged": "Nothing changed"}
 
 
 @flow(name="retrain", persist_result=False)
@@ -59,6 +59,7 @@ def retrain(
     log = get_run_logger()
     keep_listening()
     plain_failures()
+    notices.tag_starter()
     before = service.serving()
     try:
         require_repository()
@@ -89,6 +90,7 @@ def retrain(
     log.info(outcome.message)
     if outcome.kind == "refused":
         notices.notify(notify, "InfoCL: new encoder refused", outcome.message)
+        return Failed(name=REFUSED, message=outcome.message)
     return Completed(name=TITLES[outcome.kind], message=outcome.message)
 
 
@@ -126,9 +128,10 @@ def _run(
         log.info(line)
     warn_of_unreachable_rules(rules, log.warning)
     tracked = record_data(plan.data)
+    pull = has_remote()
     for stage in plan.stages:
         require_unchanged(params)
-        patient(reproduce, retries, stage)(stage, plan.why(stage), lock)
+        pull = patient(reproduce, retries, stage)(stage, plan.why(stage), lock, pull)
     require_unchanged(params)
     commit = commit_results(f"{OURS}{headline}", tracked)
     if commit:

@@ -7,7 +7,6 @@ from collections.abc import Callable
 from prefect import flow, get_run_logger
 
 from infocl.runtime.errors import UserError
-from infocl.runtime.lock import workspace
 from pipelines import service
 from pipelines.logs import plain_failures
 from pipelines.registry import (
@@ -31,7 +30,7 @@ def rollback(to: str | None = None, git_remote: str | None = None, wait_minutes:
     Args:
         to: such as v1.2.0; none: the newest older one that was in service.
         git_remote: where the tag is pushed; none: it stays here.
-        wait_minutes: how long to wait for a workspace that is in use.
+        wait_minutes: how long to wait for another who changes what is in service; a training is no reason.
     """
     plain_failures()
     return roll_back(to, git_remote, get_run_logger().info, 60 * wait_minutes).name
@@ -46,7 +45,7 @@ def roll_back(
         to: the version's name such as v1.2.0; None: the newest older one that was in service.
         git_remote: where the tag is pushed; None: it stays here.
         log: takes lines for people.
-        wait_seconds: how long to wait for a workspace that is in use.
+        wait_seconds: how long to wait for another who changes what is in service.
 
     Raises:
         UserError: there is no such version, or the git remote's name is not valid.
@@ -55,7 +54,7 @@ def roll_back(
     """
     require_repository()
     require_names(None, git_remote)
-    with workspace("a rollback", wait_seconds, lambda holder: log(f"Waiting for {holder}.")):
+    with service.alone(wait_seconds):
         service.clean_up(read_registry())
         if git_remote is not None:
             take_tags(git_remote)

@@ -24,7 +24,9 @@ from pipelines.approval import promote
 from pipelines.clean import clean
 from pipelines.command_line import GitRemote, Notify, Track
 from pipelines.drift import drift
+from pipelines.notices import WATCH
 from pipelines.remote import require_names
+from pipelines.reports import LOCAL
 from pipelines.repository import branch, newest, require_repository
 from pipelines.retrain import retrain
 from pipelines.rollback import rollback
@@ -56,9 +58,10 @@ def main(
         str | None, typer.Option(help="Folder of new images; drift there is told, and starts a run.")
     ] = None,
     drift_cron: Annotated[str, typer.Option(help="When to look at them.")] = "0 6 * * *",
-    report_port: Annotated[
-        int, typer.Option(help="Of the report pages, on this machine only; 0: any.")
-    ] = 4280,
+    report_port: Annotated[int, typer.Option(help="Of the report pages; 0: any.")] = 4280,
+    report_host: Annotated[
+        str, typer.Option(help="Name of this machine in links to reports; other machines may then read them.")
+    ] = LOCAL,
     limit: Annotated[int, typer.Option(help="Runs at the same time; one of them at most reproduces.")] = 2,
 ) -> None:
     """Serve the flows of this workspace to the Prefect server in PREFECT_API_URL, until stopped."""
@@ -78,7 +81,7 @@ def main(
                     "drift": _looking(name, drift_images, drift_cron, timezone, notify),
                     "promote": _approving(approve_after, git_remote, notify),
                 },
-                report_port=report_port,
+                report=(report_host, report_port),
                 limit=limit,
             )
         )
@@ -92,7 +95,7 @@ def _serve(
     watch: bool,
     parameters: dict[str, Any],
     others: dict[str, dict[str, Any]],
-    report_port: int,
+    report: tuple[str, int],
     limit: int,
 ) -> None:
     require_repository()
@@ -102,10 +105,10 @@ def _serve(
     if parameters["track"] is not None:
         newest(parameters["track"])
     try:
-        parameters["report_url"] = reports.serve(report_port)
+        parameters["report_url"] = reports.serve(*report)
     except OSError as error:
         raise UserError(
-            f"the reports cannot be served on port {report_port} ({error}); take another --report-port"
+            f"the reports cannot be served on port {report[1]} ({error}); take another --report-port"
         ) from None
     _deployments(name, schedule, parameters, others)  # refuses what could never be served
     stop = Event()
@@ -158,7 +161,7 @@ def _schedule(cron: str | None, every: float | None, timezone: str, option: str 
 
 def _looking(name: str, images: str | None, cron: str, timezone: str, notify: str | None) -> dict[str, Any]:
     """How drift is looked for; without a folder by those alone who start the flow with one."""
-    parameters = {"notify": notify, "retrain": f"retrain/{name}"}
+    parameters = {"notify": notify, "retrain": f"retrain/retrain-{name}"}
     if images is None:
         return {"parameters": parameters}
     if not Path(images).is_dir():
@@ -177,20 +180,28 @@ def _approving(after: float | None, git_remote: str | None, notify: str | None) 
 def _deployments(
     name: str, schedule: dict[str, Any], parameters: dict[str, Any], others: dict[str, dict[str, Any]]
 ) -> list[RunnerDeployment]:
-    common: dict[str, Any] = {"name": name, "entrypoint_type": EntrypointType.MODULE_PATH}
+    kind = EntrypointType.MODULE_PATH
+    remote = {"git_remote": parameters["git_remote"]}
     made = (
-        retrain.to_deployment(parameters=parameters, **common, **schedule),
-        sweep.to_deployment(**common),
-        rollback.to_deployment(parameters={"git_remote": parameters["git_remote"]}, **common),
-        drift.to_deployment(**common, **others["drift"]),
-        promote.to_deployment(**common, **others["promote"]),
-        clean.to_deployment(**common),
+        retrain.to_deployment(f"retrain-{name}", parameters=parameters, entrypoint_type=kind, **schedule),
+        sweep.to_deployment(f"sweep-{name}", entrypoint_type=kind),
+        rollback.to_deployment(f"rollback-{name}", parameters=remote, entrypoint_type=kind),
+        drift.to_deployment(f"drift-{name}", entrypoint_type=kind, **others["drift"]),
+        promote.to_deployment(f"promote-{name}", entrypoint_type=kind, **others["promote"]),
+        clean.to_deployment(f"clean-{name}", entrypoint_type=kind),
     )
     return cast(list[RunnerDeployment], list(made))
 
 
 def _ask(name: str, what: str, key: str) -> None:
-    run_deployment(f"retrain/{name}", flow_run_name=what, timeout=0, idempotency_key=key, as_subflow=False)
+    run_deployment(
+        f"retrain/retrain-{name}",
+        flow_run_name=what,
+        timeout=0,
+        idempotency_key=key,
+        as_subflow=False,
+        tags=[WATCH],
+    )
 
 
 def _wait_for_server() -> None:

@@ -18,9 +18,12 @@ from pathlib import Path
 from tempfile import TemporaryDirectory, mkdtemp
 from typing import Any
 
+from filelock import FileLock, Timeout
+
 from infocl.deploy.sums import check_sums
 from infocl.runtime.errors import UserError
 from infocl.runtime.files import parse_json
+from infocl.runtime.lock import BusyError
 from infocl.runtime.paths import EXPORT
 from pipelines.commands import Log, stream
 from pipelines.registry import Registry, Version, read_registry
@@ -28,6 +31,33 @@ from pipelines.registry import Registry, Version, read_registry
 SERVICE = Path("exports/service")
 CURRENT = SERVICE / "current"
 JOURNAL = SERVICE / "journal.jsonl"
+LOCK = Path(".dvc/tmp/infocl-service.lock")
+WAIT_SECONDS = 600.0  # for another who fetches a version, which may be large
+
+_lock = FileLock(LOCK)
+
+
+@contextmanager
+def alone(wait_seconds: float = WAIT_SECONDS) -> Iterator[None]:
+    """Hold what is in service while the block runs: nobody else switches, places or removes a version.
+
+    It is apart from the lock of the workspace, so that a rollback need not wait for a training. It may be
+    taken again inside the block, and is gone with the process.
+
+    Raises:
+        BusyError: another held it for so long.
+    """
+    LOCK.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        _lock.acquire(timeout=wait_seconds)
+    except Timeout:
+        raise BusyError(
+            f"another process has been changing what is in service for {wait_seconds:.0f} s; try again later"
+        ) from None
+    try:
+        yield
+    finally:
+        _lock.release()
 
 
 def reconcile(log: Log, registry: Registry | None = None) -> Version | None:
@@ -36,21 +66,25 @@ def reconcile(log: Log, registry: Registry | None = None) -> Version | None:
     Returns:
         That version; None when none was put in service yet.
     """
-    registry = registry or read_registry()
-    version = registry.in_service
-    clean_up(registry)
-    if version is None or (serving() == version.name and _whole(SERVICE / version.name)):
-        return version
-    place(version, log)
+    with alone():
+        registry = registry or read_registry()
+        clean_up(registry)
+        version = registry.in_service
+        if version is not None and (serving() != version.name or not _whole(SERVICE / version.name)):
+            place(version, log)
+            _switch(version)
+            _forget_others(registry)
+            log(f"{CURRENT} is {version.name} now.")
+    return version
+
+
+def _switch(version: Version) -> None:
     if CURRENT.is_dir() and not CURRENT.is_symlink():
         shutil.rmtree(CURRENT)  # a copy without links brought it here; only a link can be switched as one
     link = Path(mkdtemp(dir=SERVICE, prefix=".link.")) / "current"
     link.symlink_to(version.name)
     link.replace(CURRENT)
     link.parent.rmdir()
-    _forget_others(registry)
-    log(f"{CURRENT} is {version.name} now.")
-    return version
 
 
 def place(version: Version, log: Log) -> Path:
@@ -73,17 +107,24 @@ def placing(version: Version, log: Log) -> Iterator[None]:
         CommandError: neither this machine's cache nor the DVC remote has it, or it is not sound.
     """
     folder = SERVICE / version.name
-    if _whole(folder):
-        yield
-        return
-    SERVICE.mkdir(parents=True, exist_ok=True)
+    with alone():
+        if _whole(folder):
+            yield
+            return
+        SERVICE.mkdir(parents=True, exist_ok=True)
+        with _fetched(version, log) as copy:
+            yield
+            shutil.rmtree(folder, ignore_errors=True)
+            copy.replace(folder)
+
+
+@contextmanager
+def _fetched(version: Version, log: Log) -> Iterator[Path]:
     with TemporaryDirectory(dir=SERVICE, prefix=f".{version.name}.") as temporary:
         copy = Path(temporary, "encoder")
         stream(["dvc", "get", ".", EXPORT.as_posix(), "--rev", version.commit, "-o", str(copy)], log)
         verify(copy, log)
-        yield
-        shutil.rmtree(folder, ignore_errors=True)
-        copy.replace(folder)
+        yield copy
 
 
 def verify(folder: Path, log: Log) -> None:
@@ -161,7 +202,7 @@ def compared_with(before: str | None) -> str:
 def clean_up(registry: Registry) -> None:
     """Remove what a killed run left half done, and versions whose tags a person removed.
 
-    Whoever calls this holds the workspace.
+    Whoever calls this holds what is in service (`alone`).
     """
     kept = {serving(), *(version.name for version in registry.versions)}
     for leftover in (*SERVICE.glob(".*"), *SERVICE.glob("v*")):

@@ -15,6 +15,8 @@ from pipelines import service
 from pipelines.changes import Plan, find_changes
 from pipelines.registry import Registry, Version, export_md5, read_registry
 
+REFUSED = "Refused"  # the state of a run whose encoder the gate refused; its type is that of failures
+
 
 @dataclass(frozen=True)
 class Outcome:

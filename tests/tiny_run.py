@@ -19,6 +19,7 @@ from tests.workspace import SHIPPED, read_digits, write_set
 
 SIZE = 16
 CLASSES = ["zero", "one", "two"]
+TEST_SET = {"test_images_sha256": "ab" * 32, "test_labels_sha256": "cd" * 32}
 TARGETS = ["hue", "place", "photos"]
 
 
@@ -157,11 +158,20 @@ def write_metrics(*, labelled=True) -> None:
         "plain": pretrain,
         "compare": comparison(labelled=labelled),
         "audit": audit(),
-        "probe": diagnostics | (task(0.8123) if labelled else {}),
+        "probe": diagnostics | (task(0.8123) | TEST_SET if labelled else {}),
         "transfer": rows | transfer | {"mean_knn_accuracy": 0.54},
     }
     for name, values in metrics.items():
         write_json(Path("metrics/details") / f"{name}.json", values | cost)
+    for name, row in rows.items():
+        write_right(Path("models/correct") / f"{name}.npy", row)
+    if labelled:
+        write_right(Path("models/features/correct.npy"), metrics["probe"])
+
+
+def write_right(path: Path, row: dict) -> None:
+    """Which test images the probe got right, as many as the row says."""
+    write_array(path, np.arange(row["test_images"]) < round(row["accuracy"] * row["test_images"]))
 
 
 def write_results(meta: dict, *, parts=("regularizer_mi_bound_nats", "regularizer_mi_ceiling_nats")) -> None:

@@ -159,7 +159,9 @@ def evaluate_data(data: Prepared, bank: FeatureBank, params: Params, device: tor
         device,
         name=str(data.folder),
     )
-    return judged._replace(row=judged.row | {"task": data.meta.get("task", {})})
+    about = data.splits["test"]
+    hashes = {f"test_{key}": about[key] for key in ("images_sha256", "labels_sha256")}
+    return judged._replace(row=judged.row | hashes | {"task": data.meta.get("task", {})})
 
 
 def _details(

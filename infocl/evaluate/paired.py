@@ -3,15 +3,39 @@
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import numpy as np
 
-from infocl.evaluate.protocol import Right
-from infocl.evaluate.wilson import wilson95
+from infocl.evaluate.wilson import Right, wilson
+
+
+class Difference(NamedTuple):
+    """A difference of accuracies in -1..1, and how far its interval goes below and above it."""
+
+    change: float
+    below: float
+    above: float
+
+    @property
+    def low(self) -> float:
+        """The interval's low end."""
+        return self.change - self.below
+
+    @property
+    def high(self) -> float:
+        """The interval's high end."""
+        return self.change + self.above
 
 
 def paired95(first: Right, second: Right) -> tuple[float, list[float]]:
-    r"""The accuracy of `first` minus that of `second` on the same images, and its 95 % interval.
+    """`paired` at 95 %: the difference, and its interval."""
+    found = paired(first, second)
+    return found.change, [found.low, found.high]
+
+
+def paired(first: Right, second: Right, confidence: float = 0.95) -> Difference:
+    r"""The accuracy of `first` minus that of `second` on the same images, and its interval.
 
     Newcombe's method 10: Wilson's intervals of both accuracies, put together by the correlation of the
     answers,
@@ -25,18 +49,31 @@ def paired95(first: Right, second: Right) -> tuple[float, list[float]]:
     Args:
         first: which images the first is right for, bool (N,).
         second: likewise, of the same images in the same order.
+        confidence: of the interval, in 0..1.
 
     Reference: Newcombe, "Improved confidence intervals for the difference between binomial proportions
     based on paired data", Statistics in Medicine 1998, method 10.
     """
     images = len(first)
-    p1, p2 = float(first.mean()), float(second.mean())
-    (low1, high1), (low2, high2) = wilson95(int(first.sum()), images), wilson95(int(second.sum()), images)
+    counts = int(first.sum()), int(second.sum())
+    (p1, low1, high1), (p2, low2, high2) = (
+        (right / images, *wilson(right, images, confidence)) for right in counts
+    )
     phi = correlation(first, second)
     down1, up1, down2, up2 = p1 - low1, high1 - p1, p2 - low2, high2 - p2
     below = math.sqrt(max(0.0, down1**2 - 2 * phi * down1 * up2 + up2**2))
     above = math.sqrt(max(0.0, up1**2 - 2 * phi * up1 * down2 + down2**2))
-    return p1 - p2, [p1 - p2 - below, p1 - p2 + above]
+    return Difference(p1 - p2, below, above)
+
+
+def independent(first: tuple[float, float, float], second: tuple[float, float, float]) -> Difference:
+    """The difference of two accuracies on different images, each given as (accuracy, low, high).
+
+    Newcombe (Statistics in Medicine 17, 1998), method 10 for independent samples: the distances to the limits
+    of the single intervals add up as squares.
+    """
+    (p1, low1, high1), (p2, low2, high2) = first, second
+    return Difference(p1 - p2, math.hypot(p1 - low1, high2 - p2), math.hypot(high1 - p1, p2 - low2))
 
 
 def correlation(first: Right, second: Right) -> float:

@@ -16,11 +16,10 @@ from infocl.evaluate.features import require_finite
 from infocl.evaluate.knn import knn_predict
 from infocl.evaluate.linear import LinearProbe, fit_probe
 from infocl.evaluate.stored import Features
-from infocl.evaluate.wilson import wilson95
+from infocl.evaluate.wilson import Right, wilson95
 from infocl.prepared.tasks import check_labels, check_test_labels
 
 Labels = npt.NDArray[np.int64]
-Right = npt.NDArray[np.bool_]
 
 
 class Judged(NamedTuple):

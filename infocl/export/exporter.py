@@ -11,6 +11,7 @@ from infocl.encoder.files import load_encoder
 from infocl.evaluate.evaluation import check_source_data
 from infocl.export.build import Bench, Outcome, build_files
 from infocl.export.card import describe, describe_parity, describe_signature
+from infocl.export.correct import write_correct
 from infocl.export.model_card import render_card
 from infocl.export.parity import TorchReference, measure_torch
 from infocl.export.photographs import rounding_by_size
@@ -18,7 +19,7 @@ from infocl.export.sbom import SBOM_FILE, bill_of_materials
 from infocl.export.signing import fingerprint, sign
 from infocl.export.weights import write_weights
 from infocl.prepared.reader import Prepared, load_source
-from infocl.results.card import CARD_FILE, SUMS_FILE, parse_card
+from infocl.results.card import CARD_FILE, CORRECT_ARCHIVE, SUMS_FILE, parse_card
 from infocl.runtime.errors import UserError
 from infocl.runtime.files import replacing_folder, sha256_file, write_json, write_text
 from infocl.runtime.paths import EXPORT, PRETRAIN
@@ -27,7 +28,7 @@ MODEL_CARD_FILE = "README.md"
 
 
 def export_encoder(params: Params) -> dict[str, Any]:
-    """Write `exports/encoder/`: the ONNX files, the weights, an example, `encoder.json`, the model card,
+    """Write `exports/encoder/`: the ONNX files, the weights, an example, what the probe got right, the cards,
     the checksums.
 
     float16 and int8 are left out where they break a limit of the block `export`.
@@ -58,11 +59,13 @@ def export_encoder(params: Params) -> dict[str, Any]:
             "weights": write_weights(folder, encoder),
             "licence": params.export.licence,
             "photographs": rounding_by_size(encoder, data.image_size, data.crop),
+            "correct": {"file": CORRECT_ARCHIVE},
             "signature": signature,
         }
         parse_card(about, EXPORT / CARD_FILE)
         write_json(folder / CARD_FILE, about)
         write_text(folder / MODEL_CARD_FILE, render_card(about))
+        write_correct(folder)
         write_text(folder / SBOM_FILE, bill_of_materials(folder, about["weights_sha256"]))
         _write_sums(folder)
         if key:

@@ -15,6 +15,7 @@ from infocl.runtime.errors import UserError
 
 FORMAT = 2
 CARD_FILE, ONNX_FILE, SUMS_FILE = "encoder.json", "encoder.onnx", "SHA256SUMS"
+CORRECT_ARCHIVE = "correct.npz"
 SIGNATURE_SUFFIX = ".sig"
 SIGNATURE_NAMESPACE = "infocl-encoder"  # keeps a signature from being passed off as one of something else
 HINT = "ask for a complete export, or make it again (dvc repro export)"
@@ -94,6 +95,12 @@ class Reference(Part):
     crop: Literal["center", "squash"]
 
 
+class Correct(Part):
+    """Which test images the probe is right for, by task: bits as by `numpy.packbits`."""
+
+    file: FileName
+
+
 class Signature(Part):
     """Of the checksums."""
 
@@ -120,6 +127,8 @@ class TaskScore(Part, Shown):
     knn_score: float = Field(validation_alias=KNN_SCORE, le=1)
     chance: float = Field(validation_alias=CHANCE, le=1)
     test_images: int = Field(gt=0)
+    test_images_sha256: str | None = None
+    test_labels_sha256: str | None = None
 
     @model_validator(mode="after")
     def _inside(self) -> TaskScore:
@@ -136,6 +145,18 @@ class TaskScore(Part, Shown):
     def estimate(self) -> tuple[float, float, float]:
         """The score, and the low and high end of its interval."""
         return self.score, self.score_ci95[0], self.score_ci95[1]
+
+    @property
+    def right(self) -> int:
+        """How many test images the linear probe is right for."""
+        return round(self.score * self.test_images)
+
+    def same_test(self, other: TaskScore) -> bool:
+        """Whether both were judged on the same images with the same labels, as far as that is known."""
+        mine, others = (
+            (row.test_images, row.test_images_sha256, row.test_labels_sha256) for row in (self, other)
+        )
+        return None not in mine and mine == others
 
 
 class CardMetrics(Part):
@@ -155,6 +176,7 @@ class Measured(Part):
 
     parity: Parity
     metrics: CardMetrics
+    correct: Correct | None = None
 
 
 class Card(Measured):

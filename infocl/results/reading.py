@@ -19,6 +19,9 @@ class Metrics(BaseModel):
     model_config = ConfigDict(extra="ignore", frozen=True, allow_inf_nan=False)
 
 
+TEST_SET = ("test_images_sha256", "test_labels_sha256")
+
+
 class TaskAbout(Metrics):
     """What the labels ask, as the data set's `meta.json` has it.
 
@@ -74,6 +77,8 @@ class TaskResult(Metrics, Shown):
     classes: int
     train_images: int
     test_images: int
+    test_images_sha256: str | None = None
+    test_labels_sha256: str | None = None
     task: TaskAbout = TaskAbout()
 
     def as_row(self) -> dict[str, Any]:
@@ -86,6 +91,7 @@ class TaskResult(Metrics, Shown):
             words.chance_key: dumped["chance"],
             **{key: dumped[key] for key in ("classes", "train_images", "test_images", "task")},
         }
+        row |= {key: dumped[key] for key in TEST_SET if dumped[key] is not None}
         more = ("kind", "chance_ci95", "rmse", "rmse_ci95", "chance_rmse")
         return (
             row

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from infocl.evaluate.protocol import evaluate_task, mean_accuracy, wilson95
+from infocl.evaluate.protocol import evaluate_task, mean_accuracy
+from infocl.evaluate.wilson import wilson95
 from infocl.prepared.tasks import check_source
 from infocl.runtime.errors import InfoCLError, UserError
 from tests.evaluate.planted import blobs, probe_params, two_gaussians

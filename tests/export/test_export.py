@@ -14,6 +14,7 @@ import onnxruntime
 import pytest
 import torch
 
+from infocl.deploy.correct import read_correct
 from infocl.encoder.files import load_encoder
 from infocl.encoder.network import Encoder
 from infocl.export.compare import compare
@@ -89,15 +90,8 @@ def test_the_file_is_valid_whole_and_of_the_asked_operator_set(project):
     assert all(not tensor.external_data for tensor in model.graph.initializer)
     assert {path.name for path in EXPORT.iterdir()} == {
         *("encoder.onnx", "encoder.float.onnx", "encoder.fp16.onnx", "encoder.int8.onnx"),
-        *(
-            "encoder.safetensors",
-            "sbom.cdx.json",
-            "encoder.json",
-            "example.npz",
-            "drift.npz",
-            "README.md",
-            "SHA256SUMS",
-        ),
+        *("encoder.safetensors", "encoder.json", "example.npz", "drift.npz", "correct.npz"),
+        *("sbom.cdx.json", "README.md", "SHA256SUMS"),
     }
 
 
@@ -146,6 +140,17 @@ def test_no_sample_where_none_is_asked_for(project):
     assert not (EXPORT / "drift.npz").exists()
     assert about()["drift"] is None
     assert "infocl drift" not in (EXPORT / "README.md").read_text()
+
+
+def test_what_the_probe_got_right_is_in_the_folder_image_by_image(project):
+    rows = about()["metrics"]
+    found = read_correct(EXPORT)
+    files = {name: Path("models/correct") / f"{name}.npy" for name in rows["transfer"]}
+    files["source"] = Path("models/features/correct.npy")
+    assert set(found) == set(files)
+    for name, file in files.items():
+        np.testing.assert_array_equal(found[name], np.load(file))
+    assert {"test_images_sha256", "test_labels_sha256"} <= set(rows["source"])
 
 
 def test_a_runtime_that_ignores_antialias_does_not_repeat_the_example(project):
@@ -233,6 +238,8 @@ def test_metadata_of_the_file_and_the_json_agree(project):
         "licence",
         "example",
         "drift",
+        "correct",
+        "photographs",
         "signature",
     }
     assert message.keys() - props.keys() == measured
@@ -303,6 +310,11 @@ def _damage(path, change=lambda data: data[:-100]):
         (
             lambda: Path("metrics/details/transfer.json").write_text("{}"),
             "transfer.json has no usable.*repro transfer",
+        ),
+        (lambda: Path("models/correct/hue.npy").unlink(), "hue.npy is missing.*repro transfer"),
+        (
+            lambda: np.save("models/features/correct.npy", np.ones(60, bool)),
+            "correct.npy does not give the accuracy.*repro probe",
         ),
         (lambda: write_encoder(write_prepared(), data="cifar10"), "trained on cifar10.*repro pretrain"),
         (lambda: write_encoder(write_prepared(), image_size=32), "16 px.*trained on 32 px"),

@@ -40,9 +40,14 @@ def mean_of(rows):
     }
 
 
+def asked(name):
+    """Hashes of the test images and labels, the same for all exports."""
+    return {"test_images_sha256": f"images of {name}", "test_labels_sha256": f"labels of {name}"}
+
+
 def about(*, weights=1.0, error=1e-6, **targets):
     """What `encoder.json` says that the gate and `infocl verify` read; targets as (right, images)."""
-    rows = {name: task(*counts) for name, counts in targets.items()}
+    rows = {name: task(*counts) | asked(name) for name, counts in targets.items()}
     return {
         "format": 2,
         "data": "scenes",
@@ -54,7 +59,7 @@ def about(*, weights=1.0, error=1e-6, **targets):
         "normalized": False,
         "input": {"name": "image", "dtype": "uint8", "shape": ["N", "H", "W", 3]},
         "output": {"name": "embedding", "dtype": "float32", "shape": ["N", DIM]},
-        "metrics": {"source": task(30, 60), "transfer": rows} | mean_of(rows),
+        "metrics": {"source": task(30, 60) | asked("source"), "transfer": rows} | mean_of(rows),
         "parity": {"max_relative_error": error, "tolerance": 1e-5},
     }
 
@@ -70,10 +75,17 @@ def write_export(folder: Path, *, weights=1.0, error=1e-6, **targets):
     images = noise(1, 3)
     embeddings = (images.mean((1, 2)) @ matrix / 255).astype(np.float32)
     np.savez(folder / "example.npz", images=images, embeddings=embeddings)
+    rows = {"source": message["metrics"]["source"], **message["metrics"]["transfer"]}
+    right = {
+        name: np.arange(row["test_images"]) < round(row["accuracy"] * row["test_images"])
+        for name, row in rows.items()
+    }
+    np.savez(folder / "correct.npz", **{name: np.packbits(bits) for name, bits in right.items()})
     sample = _write_sample(folder / "drift.npz", matrix)
     message |= {
         "bytes": (folder / "encoder.onnx").stat().st_size,
         "drift": sample,
+        "correct": {"file": "correct.npz"},
         "variants": {"float32": {"shipped": True, **_described(folder / "encoder.onnx", message["input"])}},
         "float_input": _described(folder / "encoder.float.onnx", prepared),
         "example": {"file": "example.npz", "max_relative_error": 1e-4},

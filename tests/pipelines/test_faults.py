@@ -95,6 +95,16 @@ def test_without_its_server_a_run_says_so_and_two_at_once_make_one_promotion(pro
     assert project.in_service() == "v1.0.0"
 
 
+def test_results_that_another_clone_made_are_taken_from_the_dvc_remote_and_not_made_again(project, tmp_path):
+    project.project.git("clone", "--quiet", ".", str(tmp_path / "clone"))
+    clone = faults.Serviced(tmp_path / "clone", project.prefect)
+    message = clone.retrain()
+    assert "v1.0.0 stays in service." in message or "v1.0.0 is in service" in message
+    assert "Pulling data for stage: 'pretrain'" in message
+    assert "Running stage" not in message
+    assert clone.in_service() == project.in_service()
+
+
 def test_a_clock_set_back_leaves_the_new_version_in_service_for_all_who_ask(project):
     """All tags were made by a clock that was ahead; GTO and DVC go by the dates of tags."""
     project.date_tags_ahead()

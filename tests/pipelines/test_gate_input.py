@@ -6,10 +6,11 @@ import json
 import math
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from infocl.runtime.errors import UserError
-from pipelines.gate import read_encoder
+from pipelines.differences import read_encoder
 from tests.pipelines.exports import write_export
 
 
@@ -46,3 +47,14 @@ def test_a_damaged_description_is_one_line_that_names_it(tmp_path, content):
     with pytest.raises(UserError, match=r"encoder\.json .*dvc repro export") as caught:
         read_encoder(folder)
     assert "\n" not in str(caught.value)
+
+
+def test_right_answers_that_do_not_give_the_accuracy_are_refused(tmp_path):
+    folder = write_export(tmp_path / "encoder", digits=(9, 10))
+    assert read_encoder(folder).correct["digits"].sum() == 9
+    np.savez(folder / "correct.npz", digits=np.packbits(np.ones(10, bool)), source=np.zeros(8, np.uint8))
+    with pytest.raises(UserError, match=r"correct\.npz cannot be read .*not the .* of encoder\.json"):
+        read_encoder(folder)
+    (folder / "correct.npz").unlink()
+    with pytest.raises(UserError, match=r"correct\.npz cannot be read"):
+        read_encoder(folder)

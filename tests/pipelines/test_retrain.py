@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import sys
 
+import httpx
 import pytest
 from prefect.blocks.notifications import CustomWebhookNotificationBlock
+from prefect.client.orchestration import get_client
 from prefect.settings import PREFECT_API_URL, PREFECT_HOME, temporary_settings
 
 from infocl.runtime.errors import UserError
+from pipelines import reports
 from tests.pipelines import faults
 from tests.pipelines.server_records import (
     artifact,
@@ -91,8 +95,9 @@ def test_a_worse_encoder_is_refused_with_both_columns_and_the_reason_and_people_
     assert "The new encoder was refused, v1.0.0 stays in service: " in message
     assert reason in message
     run = newest_run()
-    assert (run.state.name, run.state.type.value) == ("Refused", "COMPLETED")
+    assert (run.state.name, run.state.type.value) == ("Refused", "FAILED"), "it does not look like a success"
     assert run.name == "pretrain: reg.weight 1.0 -> 0.0"
+    assert run.tags == ["person"]
     assert in_service(project) == "v1.0.0"
     assert project.git("tag").split() == ["encoder#production#1", "encoder@v1.0.0"]
     table = artifact("gate").data
@@ -136,7 +141,7 @@ def test_force_puts_a_refused_result_in_service_and_the_table_says_so(project):
     assert newest_run().state.name == "Promoted"
     assert in_service(project) == "v1.1.0"
     message = project.git("tag", "--list", "encoder@v1.1.0", "--format=%(contents:subject)")
-    assert message == "the last result was not judged yet\n"
+    assert message == "Forced: the last result was not judged yet\n"
     assert artifact("gate").data.startswith("## Forced past the gate\n")
     assert "digits: 66.8 % against 89.1 %" in decisions(project)[-1]["reason"]
     assert "Nothing changed; v1.1.0 is in service." in project.run("infocl", "retrain", "--force")
@@ -200,18 +205,27 @@ def test_a_version_in_staging_waits_until_a_person_promotes_it(project):
     project.run("infocl", "rollback", "--to", "v1.0.0")
 
 
-def test_params_edited_while_a_run_is_at_work_are_not_committed_as_those_that_made_its_results(project):
-    before = project.git("rev-parse", "HEAD"), project.git("tag"), decisions(project)
+def test_a_rollback_does_not_wait_for_training_and_params_edited_meanwhile_are_not_taken_for_its_own(
+    project, tmp_path
+):
+    before = project.git("rev-parse", "HEAD"), project.git("tag", "--list", "encoder@*")
     project.change("export.parity_images", 100)
-    project.fault("report", "sleep 3")
+    project.fault("report", f"until {tmp_path / 'go'}")
     process = project.start("infocl", "retrain")
     while "asleep" not in process.stdout.readline():
         assert process.poll() is None
+    shutil.rmtree(project.folder / "exports/service/v1.2.0", ignore_errors=True)
+    for name in ("v1.2.0", "v1.0.0"):
+        project.run("infocl", "rollback", "--to", name)
+        assert in_service(project) == name
+    assert process.poll() is None, "the training goes on"
     project.change("seed", 7)
+    (tmp_path / "go").touch()
     message, _ = process.communicate(timeout=120)
     assert process.returncode == 2
     assert re.search(r"^infocl: params\.yaml .*\bseed\b.*\b0\b.*\b7\b", message.splitlines()[-1]), message
-    assert (project.git("rev-parse", "HEAD"), project.git("tag"), decisions(project)) == before
+    assert (project.git("rev-parse", "HEAD"), project.git("tag", "--list", "encoder@*")) == before
+    assert [one["decision"] for one in decisions(project)[-2:]] == ["rolled back"] * 2
     assert "\nseed: 7" in "\n" + (project.folder / "params.yaml").read_text()
 
 
@@ -254,10 +268,11 @@ def test_a_bad_combination_is_refused_before_anything_runs(project):
 def test_a_schedule_starts_a_run_that_completes(project, tmp_path):
     serving = serve(project, tmp_path, "--every", "0.001")
     try:
-        run = faults.until(lambda: next(scheduled("served", "COMPLETED"), None), serving.message)
+        run = faults.until(lambda: next(scheduled("retrain-served", "COMPLETED"), None), serving.message)
     finally:
         serving.kill()
     assert "v1.0.0 is in service" in run.state.message
+    assert "schedule" in run.tags
 
 
 def test_cron_has_a_time_zone_in_serve_and_in_prefect_yaml(project, tmp_path, monkeypatch):
@@ -276,7 +291,7 @@ def test_cron_has_a_time_zone_in_serve_and_in_prefect_yaml(project, tmp_path, mo
     options = ("--cron", "0 3 * * *", "--timezone", "Asia/Tokyo", "--name", "tokyo", *drift)
     serving = serve(project, tmp_path, *options)
     try:
-        for name, hours in (("tokyo", {18, 20}), ("scheduled", {7, 8})):
+        for name, hours in (("retrain-tokyo", {18}), ("drift-tokyo", {20}), ("retrain-nightly", {7, 8})):
             faults.until(lambda name=name, hours=hours: planned(name, hours), serving.message)
     finally:
         serving.kill()
@@ -285,7 +300,25 @@ def test_cron_has_a_time_zone_in_serve_and_in_prefect_yaml(project, tmp_path, mo
 def planned(name, hours):
     """Whether the runs that schedules of a deployment planned are at these hours of UTC."""
     found = {run.expected_start_time.hour for run in scheduled(name, "SCHEDULED")}
-    return bool(found) and (found == hours if name == "tokyo" else found <= hours)
+    return bool(found) and found <= hours
+
+
+def test_deployments_have_names_of_their_own_and_take_the_options_and_no_lease_that_a_server_forgets(project):
+    """A run that holds a lease of a `concurrency_limit` is ended when the server lost it, as by a restart."""
+    with get_client(sync_client=True) as client:
+        made = {one.name: one for one in client.read_deployments()}
+    names = {f"{flow}-tokyo" for flow in ("retrain", "sweep", "rollback")}
+    assert made.keys() >= names | {"retrain-nightly", "sweep-grid", "rollback-previous"}
+    assert made["retrain-nightly"].parameters == dict.fromkeys(("track", "git_remote", "notify"))
+    assert all(one.global_concurrency_limit is None for one in made.values())
+
+
+def test_links_to_reports_name_the_host_that_was_asked_for(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert re.fullmatch(r"http://ops\.example\.org:\d+", reports.serve("ops.example.org", 0))
+    address = reports.serve(reports.LOCAL, 0)
+    (tmp_path / "exports/reports/a.html").write_text("a page")
+    assert httpx.get(f"{address}/a.html").text == "a page"
 
 
 def serve(project, folder, *options):

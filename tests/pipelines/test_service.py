@@ -7,10 +7,13 @@ import subprocess
 import sys
 
 import pytest
+from prefect.logging import disable_run_logger
 
 from infocl.deploy.sums import check_sums
+from infocl.runtime.lock import BusyError
 from pipelines import service
-from pipelines.registry import Registry, Version
+from pipelines.promotion import promote
+from pipelines.registry import Registry, Version, draft, read_registry
 from pipelines.rollback import roll_back
 from tests.pipelines.exports import write_export
 from tests.pipelines.toy import nothing, promoted
@@ -88,6 +91,30 @@ def test_a_reader_never_finds_the_encoder_missing_while_it_is_switched(in_servic
     looks, missing = map(int, reader.communicate()[0].split())
     assert looks > 20
     assert missing == 0
+
+
+def test_what_is_in_service_is_changed_by_one_at_a_time_and_a_wait_ends_in_one_line(in_service):
+    code = "import pipelines.service as s\nwith s.alone():\n    print('held', flush=True)\n    input()"
+    other = subprocess.Popen(
+        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert other.stdout.readline() == "held\n"
+    with pytest.raises(BusyError, match="another process has been changing what is in service"):
+        roll_back(None, None, nothing, 0.2)
+    other.kill()
+    other.wait()
+    with service.alone(0), service.alone(0):
+        assert service.reconcile(nothing).name == "v1.0.0"
+
+
+def test_an_encoder_is_not_put_in_service_that_was_judged_against_another_than_is_there_now(in_service):
+    before = in_service.git("tag")
+    version = Version("v1.1.0", in_service.commits[1])
+    with disable_run_logger():
+        assert not promote.fn(version, version, draft(version, "late"), None)
+        assert in_service.git("tag") == before
+        assert promote.fn(version, read_registry().in_service, draft(version, "in time"), None)
+    assert read_registry().in_service == version
 
 
 def test_the_journal_passes_over_a_torn_line_and_goes_on_after_it(toy):

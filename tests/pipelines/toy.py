@@ -73,10 +73,12 @@ class Toy:
         self.git("commit", "--quiet", "-m", message)
         return self.git("rev-parse", "HEAD").strip()
 
-    def export(self, weights):
+    def export(self, weights, right=400):
         """Reproduce with another encoder and commit; the commit."""
         shutil.rmtree(self.folder / "source", ignore_errors=True)
-        write_export(self.folder / "source", weights=weights, digits=(400, 449))
+        write_export(self.folder / "source", weights=weights, digits=(right, 449))
+        (self.folder / "metrics").mkdir(exist_ok=True)
+        (self.folder / "metrics/transfer.json").write_text(json.dumps({"digits": {"accuracy": right / 449}}))
         self.dvc("repro", "--quiet")
         return self.commit(f"encoder of weights {weights}")
 
