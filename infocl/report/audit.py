@@ -41,4 +41,4 @@ def _cell(figure: Figure) -> Cell:
 
 
 def _minus(text: str) -> str:
-    return text.replace("-", "−")
+    return text.replace("-0.00", "0.00").replace("-", "−")

@@ -16,7 +16,7 @@ def test_every_cell_has_its_figure_its_interval_and_its_colour_and_every_row_a_s
     write_json(DETAILS / "audit.json", audit(hue="brought back", blur="kept") | COST)
     page, _ = build()
     assert [each["id"] for each in page.all("section")][:2] == ["claim", "audit"]
-    table = re.search(r'<table class="heat">.*?</table>', PAGE.read_text(), re.DOTALL).group()
+    table = re.search(r'<table class="heat audited">.*?</table>', PAGE.read_text(), re.DOTALL).group()
     cells = re.findall(r'<td style="--told:(\d+)%">(.*?)<span>(.*?)</span>', table)
     hue = [("27", "0.60", "0.56 to 0.65"), ("18", "0.40", "0.36 to 0.45")]
     hue += [("5", "0.11", "0.07 to 0.16"), ("25", "0.55", "0.51 to 0.60")]
