@@ -1,6 +1,6 @@
 """`python -m benchmarks.runtimes [RUNTIME==VERSION ...]`: which runtimes repeat the example.
 
-Each release is tried on exports/encoder/, in an environment of its own with nothing else but NumPy (for which
+Each release is tried on exports/encoder/, alone with NumPy, and replaces its row in the results (for which
 it needs a network).
 """
 
@@ -8,17 +8,17 @@ from __future__ import annotations
 
 import datetime
 import json
+import os
 import platform
 import subprocess
 import sys
 import tempfile
-import venv
 from pathlib import Path
 from typing import Any
 
 from benchmarks import try_export
 from benchmarks.run import RESULTS, processor
-from infocl.export.card import TRIED_RUNTIMES
+from infocl.export.card import TRIED_PREPARED, TRIED_RUNTIMES
 from infocl.pretrain.training import git_revision
 from infocl.results.card import CARD_FILE
 from infocl.runtime.files import read_json, write_text
@@ -28,55 +28,65 @@ NUMPY_2 = (1, 19)  # the first onnxruntime that was built for it
 
 
 def try_runtime(name: str, version: str, folder: Path) -> dict[str, Any]:
-    """What `try_export.py` prints in a fresh environment with this release.
+    """What `try_export.py` prints where only this release and NumPy are installed.
 
     Raises:
-        subprocess.CalledProcessError: it cannot be installed, or refuses a file.
+        subprocess.CalledProcessError: it cannot be installed.
     """
     release = tuple(int(part) for part in version.split(".")[:2])
     numpy = "numpy<2" if name == "onnxruntime" and release < NUMPY_2 else "numpy"
     with tempfile.TemporaryDirectory() as place:
-        venv.create(place, with_pip=True)
-        python = Path(place) / "bin/python"
-        install = [python, "-m", "pip", "install", "--quiet", "--only-binary", ":all:"]
-        subprocess.run([*install, f"{name}=={version}", numpy], check=True)
-        command = [python, try_export.__file__, name, str(folder)]
-        done = subprocess.run(command, check=True, capture_output=True, text=True)
+        install = ["pip", "install", "--quiet", "--only-binary", ":all:", "--target", place]
+        subprocess.run([sys.executable, "-m", *install, f"{name}=={version}", numpy], check=True)
+        # -S leaves out what this environment has installed.
+        command = [sys.executable, "-S", try_export.__file__, name, str(folder)]
+        environment = os.environ | {"PYTHONPATH": place}
+        done = subprocess.run(command, check=True, env=environment, stdout=subprocess.PIPE, text=True)
     found: dict[str, Any] = json.loads(done.stdout)
     return found
 
 
 def runtime_table(rows: list[dict[str, Any]]) -> list[str]:
     """The rows as lines of Markdown."""
-    names = list(rows[0]["error"])
-    lines = [f"| runtime | version | numpy | {' | '.join(names)} |", "|" + "---|" * (3 + len(names))]
+    names = list(rows[-1]["error"])
+    lines = [f"| runtime | version | numpy | tried | {' | '.join(names)} |", "|" + "---|" * (4 + len(names))]
     for row in rows:
-        figures = " | ".join(f"{row['error'][name]:.2g}" for name in names)
-        lines.append(f"| {row['runtime']} | {row['version']} | {row['numpy']} | {figures} |")
+        errors = [row["error"].get(name, "not tried") for name in names]
+        figures = " | ".join(
+            "refused" if error is None else error if isinstance(error, str) else f"{error:.2g}"
+            for error in errors
+        )
+        lines.append(f"| {row['runtime']} | {row['version']} | {row['numpy']} | {row['date']} | {figures} |")
     return lines
 
 
-def main() -> None:
-    """Try the named releases, or those that the cards name, and write results/runtimes.md and .json."""
-    read_json(EXPORT / CARD_FILE, rerun("export", EXPORT))
-    tried = [name.split("==") for name in sys.argv[1:]] or TRIED_RUNTIMES
-    rows = [try_runtime(name, version, EXPORT.resolve()) for name, version in tried]
-    about = {
-        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
-        "device": processor(),
-        "python": platform.python_version(),
-        "revision": git_revision(),
-    }
-    message = ", ".join(f"{name} {value}" for name, value in about.items() if name != "device")
-    lines = [f"# Runtimes, tried on {about['device']}", "", message, ""]
+def write_table(new: list[dict[str, Any]]) -> None:
+    """Write results/runtimes.md and .json: rows just tried, and earlier ones of the other releases."""
+    file = RESULTS / "runtimes.json"
+    today = datetime.datetime.now(datetime.UTC).date().isoformat()
+    known = {(row["runtime"], row["version"]): row for row in json.loads(file.read_text())["rows"]}
+    known |= {(row["runtime"], row["version"]): row | {"date": today} for row in new}
+    rows = [known[release] for release in (*TRIED_RUNTIMES, *TRIED_PREPARED) if release in known]
+    about = {"device": processor(), "python": platform.python_version(), "revision": git_revision()}
+    lines = [f"# Runtimes, tried on {about['device']}", ""]
     lines += [
-        "Largest relative L2 error of an embedding of `example.npz`, images of all its sizes, by variant.",
+        f"The last with python {about['python']}, revision {about['revision']}.",
+        "",
+        "Largest relative L2 error of an embedding of `example.npz`, images of all its sizes, by variant;",
+        "`prepared` is `encoder.float.onnx`. TensorRT was not tried; ncnn and MNN do not read ONNX.",
         "",
         *runtime_table(rows),
     ]
     write_text(RESULTS / "runtimes.md", "\n".join(lines) + "\n")
-    write_text(RESULTS / "runtimes.json", json.dumps(about | {"rows": rows}, indent=2) + "\n")
+    write_text(file, json.dumps(about | {"rows": rows}, indent=2) + "\n")
     print("\n".join(lines))
+
+
+def main() -> None:
+    """Try the named releases, or those that the cards name."""
+    read_json(EXPORT / CARD_FILE, rerun("export", EXPORT))
+    tried = [name.split("==") for name in sys.argv[1:]] or [*TRIED_RUNTIMES, *TRIED_PREPARED]
+    write_table([try_runtime(name, version, EXPORT.resolve()) for name, version in tried])
 
 
 if __name__ == "__main__":

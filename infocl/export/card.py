@@ -33,9 +33,18 @@ TRIED_RUNTIMES = (
     ("onnxruntime", "1.22.1"),
     ("onnxruntime", "1.23.2"),
     ("onnxruntime", "1.24.4"),
+    ("onnxruntime", "1.25.1"),
+    ("onnxruntime", "1.26.0"),
+    ("onnxruntime", "1.27.0"),
+    ("onnxruntime", "1.28.0"),
+    ("onnxruntime", "1.29.0"),
+    ("onnxruntime", "1.30.0"),
+    ("onnxruntime", "1.31.1"),
     ("onnxruntime", "1.32.0"),
     ("openvino", "2026.4.1"),
+    ("onnx", "1.23.2"),
 )
+TRIED_PREPARED = (("tract", "0.23.9"),)  # it refuses the others, for their images of any size
 TRIED_IN_JAVASCRIPT = (("onnxruntime-node", "1.30.0"), ("onnxruntime-web", "1.30.0"))
 
 
@@ -64,6 +73,7 @@ def describe(
         "opset": params.opset,
         "ir_version": onnx.helper.find_min_ir_version_for([onnx.helper.make_opsetid("", params.opset)]),
         "runtimes_tried": _runtimes(params.opset),
+        "runtimes_of_prepared": dict(TRIED_PREPARED) if params.opset == TRIED_OPSET else {},
         "metrics": _metrics(),
     }
 
