@@ -27,6 +27,7 @@ MEDIUM = (
     *("tests/data/", "tests/deploy/", "tests/evaluate/", "tests/export/", "tests/report/"),
     *("tests/experiments/recipes/", "tests/pretrain/test_contention.py", "tests/pretrain/test_knobs.py"),
     *("tests/pretrain/test_matrix.py", "tests/pretrain/test_no_waiting.py", "tests/pretrain/test_plain.py"),
+    "tests/pretrain/test_static_step.py",
     *("tests/test_benchmarks.py", "tests/test_image_shape.py", "tests/test_imports.py"),
     *("tests/test_readmes.py", "tests/test_stage.py"),
 )
