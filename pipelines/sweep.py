@@ -9,7 +9,7 @@ from typing import Any
 from prefect import flow, get_run_logger, task
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
 from prefect.client.schemas.objects import State
-from prefect.runtime import flow_run
+from prefect.runtime import flow_run, task_run
 from prefect.states import Completed
 
 from infocl.config.file import PARAMS_FILE, read_yaml
@@ -61,7 +61,12 @@ def sweep(overrides: list[str], until: str = "report") -> State[Any]:
     return Completed(message=message)
 
 
-@task(task_run_name="{settings}", retry_condition_fn=helps, persist_result=False)
+def _settings() -> str:
+    """The name of an experiment's task."""
+    return " ".join(task_run.parameters["settings"])
+
+
+@task(task_run_name=_settings, retry_condition_fn=helps, persist_result=False)
 def experiment(name: str, settings: Sequence[str], until: str) -> None:
     """One experiment; one that exists already by this name is done.
 

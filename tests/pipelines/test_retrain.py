@@ -244,6 +244,9 @@ def test_a_sweep_runs_an_experiment_for_each_combination_and_shows_their_table(p
     shown = project.dvc("exp", "show", "--csv")
     assert all(row["experiment"] in shown for row in rows)
     assert artifact("sweep-summary").data.startswith("| experiment | reg.weight | seed | mean transfer % |")
+    with get_client(sync_client=True) as client:
+        names = {run.name for run in client.read_task_runs()}
+    assert {"reg.weight=0.5 seed=0", "reg.weight=1.0 seed=0"} <= names
     assert project.git("status", "--short") == "?? notes.txt\n"
 
 
