@@ -95,7 +95,7 @@ def _collect(days: float, remote: str | None, dry: bool) -> list[str]:
 
 
 def _require_remote(remote: str) -> None:
-    names = [line.split()[0] for line in output_of(["dvc", "remote", "list"]).splitlines() if line.strip()]
+    names = re.findall(r"^remote\.(.+)\.url=", output_of(["dvc", "config", "--list"]), re.MULTILINE)
     if remote not in names:
         raise UserError(
             f"{remote} is not a DVC remote of this project ({', '.join(names) or 'it has none'}); "

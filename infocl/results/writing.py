@@ -17,7 +17,7 @@ COMPARED: dict[str, tuple[str, ...]] = {
     "probe": ("accuracy", "accuracy_ci95", "knn_accuracy", "rankme"),
     "transfer": ("*.accuracy", "*.mean_average_precision", "*.r2", "*.rmse", "mean_accuracy"),
     "compare": ("*.raw", "*.untrained", "*.plain", "*.regularised", "*.difference"),
-    "audit": ("*.plain", "*.regularised", "*.difference"),
+    "audit": ("*.plain", "*.regularised"),
     "export": ("max_abs_error", "cosine_min", "bytes"),
     "detection": ("boxes.*", "masks.*"),
 }

@@ -61,7 +61,7 @@ def test_unlabelled_images_are_audited_by_all_there_is(workspace):
     assert {len(fits) for fits in found["brightness"]["fits"].values()} == {1, 2}
     compared = read_json(METRICS / "audit.json", "")
     assert compared.keys() == {"brightness", "orientation"}
-    assert compared["brightness"].keys() == {"plain", "regularised", "difference"}
+    assert compared["brightness"].keys() == {"plain", "regularised"}
 
 
 def test_what_was_not_asked_for_is_left_out(workspace):

@@ -52,9 +52,11 @@ def decodes(monkeypatch):
     """The files that were decoded in this process."""
     names = []
 
-    def counted(path, size, crop, bits, decode=store_module.decode_image):
+    decode = store_module.decode_image
+
+    def counted(path, *how):
         names.append(path.name)
-        return decode(path, size, crop, bits)
+        return decode(path, *how)
 
     monkeypatch.setattr(store_module, "decode_image", counted)
     return names

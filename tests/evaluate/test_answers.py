@@ -122,17 +122,17 @@ def test_what_the_features_hold_is_found_and_what_they_lack_is_not(drawn):
     params, parts = tiny_params(probe__max_iterations=500).probe, (slice(None, 120), slice(120, None))
     train, test = (features[part] for part in parts)
     noise = np.random.default_rng(2).normal(size=(200, 12)).astype(np.float32)
-    row, answers = evaluate_numbers(train, numbers[parts[0]], test, numbers[parts[1]], params, 0, CPU)
+    row, answers, _ = evaluate_numbers(train, numbers[parts[0]], test, numbers[parts[1]], params, 0, CPU)
     assert row["r2"] == pytest.approx(r2_score(numbers[parts[1]], answers))
     assert row["r2_ci95"][0] > 0.8 > row["knn_r2"] > row["chance"]
     assert row["rmse_ci95"][0] < row["rmse"] < row["rmse_ci95"][1] < row["chance_rmse"]
     known, truth = numbers[parts[0]], numbers[parts[1]]
-    blind, guesses = evaluate_numbers(noise[parts[0]], known, noise[parts[1]], truth, params, 0, CPU)
+    blind, guesses, _ = evaluate_numbers(noise[parts[0]], known, noise[parts[1]], truth, params, 0, CPU)
     assert blind["r2_ci95"][0] < 0.1
     gap, (low, high) = difference95("number", numbers[parts[1]], answers, guesses)
     assert gap == pytest.approx(row["r2"] - blind["r2"])
     assert 0 < low < gap < high
-    row, _ = evaluate_labels(train, marks[parts[0]], test, marks[parts[1]], params, 0, CPU)
+    row, *_ = evaluate_labels(train, marks[parts[0]], test, marks[parts[1]], params, 0, CPU)
     assert row["chance"] == pytest.approx(marks[parts[1]].mean())
     assert row["mean_average_precision_ci95"][0] > row["chance_ci95"][1]
     assert row["mean_average_precision"] == pytest.approx(np.mean(row["label_precisions"]))

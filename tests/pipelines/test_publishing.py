@@ -17,6 +17,7 @@ from pipelines.remote import publish, take_tags
 from pipelines.reports import plain_name
 from pipelines.retrain import retrain
 from pipelines.rollback import roll_back
+from tests.pipelines.faults import until
 from tests.pipelines.toy import copied, nothing, promoted, weights, weights_in_service
 from tests.project import environment
 from tests.workspace import ROOT
@@ -24,7 +25,10 @@ from tests.workspace import ROOT
 PROGRAM = "touch ran"
 RECEIVE = f"--receive-pack={PROGRAM};git-receive-pack"
 DECLINE = "#!/bin/sh\necho not today >&2\nexit 1\n"
-WAIT = "#!/bin/sh\nuntil git ls-remote --tags origin | grep -q v1.1.0; do sleep 0.1; done\n"
+WAIT = """#!/bin/sh
+touch .git/waiting
+until git ls-remote --tags origin | grep -q v1.1.0; do sleep 0.1; done
+"""
 RETRAIN = (sys.executable, "-m", "pipelines", "retrain", "--git-remote", "origin")
 
 
@@ -164,9 +168,10 @@ def test_of_two_who_promote_at_once_one_wins_and_the_other_goes_on_from_there(sh
         stderr=subprocess.STDOUT,
         text=True,
     )
+    until((other.folder / ".git/waiting").exists, "the other run comes to its push")
     shared.export(4.0)
     assert run().name == "Promoted"
-    message, _ = second.communicate(timeout=120)
+    message, _ = second.communicate(timeout=300)
     assert second.returncode in (1, 2), message
     assert "merge their commits (--track origin/main, or git pull) and run again" in message.splitlines()[-1]
     assert "Traceback" not in message
