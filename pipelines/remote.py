@@ -114,14 +114,16 @@ def publish(remote: str, tags: Mapping[str, str], *, with_branch: bool = True) -
     try:
         git("push", "--quiet", "--atomic", "--", remote, *heads, *refs)
     except CommandError as error:
-        refused = sorted({why for why in REJECTED.findall(error.output) if "atomic" not in why})
-        if not refused:
+        rejected = REJECTED.findall(error.output)
+        if not rejected:
             message = f"pushing to the git remote {remote} failed ({error}), so that nothing was published"
             raise CommandError(
                 f"{message}; the next run tries again without training", 1, error.retryable
             ) from None
+        # All are atomic failures where another push came between git's look at the remote and its own.
+        why = sorted({reason for reason in rejected if "atomic" not in reason}) or ["it changed meanwhile"]
         raise CommandError(
-            f"the git remote {remote} refused the version ({', '.join(refused)}), so that nothing was "
+            f"the git remote {remote} refused the version ({', '.join(why)}), so that nothing was "
             f"published; if others published first, {_merge_hint(remote)}",
             1,
             False,

@@ -25,9 +25,7 @@ COMPARED = {
         for task in ("source", "hue", "digits")
         for kind in ("raw", "untrained", "plain", "regularised", "difference")
     },
-    "audit": {
-        f"{factor}.{kind}" for factor in ("hue", "scale") for kind in ("plain", "regularised", "difference")
-    },
+    "audit": {f"{factor}.{kind}" for factor in ("hue", "scale") for kind in ("plain", "regularised")},
     "transfer": {"hue.accuracy", "digits.accuracy", "mean_accuracy"},
     "export": {"max_abs_error", "cosine_min", "bytes"},
 }
