@@ -158,6 +158,7 @@ def table(
 
 @app.command()
 def study(
+    context: typer.Context,
     objectives: Annotated[str, typer.Option(help="Such as simclr,byol.")] = "simclr",
     regularizers: Annotated[str, typer.Option(help="Each beside the objective alone.")] = "noise,rc,lbe",
     weights: Annotated[str, typer.Option(help="Such as 0.1,1; by default each one's usual weight.")] = "",
@@ -169,16 +170,29 @@ def study(
     queue: Annotated[bool, typer.Option(help="Queue what is missing with DVC, do not run it.")] = False,
     show: Annotated[bool, typer.Option(help="Run nothing; print what is finished.")] = False,
     format: Annotated[str, typer.Option(help="terminal, markdown or json.")] = "terminal",
+    save: Annotated[
+        Path | None, typer.Option(help="Write what is shown as data, each run, to this JSON.")
+    ] = None,
+    saved: Annotated[
+        list[Path] | None,
+        typer.Option("--from", help="Show what --save wrote instead; several as one study."),
+    ] = None,
+    figure: Annotated[Path | None, typer.Option(help="Draw what is shown to this SVG.")] = None,
 ) -> None:
     """Train each regulariser on each seed as a DVC experiment, and say what the figures allow to say."""
 
     def work() -> None:
         from infocl.experiments.recipes.grid import parse_seeds
         from infocl.experiments.study.plan import parse_names, parse_weights
-        from infocl.experiments.study.run import run_study
+        from infocl.experiments.study.run import Shown, run_study, show_saved
 
         if queue and show:
             raise UserError("--queue and --show exclude each other; leave one out")
+        shown = Shown(format, save, figure)
+        if saved:
+            _require_alone("--from", context, {"saved", "format", "save", "figure", "show"})
+            show_saved(saved, shown)
+            return
         run_study(
             parse_names(objectives),
             parse_names(regularizers),
@@ -187,10 +201,21 @@ def study(
             overrides or [],
             new_data=new_data,
             mode="queue" if queue else "show" if show else "run",
-            style=format,
+            shown=shown,
         )
 
     _exit(work)
+
+
+def _require_alone(option: str, context: typer.Context, allowed: set[str]) -> None:
+    """Refuse options that have no meaning beside `option`."""
+    given = [
+        name for name in context.params if str(context.get_parameter_source(name)).endswith("COMMANDLINE")
+    ]
+    for name in given:
+        if name not in allowed:
+            words = "-S" if name == "overrides" else f"--{name.replace('_', '-')}"
+            raise UserError(f"{option} shows what its file holds; leave out {words}")
 
 
 Signers = Annotated[

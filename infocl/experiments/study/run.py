@@ -2,16 +2,41 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
 
 from infocl.config.file import PARAMS_FILE, read_yaml
 from infocl.experiments.dvc_command import run_dvc
+from infocl.experiments.overrides import overridden
 from infocl.experiments.study.plan import Planned, plan
+from infocl.experiments.study.record import Study, gather, load_studies, save_study
 from infocl.experiments.study.show import STYLES, print_study
 from infocl.experiments.table.experiments import Experiment, read_experiments
 from infocl.runtime.errors import InfoCLError, UserError
+from infocl.runtime.files import write_text
 from infocl.runtime.text import counted
+
+
+class Shown(NamedTuple):
+    """How a study is shown: terminal, markdown or json; as data in a file; as a picture (SVG)."""
+
+    style: str = "terminal"
+    save: Path | None = None
+    figure: Path | None = None
+
+    def check(self) -> None:
+        """Refuse what cannot be done before hours of training.
+
+        Raises:
+            UserError: the format is not known, or the picture's name has another ending than .svg.
+        """
+        if self.style not in STYLES:
+            raise UserError(f"--format is {self.style!r}; use one of {', '.join(STYLES)}")
+        if self.figure and self.figure.suffix != ".svg":
+            raise UserError(f"--figure is {self.figure}, but must end with .svg")
 
 
 def run_study(
@@ -23,20 +48,19 @@ def run_study(
     *,
     new_data: bool,
     mode: str,
-    style: str,
+    shown: Shown,
 ) -> None:
     """Run, queue or only show a study; the arguments are those of `plan`.
 
     Args:
         mode: `run` what is missing, one after the other; `queue` it with DVC; or `show` what is finished.
-        style: terminal, markdown or json.
+        shown: how.
 
     Raises:
         UserError: an argument is wrong, or nothing is finished.
         InfoCLError: `dvc` failed, or every experiment did.
     """
-    if style not in STYLES:
-        raise UserError(f"--format is {style!r}; use one of {', '.join(STYLES)}")
+    shown.check()
     raw = read_yaml(PARAMS_FILE)
     planned = plan(objectives, regularizers, weights, seeds, overrides, raw, new_data=new_data)
     finished = _finished()
@@ -50,7 +74,38 @@ def run_study(
     if mode == "run" and missing:
         _run(missing)
         finished = _finished()
-    print_study(planned, finished, style)
+    words = [
+        "infocl",
+        "study",
+        "--objectives",
+        ",".join(objectives),
+        "--regularizers",
+        ",".join(regularizers),
+    ]
+    words += ["--weights", ",".join(f"{weight:g}" for weight in weights)] if weights else []
+    words += ["--seeds", ",".join(map(str, seeds)), *(word for one in overrides for word in ("-S", one))]
+    command = shlex.join([*words, *(["--new-data"] if new_data else [])])
+    _show(gather(planned, finished, overridden(raw, overrides), command, new_data=new_data), shown)
+
+
+def show_saved(files: Sequence[Path], shown: Shown) -> None:
+    """Show studies that `--save` wrote, as one.
+
+    Raises:
+        UserError: a file holds no study, or two do not belong together.
+    """
+    shown.check()
+    _show(load_studies(files), shown, with_commands=True)
+
+
+def _show(study: Study, shown: Shown, *, with_commands: bool = False) -> None:
+    print_study(study, shown.style, with_commands=with_commands)
+    if shown.save:
+        save_study(study, shown.save)
+    if shown.figure:
+        from infocl.experiments.study.figure import draw_study  # loads matplotlib
+
+        write_text(shown.figure, draw_study(study))
 
 
 def _arguments(one: Planned) -> list[str]:

@@ -10,8 +10,8 @@ from typing import Any
 from rich.table import Table
 
 from infocl.experiments.study.judge import Accuracies, Judgement, judge, points, sentence
-from infocl.experiments.study.plan import CONTROL, Method, Planned
-from infocl.experiments.table.experiments import Experiment
+from infocl.experiments.study.plan import CONTROL, Method
+from infocl.experiments.study.record import BASELINES, Study
 from infocl.experiments.table.stats import Estimate, estimate
 from infocl.results.comparison import TITLES_OF_KINDS
 from infocl.runtime.console import Output
@@ -19,73 +19,71 @@ from infocl.runtime.errors import UserError
 from infocl.runtime.text import counted
 
 STYLES = ("terminal", "markdown", "json")
-WITHOUT_TRAINING = ("raw", "untrained")  # what the stage compare judges and a study shows
-SOURCE = "source"
+Baselines = Mapping[str, Mapping[str, Estimate]]  # by kind and task
 PIPED_WIDTH = 200  # columns, where the output is no terminal
 ABOUT = (
     "Accuracies in %; below each method its difference to the objective alone, in points, paired over seeds.",
     "± is half the 95 % interval over seeds (Student's t).",
-    "* p < 0.05 after Holm's correction for all differences of this study; only these have words below.",
+    "Marked *: p < 0.05 after Holm's correction for all differences of this study; only these have words.",
 )
 
 
-def print_study(planned: Sequence[Planned], finished: Mapping[str, Experiment], style: str) -> None:
-    """Print what the finished experiments of a study say.
+def print_study(study: Study, style: str, *, with_commands: bool = False) -> None:
+    """Print what the runs of a study say.
 
     Args:
-        planned: all experiments of the study.
-        finished: experiments by name, others among them.
+        study: with its runs.
         style: one of `STYLES`.
+        with_commands: also say how the runs were made.
+
+    Raises:
+        UserError: none of the study is finished.
+    """
+    baselines, judgements = judged(study)
+    notes = [sentence(one) for one in judgements if one.method.regularizer != CONTROL]
+    if study.missing:
+        planned = len(study.runs) + len(study.missing)
+        notes.append(f"{counted(len(study.missing), 'experiment')} of {planned} not finished.")
+    if style == "json":
+        print(json.dumps(_as_json(judgements, baselines, notes), indent=1))
+        return
+    rows = list(_rows(judgements, baselines))
+    quote = "`" if style == "markdown" else ""
+    made = [f"Made by {quote}{command}{quote}." for command in study.commands] if with_commands else []
+    if style == "markdown":
+        print("\n".join(f"| {' | '.join(row)} |" for row in [rows[0], _rule(rows[0]), *rows[1:]]))
+        print("\n" + "\n".join(f"- {note}" for note in [*ABOUT, *notes, *made]))
+    else:
+        _to_terminal(rows, [*ABOUT, *notes, *made])
+
+
+def judged(study: Study) -> tuple[Baselines, list[Judgement]]:
+    """Means over seeds of what needs no training, by kind and task, and of each method, with its effects.
 
     Raises:
         UserError: none of the study is finished.
     """
     measured: dict[Method, dict[int, Accuracies]] = defaultdict(dict)
-    for one in planned:
-        if one.name in finished:
-            measured[one.method][one.seed] = _accuracies(finished[one.name])
+    values: dict[str, dict[str, list[float]]] = {kind: defaultdict(list) for kind in BASELINES}
+    seen = set()
+    for run in study.runs:
+        measured[run.method][run.seed] = run.accuracy
+        for kind in BASELINES:
+            for task, accuracy in getattr(run, kind).items():
+                if (kind, task, run.seed) not in seen:  # the same beside every objective
+                    seen.add((kind, task, run.seed))
+                    values[kind][task].append(accuracy)
     if not measured:
         raise UserError("no experiment of this study is finished; run it without --show")
-    baselines = _baselines([finished[one.name] for one in planned if one.name in finished])
-    judgements = judge(measured)
-    notes = [sentence(one) for one in judgements if one.method.regularizer != CONTROL]
-    count = len(planned) - sum(len(runs) for runs in measured.values())
-    if count:
-        notes.append(f"{counted(count, 'experiment')} of {len(planned)} not finished.")
-    if style == "json":
-        print(json.dumps(_as_json(judgements, baselines, notes), indent=1))
-        return
-    rows = list(_rows(judgements, baselines))
-    if style == "markdown":
-        print("\n".join(f"| {' | '.join(row)} |" for row in [rows[0], _rule(rows[0]), *rows[1:]]))
-        print("\n" + "\n".join(f"- {note}" for note in [*ABOUT, *notes]))
-    else:
-        _to_terminal(rows, [*ABOUT, *notes])
-
-
-def _accuracies(run: Experiment) -> Accuracies:
-    return ({} if run.source is None else {SOURCE: run.source}) | run.targets
-
-
-def _baselines(runs: Sequence[Experiment]) -> dict[str, dict[str, Estimate]]:
-    """Means over seeds of what needs no training, by kind and task."""
-    values: dict[str, dict[str, dict[int, float]]] = {kind: defaultdict(dict) for kind in WITHOUT_TRAINING}
-    for run in runs:
-        if run.params["reg"]["name"] == CONTROL:
-            for task, figures in run.compared.items():
-                for kind in WITHOUT_TRAINING:
-                    if figures.get(kind) is not None:
-                        values[kind][task][run.seed] = figures[kind]
-    return {
-        kind: {task: known for task, by_seed in tasks.items() if (known := estimate(list(by_seed.values())))}
+    baselines = {
+        kind: {task: known for task, found in tasks.items() if (known := estimate(found))}
         for kind, tasks in values.items()
         if tasks
     }
+    return baselines, judge(measured)
 
 
-def _rows(
-    judgements: Sequence[Judgement], baselines: Mapping[str, Mapping[str, Estimate]]
-) -> Iterator[list[str]]:
+def _rows(judgements: Sequence[Judgement], baselines: Baselines) -> Iterator[list[str]]:
     tasks = list(judgements[0].accuracy)
     yield ["model", "seeds", *tasks]
     for kind, figures in baselines.items():
@@ -127,7 +125,7 @@ def _to_terminal(rows: Sequence[Sequence[str]], notes: Sequence[str]) -> None:
 
 def _as_json(
     judgements: Sequence[Judgement],
-    baselines: Mapping[str, Mapping[str, Estimate]],
+    baselines: Baselines,
     notes: Sequence[str],
 ) -> dict[str, Any]:
     """Shares in 0..1; `half_width` is half the 95 % interval."""

@@ -7,6 +7,7 @@ import json
 import pytest
 
 from infocl.experiments.study.plan import plan
+from infocl.experiments.study.record import gather
 from infocl.experiments.study.show import print_study
 from infocl.experiments.table.experiments import Experiment
 from infocl.runtime.errors import UserError
@@ -15,20 +16,20 @@ from tests.workspace import SHIPPED
 FIGURES = {"none": (0.96, 0.30), "rc": (0.93, 0.95)}
 
 
-def study(seeds=(0, 1, 2)):
+def study(seeds=(0, 1, 2), finished_of=slice(None)):
     planned = plan(["simclr"], ["rc"], [], seeds, [], SHIPPED)
     finished = {}
-    for one in planned:
+    for one in planned[finished_of]:
         source, hue = FIGURES[one.method.regularizer]
         params = {"reg": {"name": one.method.regularizer}, "seed": one.seed}
         compared = {"hue": {"raw": 0.99, "untrained": 0.4 + 0.01 * one.seed}}
         targets = {"hue": hue + 0.01 * one.seed * (one.method.regularizer == "rc")}
         finished[one.name] = Experiment(one.name, "0", "", params, source, targets, compared)
-    return planned, finished
+    return gather(planned, finished, SHIPPED, "infocl study", new_data=False)
 
 
 def test_markdown_has_baselines_methods_differences_and_a_sentence(capsys):
-    print_study(*study(), "markdown")
+    print_study(study(), "markdown")
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == "| model | seeds | source | hue |"
     assert lines[2] == "| raw pixels | 3 | - | 99.0 ± 0.0 |"
@@ -40,9 +41,7 @@ def test_markdown_has_baselines_methods_differences_and_a_sentence(capsys):
 
 
 def test_json_has_the_same_as_numbers(capsys):
-    planned, finished = study()
-    finished.pop(planned[-1].name)
-    print_study(planned, finished, "json")
+    print_study(study(finished_of=slice(-1)), "json")
     found = json.loads(capsys.readouterr().out)
     assert found["methods"][1]["regularizer"] == "rc"
     assert found["methods"][1]["difference"]["hue"]["mean"] == pytest.approx(0.655)
@@ -54,4 +53,4 @@ def test_json_has_the_same_as_numbers(capsys):
 
 def test_nothing_finished_is_said():
     with pytest.raises(UserError, match=r"^no experiment of this study is finished; run it without --show$"):
-        print_study(study()[0], {}, "terminal")
+        print_study(study(finished_of=slice(0)), "terminal")
