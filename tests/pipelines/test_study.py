@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from copy import copy
 
 from tests.pipelines.quick import QuickProject
 
@@ -13,8 +14,13 @@ def study(project):
     return json.loads(project.run("sh", "-c", words)), (project.outside / "messages").read_text()
 
 
-def test_a_study_goes_on_where_it_was_stopped(tmp_path):
-    project = QuickProject(tmp_path / "project")
+def test_a_study_in_a_clone_without_results_goes_on_where_it_was_stopped(tmp_path):
+    made = QuickProject(tmp_path / "made")
+    made.repro()
+    made.commit("results that lie in this clone's cache alone")
+    made.git("clone", "--quiet", ".", str(tmp_path / "project"))
+    project = copy(made)
+    project.folder = tmp_path / "project"
     project.fault("pretrain", "wrong the first training goes wrong")
     found, messages = study(project)
     assert "SimCLR, seed 0: dvc exp run failed: the first training goes wrong" in messages
