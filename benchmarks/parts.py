@@ -10,6 +10,7 @@ import torch
 
 from benchmarks.measure import device, in_fresh_process, interleaved, peak_memory_mib
 from infocl.config import Params
+from infocl.encoder.views import Views
 from infocl.pretrain.learner import Learner
 from infocl.pretrain.objectives import OBJECTIVES
 from infocl.pretrain.regularizers import REGULARIZERS
@@ -125,6 +126,8 @@ def _step(setting: Setting, part: str) -> Callable[[], None]:
     shape = (setting.batch, 3, size, size)
     views = [torch.rand(shape, device=device()).to(memory_format=torch.channels_last) for _ in range(2)]
     labels = torch.arange(setting.batch, device=device()) % CLASSES
+    images = torch.empty(setting.batch, size, size, 3, dtype=torch.uint8, device=device())
+    plan = Views(params.views, size).plan(images, 0)
     generator = torch.Generator(device())
 
     def step() -> None:
@@ -134,7 +137,8 @@ def _step(setting: Setting, part: str) -> Callable[[], None]:
                 pixels = learner.encoder.normalize(torch.cat(views))
                 loss = learner.encoder.forward_levels(pixels).level4.float().square().mean()
             else:
-                loss = learner(views[0], views[1], learner.draw(setting.batch, generator), labels).value
+                noise = learner.draw(setting.batch, generator)
+                loss = learner(views[0], views[1], noise, labels, plan).value
         loss.backward()
         if chosen is not None:
             learner.follow(learner.pull(0, 2))

@@ -6,6 +6,7 @@ Kornia draws and defines; its own operations would take more than twice as many 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -67,6 +68,34 @@ def _blends(factors: Tensor, order: Tensor, grey: Tensor) -> Tensor:
     own[:, BLENDS - 1] = (~grey).to(own.dtype)
     luma[:, BLENDS - 1] = grey.to(own.dtype)
     return torch.stack([own, mean_luma, luma], 2)[:, :BLENDS]
+
+
+class Drawn(NamedTuple):
+    """What the rows of a plan do to N images, in the terms in which it was drawn.
+
+    Attributes:
+        center: of the crop, (N, 2), x and y as shares of the image's side.
+        extent: of the crop, (N, 2), width and height likewise.
+        mirrored: whether the view is, (N,), 1 or 0.
+        color: (N, 4): factors of brightness, contrast and saturation, which are 1 without jitter, and the
+            shift of hue in turns, which is 0 without.
+    """
+
+    center: Tensor
+    extent: Tensor
+    mirrored: Tensor
+    color: Tensor
+
+    @classmethod
+    def of(cls, plan: Tensor, size: int) -> Drawn:
+        """Read the rows (N, 26) of `plan_views`, for views and images of `size` px."""
+        first, step = plan[:, :2], plan[:, 2:4]
+        center = (first + step * (size - 1) / 2 + 0.5) / size
+        extent = (step.abs() * (size - 1) + 1) / size
+        own, mean_luma, luma = plan[:, 5:].view(-1, BLENDS, 3)[:, :-1].unbind(2)  # without greyscale
+        brightness = torch.where(mean_luma + luma == 0, own, 1.0).prod(1)
+        color = [brightness, 1 - mean_luma.sum(1), 1 - luma.sum(1), plan[:, 4] / 6]
+        return cls(center, extent, (step[:, 0] < 0).to(plan.dtype), torch.stack(color, 1))
 
 
 def apply_plan(images: Tensor, plan: Tensor, size: int) -> Tensor:

@@ -49,6 +49,8 @@ class Batch:
         encode: clean features of further normalised pixels (B, 3, H, W), each process giving its share of
             the pixels and getting the features of all.
         noise: what the regulariser drew for this step, alike in every process.
+        plan: what was drawn for the views, of view 1 of each image, then of view 2, as `encoder.augment`
+            describes it; of several processes, each has only its share.
         group: the processes that share the batch.
     """
 
@@ -58,6 +60,7 @@ class Batch:
     embed: Callable[[Tensor], Tensor] | None = None
     encode: Callable[[Tensor], Levels] | None = None
     noise: Noise = ()
+    plan: Tensor | None = None
     group: ProcessGroup = field(default_factory=ProcessGroup)
 
     @property

@@ -46,7 +46,9 @@ class Learner(nn.Module):
         self.encoder = Encoder(params.encoder, mean, std)
         self.objective = build_objective(params.objective, self.encoder.dim, classes)
         self.views = self.objective.views
-        shapes = Shapes(self.encoder.level_dims, params.data.image_size)
+        views = params.views
+        jitter = (views.brightness, views.contrast, views.saturation, views.hue)
+        shapes = Shapes(self.encoder.level_dims, params.data.image_size, jitter)
         self.regularizer = build_regularizer(params.reg, shapes)
         self.target: Encoder | None = None
         if self.objective.momentum(0, 1) is not None:
@@ -73,7 +75,12 @@ class Learner(nn.Module):
         return self.regularizer.draw(self.views * images, generator, next(self.encoder.parameters()))
 
     def forward(
-        self, images1: Tensor, images2: Tensor | None, noise: Noise = (), labels: Tensor | None = None
+        self,
+        images1: Tensor,
+        images2: Tensor | None,
+        noise: Noise = (),
+        labels: Tensor | None = None,
+        plan: Tensor | None = None,
     ) -> LossTerm:
         """The loss of two batches of views, or of one where the objective has `views` 1.
 
@@ -82,6 +89,7 @@ class Learner(nn.Module):
             images2: views 2 of the same images; None where there is one view.
             noise: of the regulariser, from `draw`; alike in every process.
             labels: classes int64 (B,) of the whole batch, where the data have them.
+            plan: what was drawn for these views, for a regulariser that asks for it.
 
         Returns:
             The loss, with parts `objective`, `regularizer` (unweighted), `feature_spread`, and each
@@ -94,7 +102,7 @@ class Learner(nn.Module):
         embed = untracked(self.objective, self.objective.embed, len(views[0].features))
         encode = untracked(self.encoder, self._encode_share, len(images1))
         second = views[1] if self.views == 2 else None
-        batch = Batch(views[0], second, labels, embed, encode, noise, self.group)
+        batch = Batch(views[0], second, labels, embed, encode, noise, plan, self.group)
         objective, regularizer = self.objective(batch), self.regularizer(batch)
         loss = objective.value + self.weight * regularizer.value
         parts = {"objective": objective.value.detach(), "regularizer": regularizer.value.detach()}

@@ -63,7 +63,7 @@ class Update:
         views = self.views.make(inputs.images, inputs.plan)
         view1, view2 = views if len(views) == 2 else (*views, None)
         with torch.autocast(inputs.images.device.type, torch.bfloat16, enabled=self.bf16):
-            loss: LossTerm = self.model(view1, view2, inputs.noise, inputs.labels)
+            loss: LossTerm = self.model(view1, view2, inputs.noise, inputs.labels, inputs.plan)
         return loss
 
 

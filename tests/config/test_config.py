@@ -140,6 +140,11 @@ def test_every_key_is_needed_and_named_when_missing(key):
         ("reg.ip.distance", "squared", "reg.ip.distance is 'squared'; did you mean mean_squared?"),
         ("reg.mib.sigma", 0.0, "reg.mib.sigma is 0.0, but must be greater than 0"),
         ("reg.mveb.ridge", 0.0, "reg.mveb.ridge is 0.0, but must be at least 0.001"),
+        (
+            "reg.augself",
+            {"crop": 0.0, "color": 0.0, "flip": 0.0, "hidden": 8},
+            "reg.augself needs crop, color or flip above 0",
+        ),
         ("objective.simclr.projector_hidden", "wide", "objective.simclr.projector_hidden is 'wide'"),
     ],
 )

@@ -20,7 +20,7 @@ from infocl.runtime.checkpoint import Progress
 from infocl.runtime.history import History
 from infocl.runtime.paths import PREPARED, PRETRAIN
 from tests import tiny_run
-from tests.pretrain.matrix import EACH, build, pictures
+from tests.pretrain.matrix import EACH, build, pictures, plan_of
 from tests.workspace import tiny_params, write_prepared
 
 CPU = torch.device("cpu")
@@ -78,7 +78,8 @@ def losses_in_float64(objective, reg, device):
     losses = []
     for step in range(3):
         noise = drawing.draw(len(labels), torch.Generator().manual_seed(step))
-        loss = learner(view1, view2, tuple(tensor.to(device) for tensor in noise), labels).value
+        noise = tuple(tensor.to(device) for tensor in noise)
+        loss = learner(view1, view2, noise, labels, plan_of(learner).to(device)).value
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         optimizer.step()

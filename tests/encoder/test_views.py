@@ -13,7 +13,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torchvision.transforms.v2 import functional as TF
 
 from infocl.config import ViewParams
-from infocl.encoder.augment import apply_plan
+from infocl.encoder.augment import Drawn, apply_plan
 from infocl.encoder.views import Views, to_unit_range
 
 PLAIN = {
@@ -42,6 +42,7 @@ def photos(count=64, size=32, seed=0):
 
 
 CROPS = {"crop_scale": [0.08, 1.0], "crop_ratio": [0.75, 1.3333]}
+OPERATIONS = ("brightness", "contrast", "saturation", "hue")
 FULL = CROPS | {"flip_p": 0.5, "jitter_p": 0.8, "grayscale_p": 0.2}
 
 
@@ -147,6 +148,27 @@ def test_each_view_is_kornias_in_float64_in_the_order_drawn_for_it(size, kind):
     for row, ours in enumerate(torch.cat(draw(images, 3))):
         expected = draw.augment(both[row : row + 1], params=[_one(item, row, order[row]) for item in drawn])
         torch.testing.assert_close(ours.double(), expected[0], rtol=0, atol=2e-5 * size / 32)
+
+
+def test_a_plan_says_what_was_drawn():
+    """As Kornia drew it, whatever the order of the colour operations; greyscale is no part of the jitter."""
+    size, count, draw = 32, 400, views(**FULL)
+    plan = draw.draw(count, size, size, 3).double()
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(3)
+        crop, flip, jitter, _ = (
+            item.data for item in draw.augment.forward_parameters(torch.Size((count, 3, size, size)))
+        )
+    found = Drawn.of(plan, size)
+    corners = crop["src"].double()
+    torch.testing.assert_close(found.center, (corners.mean(1) + 0.5) / size, rtol=0, atol=1e-6)
+    torch.testing.assert_close(found.extent, (corners[:, 2] - corners[:, 0] + 1) / size, rtol=0, atol=1e-6)
+    assert torch.equal(found.mirrored, flip["batch_prob"].double())
+    for row in range(count):
+        factors = [1.0, 1.0, 1.0, 0.0]
+        if jitter["batch_prob"][row]:
+            factors = [jitter[f"{name}_factor"][row].item() for name in OPERATIONS]
+        assert found.color[row].tolist() == pytest.approx(factors, abs=1e-6)
 
 
 def _one(drawn, row, order):

@@ -7,6 +7,7 @@ import itertools
 
 import torch
 
+from infocl.encoder.views import Views
 from infocl.pretrain.learner import Learner
 from infocl.pretrain.objectives import OBJECTIVES
 from infocl.pretrain.optim import build_optimizer
@@ -65,11 +66,17 @@ def build(objective, reg, weight=None, seed=0, **changes):
     return learner, build_optimizer(params.train.optimizer, learner.parameters())
 
 
+def plan_of(learner, part=0, parts=1):
+    """What is drawn for a part of the fixed batch."""
+    images = torch.empty(IMAGES // parts, 16, 16, 3, dtype=torch.uint8)
+    return Views(tiny_params().views, 16, learner.views).plan(images, 0, part, parts).double()
+
+
 def loss_of(learner, step):
     """The loss of the fixed batch with the noise of a step."""
     view1, view2, labels = pictures()
     noise = learner.draw(len(labels), torch.Generator().manual_seed(step))
-    return learner(view1, view2 if learner.views == 2 else None, noise, labels)
+    return learner(view1, view2 if learner.views == 2 else None, noise, labels, plan_of(learner))
 
 
 def train(learner, optimizer, steps, total=40):

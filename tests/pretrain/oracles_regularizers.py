@@ -74,6 +74,41 @@ def log_potential(embedding):
     return math.log(sum(values) / len(values))
 
 
+def augmentation_differences(first, second, jitter):
+    """Of two views, each as left, top, width, height (shares of the side), mirrored, and four strengths."""
+    (left1, top1, width1, height1, mirrored1, *color1), (left2, top2, width2, height2, mirrored2, *color2) = (
+        first,
+        second,
+    )
+    x1, x2 = left1 + width1 / 2, left2 + width2 / 2
+    if mirrored1:
+        x1, x2 = 1 - x1, 1 - x2
+    crop = [x1 - x2, top1 + height1 / 2 - top2 - height2 / 2, width1 - width2, height1 - height2]
+    means = (1, 1, 1, 0)
+    positions = [
+        [(value - mean) / (2 * strength) for value, mean, strength in zip(color, means, jitter, strict=True)]
+        for color in (color1, color2)
+    ]
+    return crop, [a - b for a, b in zip(*positions, strict=True)], [float(mirrored1 == mirrored2)]
+
+
+def difference_error(predicted, difference):
+    cells = [
+        (math.tanh(p) - d) ** 2
+        for row, other in zip(predicted, difference, strict=True)
+        for p, d in zip(row, other, strict=True)
+    ]
+    return sum(cells) / len(cells)
+
+
+def flip_error(predicted, flip):
+    total = 0.0
+    for (log_odds,), (same,) in zip(predicted, flip, strict=True):
+        probability = 1 / (1 + math.exp(-log_odds))
+        total -= math.log(probability if same else 1 - probability)
+    return total / len(flip)
+
+
 def _standardised(z, epsilon):
     count, dim = len(z), len(z[0])
     columns = []

@@ -15,10 +15,17 @@ from infocl.pretrain.batch import Batch, LossTerm, Noise
 
 @dataclass(frozen=True)
 class Shapes:
-    """What a regulariser must know of the encoder: widths of levels 2 to 4 and the image side in px."""
+    """What a regulariser must know of the encoder and the views.
+
+    Attributes:
+        level_dims: widths of the encoder's levels 2 to 4.
+        image_size: side of the images in px.
+        jitter: strengths of brightness, contrast, saturation and hue; without them, the largest there are.
+    """
 
     level_dims: tuple[int, ...]
     image_size: int
+    jitter: tuple[float, float, float, float] = (1.0, 1.0, 1.0, 0.5)
 
 
 class Regularizer(nn.Module, ABC):

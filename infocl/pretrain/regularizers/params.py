@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from infocl.encoder.sizes import PUBLISHED_DECODERS, decoder_start
 from infocl.runtime.schema import Auto, PlugIn
@@ -119,6 +119,26 @@ class MVEBParams(RegPlugIn):
     ridge: Annotated[float, Field(ge=1e-3, le=1e6)]
 
 
+class AugSelfParams(RegPlugIn):
+    """What differed between the views' augmentations."""
+
+    title = "AugSelf"
+    least_views = 2
+
+    crop: Annotated[float, Field(ge=0, le=1e6)]
+    color: Annotated[float, Field(ge=0, le=1e6)]
+    flip: Annotated[float, Field(ge=0, le=1e6)]
+    hidden: Annotated[int, Field(ge=1, le=16384)]
+
+    @model_validator(mode="after")
+    def _some_part(self) -> AugSelfParams:
+        if not self.crop + self.color + self.flip:
+            raise ValueError(
+                "reg.augself needs crop, color or flip above 0; to switch the term off, set reg.weight to 0"
+            )
+        return self
+
+
 REGULARIZERS: dict[str, type[RegPlugIn]] = {
     "none": NoneParams,
     "noise": NoiseParams,
@@ -128,4 +148,5 @@ REGULARIZERS: dict[str, type[RegPlugIn]] = {
     "mib": MIBParams,
     "mixed": MixedParams,
     "mveb": MVEBParams,
+    "augself": AugSelfParams,
 }

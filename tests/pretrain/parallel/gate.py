@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 from torch.nn.parallel import DistributedDataParallel
 
 from infocl.pretrain.parallel.process_group import ALONE, joined
-from tests.pretrain.matrix import CASES, build, pictures
+from tests.pretrain.matrix import CASES, build, pictures, plan_of
 
 CPU = torch.device("cpu")
 
@@ -27,7 +27,8 @@ def one_step(objective, reg, changes, group=ALONE):
     view1, view2, labels = pictures()
     own = group.share(len(labels))
     noise = learner.draw(len(labels), torch.Generator().manual_seed(0))
-    loss = module(view1[own], view2[own] if learner.views == 2 else None, noise, labels)
+    plan = plan_of(learner, group.rank, group.size)
+    loss = module(view1[own], view2[own] if learner.views == 2 else None, noise, labels, plan)
     loss.value.backward()
     optimizer.step()
     learner.follow(learner.pull(0, 2))

@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import nn
 
+from infocl.encoder.views import Views
 from infocl.pretrain.learner import Learner, untracked
 from infocl.pretrain.regularizers import REGULARIZERS, regularizer_class
 from tests.workspace import tiny_params
@@ -17,10 +18,12 @@ TERMS = [name for name in REGULARIZERS if name not in ("none", "noise")]
 def one_step(name, weight):
     """Loss, gradients of encoder and objective, and buffers after one forward and backward pass."""
     torch.manual_seed(0)
-    learner = Learner(tiny_params(reg__name=name, reg__weight=weight), [0.5] * 3, [0.25] * 3)
+    params = tiny_params(reg__name=name, reg__weight=weight)
+    learner = Learner(params, [0.5] * 3, [0.25] * 3)
     torch.manual_seed(1)
     images = torch.rand(2, 16, 3, 32, 32)
-    term = learner(*images, learner.draw(len(images[0]), torch.Generator().manual_seed(2)))
+    plan = Views(params.views, 32).plan(images[0].permute(0, 2, 3, 1), 3)
+    term = learner(*images, learner.draw(len(images[0]), torch.Generator().manual_seed(2)), plan=plan)
     term.value.backward()
     gradients = {
         key: weight.grad for key, weight in learner.named_parameters() if not key.startswith("regularizer.")
