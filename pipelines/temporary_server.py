@@ -27,7 +27,7 @@ from pipelines.commands import start_guarded
 if TYPE_CHECKING:
     from fastapi import FastAPI
 
-SECONDS = 5.0  # to answer, for a server
+SECONDS = 30.0  # to answer, for a server that is there and busy
 
 
 @contextmanager

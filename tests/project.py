@@ -77,7 +77,7 @@ class Project:
     def run(self, *command, code=0):
         """Run a command to its end; its output, standard error included."""
         process = self.start(*command)
-        output, _ = process.communicate(timeout=600)
+        output, _ = process.communicate(timeout=1800)
         assert process.returncode == code, f"{command} ended with {process.returncode}, not {code}:\n{output}"
         assert "Traceback" not in output, output
         return output

@@ -6,9 +6,9 @@ import hashlib
 import json
 import re
 import shutil
+import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -80,22 +80,27 @@ def from_scratch(root, **changes):
     return prepare(root, **changes)
 
 
-# The stage, which leaves the peak of its own memory; `ru_maxrss` would count that of the test's process.
+# The stage, which leaves the peak of its own memory (`ru_maxrss` would count that of the test's process), and
+# where it is asked to, is killed when it has written one split and begins with the next.
 STAGE = """
-import atexit, runpy
+import atexit, os, runpy, signal, sys
 from pathlib import Path
+def kill(event, words):
+    if event == "open" and ".prepared." in str(words[0]) and "/test/" in str(words[0]):
+        os.kill(os.getpid(), signal.SIGKILL)
+if sys.argv[1:] == ["killed"]: sys.addaudithook(kill)
 status = Path("/proc/self/status")
 atexit.register(lambda: Path("peak").write_text(status.read_text().split("VmHWM:")[1].split()[0]))
 runpy.run_module("stages.prepare", run_name="__main__")
 """
 
 
-def start(root, size):
+def start(root, size, *how):
     """The stage in a process of its own, in this folder."""
     with Path("params.yaml").open("w") as stream:
         YAML().dump(raw_params(data__name="folder", data__root=str(root), data__image_size=size), stream)
     return subprocess.Popen(
-        [sys.executable, "-c", STAGE],
+        [sys.executable, "-c", STAGE, *how],
         env=environment() | {"PYTHONPATH": str(ROOT)},
         stderr=subprocess.PIPE,
         text=True,
@@ -104,7 +109,7 @@ def start(root, size):
 
 def finish(process):
     """Let the stage end; how many files it decoded."""
-    _, message = process.communicate(timeout=300)
+    _, message = process.communicate(timeout=900)
     assert process.returncode == 0, message
     return decoded(message)
 
@@ -122,11 +127,10 @@ def test_kill_while_decoding_and_while_writing(tmp_path):
     process.wait()
     assert f"{chunk} of 1,400 files" in message
     assert not FOLDER.exists()
-    process = start(tmp_path / "images", LARGE)
-    while not list(PREPARED.parent.glob(".prepared.*/train")) and process.poll() is None:
-        time.sleep(0.002)
-    process.kill()
-    message = process.communicate()[1]
+    process = start(tmp_path / "images", LARGE, "killed")
+    message = process.communicate(timeout=900)[1]
+    assert process.returncode == -signal.SIGKILL
+    assert list(PREPARED.parent.glob(".prepared.*/train/images.npy"))
     assert 0 < decoded(message) <= count - chunk, "what was decoded before the kill is not decoded again"
     assert not FOLDER.exists()
     assert finish(start(tmp_path / "images", LARGE)) == 0

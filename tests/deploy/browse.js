@@ -6,9 +6,11 @@ import { chromium } from "playwright-core";
 const [executablePath, url, screenshot, ...files] = process.argv.slice(2);
 const browser = await chromium.launch({
   executablePath,
+  timeout: 300_000,
   args: ["--no-sandbox", "--disable-quic", "--disable-background-networking", "--disable-component-update"],
 });
 const page = await browser.newPage();
+page.setDefaultTimeout(300_000); // milliseconds; the machine may be busy
 const problems = [];
 page.on("pageerror", (error) => problems.push(error.message));
 page.on("console", (message) => message.type() === "error" && problems.push(message.text()));

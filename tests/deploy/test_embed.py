@@ -253,7 +253,7 @@ def test_a_pipe_among_the_images_is_skipped(folder, tmp_path):
     (tmp_path / "more.txt").write_text(f"{photos}/4b.png\n")
     output = tmp_path / "features.parquet"
     names = (photos, tmp_path / "list.txt", tmp_path / "more.txt", photos / "4b.png")
-    done = embed_in_a_process(folder, names, output, timeout=60)
+    done = embed_in_a_process(folder, names, output, timeout=900)
     assert done.returncode == 0, done.stderr
     skipped = [line for line in done.stderr.splitlines() if "skipped:" in line]
     assert [line.split(" is not a plain file")[0] for line in skipped] == [

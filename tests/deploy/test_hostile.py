@@ -18,7 +18,7 @@ from infocl.deploy import apart
 from tests.deploy.test_verify import ABOUT, EXAMPLE, MODEL, SUMS, change_model, describe, sum_again
 from tests.workspace import ROOT
 
-SECONDS = 300
+SECONDS = 900
 MEMORY = 4 << 30
 
 

@@ -20,6 +20,7 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
+from tests.ports import free_port
 from tests.workspace import ROOT
 
 APACHE_2_0 = "cfc7749b96f63bd31c3c42b5c471bf756814053e847c10f3eb003417bc523d30"  # its text as published
@@ -169,12 +170,6 @@ print(found.read_text("licenses/LICENSE"), end="")
     assert 'has incompatible type "None"; expected "float"' in typed.stdout
 
 
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
 def ask(port, path, body=None, host="127.0.0.1"):
     """The status and JSON answer of a request."""
     data = None if body is None else json.dumps(body).encode()
@@ -182,7 +177,7 @@ def ask(port, path, body=None, host="127.0.0.1"):
         f"http://{host}:{port}{path}", data, {"Content-Type": "application/json"}
     )
     try:
-        with urllib.request.urlopen(request, timeout=60) as answer:
+        with urllib.request.urlopen(request, timeout=SECONDS) as answer:
             return answer.status, json.load(answer)
     except urllib.error.HTTPError as error:
         return error.code, json.load(error)
@@ -201,7 +196,7 @@ def running(served, folder, place, *options, host="127.0.0.1"):
             yield ports
         finally:
             process.send_signal(signal.SIGTERM)
-            code = process.wait(30)
+            code = process.wait(SECONDS)
     assert code == 0, (place / "server.log").read_text()
 
 
@@ -212,13 +207,12 @@ def ports(served, exported, tmp_path_factory):
 
 
 def _wait(process, port, log, host):
-    for _ in range(600):
+    for _ in range(10 * SECONDS):
         assert process.poll() is None, log.read_text()
-        try:
+        with suppress(OSError):
             if ask(port, "/v2/health/ready", host=host) == (200, {"ready": True}):
                 return
-        except urllib.error.URLError:
-            time.sleep(0.1)
+        time.sleep(0.1)
     raise AssertionError(log.read_text())
 
 
@@ -237,7 +231,7 @@ def addresses(port):
     """At which of two addresses of this machine a port answers."""
     found = set()
     for address in ("127.0.0.1", "127.0.0.2"):
-        with suppress(ConnectionRefusedError), socket.create_connection((address, port), timeout=10):
+        with suppress(ConnectionRefusedError), socket.create_connection((address, port), timeout=SECONDS):
             found.add(address)
     return found
 

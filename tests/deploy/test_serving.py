@@ -19,18 +19,13 @@ from hypothesis import strategies as st
 
 from infocl.deploy.serving.limits import Limits, RequestError
 from infocl.deploy.serving.requests import read_question
+from tests.ports import free_port
 from tests.workspace import ROOT
 
-SECONDS = 300
+SECONDS = 900
 INFER = "/v2/models/encoder/infer"
 TOO_MANY = 65
 PIXEL = {"name": "image", "datatype": "UINT8", "shape": [1, 1, 1, 3], "data": [1, 2, 3]}
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 @contextmanager
@@ -207,7 +202,7 @@ def test_requests_that_wait_are_embedded_together_and_health_does_not_wait(serve
             busy = [pool.submit(ask, server, INFER, *heavy) for _ in range(8)]
             small = [pool.submit(ask, server, INFER, *light) for _ in range(16)]
             assert ask(server, "/v2/health/live").status == 200
-            assert not all(request.done() for request in busy)
+            waited = not all(request.done() for request in busy)
             wait([*busy, *small])
             assert {request.result().status for request in (*busy, *small)} == {200}
             after = figures(server)
@@ -216,9 +211,9 @@ def test_requests_that_wait_are_embedded_together_and_health_does_not_wait(serve
                 for part in ("sum", "count")
             )
             assert images == 24
-            if runs < 24:
+            if runs < 24 and waited:
                 break
-            assert time.monotonic() < deadline, "no two requests were ever embedded together"
+            assert time.monotonic() < deadline, "none were ever embedded together, or health waited for all"
     assert len({request.result().content for request in small}) == 1
 
 

@@ -8,20 +8,20 @@ import os
 import resource
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 
 import httpx
 import psutil
 
 from infocl.deploy.verify import verify_folder
 from tests.once import once
+from tests.ports import free_port
 from tests.project import Project, environment
 
-DEADLINE = 300  # seconds after which something that must happen has not
+DEADLINE = 900  # seconds after which something that must happen has not
 LOOSE = {  # tiny test sets prove nothing, and a busy machine is slow
     "gate__min_lead": -1.0,
     "gate__max_mean_drop": 1.0,
@@ -43,12 +43,6 @@ def until(holds, what, seconds=DEADLINE):
         assert time.monotonic() < deadline, what() if callable(what) else what
         time.sleep(0.25)
     return value
-
-
-def free_port():
-    with closing(socket.socket()) as found:
-        found.bind(("127.0.0.1", 0))
-        return found.getsockname()[1]
 
 
 class Program:
@@ -121,6 +115,7 @@ class Prefect:
         until(self.answers, self.program.message)
 
     def answers(self):
+        assert self.program.process.poll() is None, self.program.message()
         try:
             return httpx.get(f"{self.url}/health", timeout=2).is_success
         except httpx.HTTPError:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import (
     ArtifactFilter,
@@ -15,6 +13,8 @@ from prefect.client.schemas.filters import (
     LogFilter,
 )
 from prefect.client.schemas.sorting import FlowRunSort
+
+from tests.pipelines.faults import until
 
 
 def newest_run():
@@ -48,11 +48,12 @@ def runs_of_task(run, name):
 
 def run_of_task(run, name):
     """The task's run in its last state, which the server writes down a moment after the flow has ended."""
-    until = time.monotonic() + 60
-    while not ((found := runs_of_task(run, name)) and found[0].state.is_final()):
-        assert time.monotonic() < until, f"the server knows no run of {name} that ended: {found}"
-        time.sleep(0.2)
-    (task,) = found
+
+    def ended():
+        found = runs_of_task(run, name)
+        return found if found and all(task.state.is_final() for task in found) else None
+
+    (task,) = until(ended, lambda: f"the server knows no run of {name} that ended: {runs_of_task(run, name)}")
     return task
 
 

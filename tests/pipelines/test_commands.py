@@ -34,15 +34,16 @@ def failure(code):
 
 
 def wait_for(condition):
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 900
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.05)
 
 
 def alive(pid):
+    """A process that ends loses its command line first, then its files, then its number."""
     try:
-        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+        return bool(psutil.Process(pid).cmdline())
     except psutil.NoSuchProcess:
         return False
 
@@ -134,7 +135,7 @@ def note(number, _frame):
     Path("signals").open("a").write(signal.Signals(number).name + "\\n")
     if "--stubborn" not in sys.argv: sys.exit(130)
 for number in (signal.SIGINT, signal.SIGTERM): signal.signal(number, note)
-deaf = "import signal, time; signal.signal(2, signal.SIG_IGN); time.sleep(600)"
+deaf = "import signal, time; signal.signal(2, signal.SIG_IGN); time.sleep(3600)"
 child = subprocess.Popen([sys.executable, "-c", deaf])
 Path("pids.part").write_text(f"{os.getpid()} {child.pid}")
 Path("pids.part").rename("pids")
@@ -157,25 +158,25 @@ def test_when_the_asker_is_killed_the_command_is_interrupted_and_all_it_started_
 
 
 def test_who_does_not_heed_an_interrupt_is_terminated_and_then_killed(tmp_path, monkeypatch):
-    """The same, with less patience, by the guard's own function."""
+    """The same, with less patience, by the guard's own function; a busy machine may be slow to heed."""
     (tmp_path / "family.py").write_text(FAMILY)
     code = (
         "import signal; from pipelines import guard; import sys\n"
-        "guard.GRACE = tuple((number, 0.3) for number, _ in guard.GRACE)\n"
+        "guard.GRACE = tuple((number, 3.0) for number, _ in guard.GRACE)\n"
         "sys.exit(guard.main([sys.executable, 'family.py', '--stubborn']))"
     )
     guard = subprocess.Popen(python(code), stdin=subprocess.PIPE, stdout=subprocess.DEVNULL)
     wait_for((tmp_path / "pids").exists)
     pids = [int(pid) for pid in (tmp_path / "pids").read_text().split()]
     guard.stdin.close()
-    assert guard.wait(timeout=60) == 137
+    assert guard.wait(timeout=900) == 137
     assert (tmp_path / "signals").read_text() == "SIGINT\nSIGTERM\n"
     wait_for(lambda: not any(alive(pid) for pid in pids))
 
 
 def test_what_a_command_leaves_behind_is_killed_when_it_ends(tmp_path):
     code = (
-        "import subprocess, sys; code = 'import time; time.sleep(600)'\n"
+        "import subprocess, sys; code = 'import time; time.sleep(3600)'\n"
         "child = subprocess.Popen([sys.executable, '-c', code],"
         " stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL); print(child.pid)"
     )
@@ -207,5 +208,5 @@ def test_a_descriptor_to_keep_stays_open_until_nothing_of_the_command_runs(tmp_p
     pids = [int(pid) for pid in (tmp_path / "pids").read_text().split()]
     process.kill()
     process.wait()
-    subprocess.run(["flock", "lock", "true"], check=True, timeout=60)
+    subprocess.run(["flock", "lock", "true"], check=True, timeout=900)
     assert not any(alive(pid) for pid in pids)

@@ -10,7 +10,6 @@ import json
 import os
 import shutil
 import signal
-import time
 from contextlib import contextmanager
 
 import numpy as np
@@ -21,6 +20,7 @@ from tests.pipelines import faults
 from tests.pipelines.exports import write_export
 from tests.pipelines.once import records
 from tests.pipelines.quick import QuickProject
+from tests.ports import free_port
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +60,7 @@ def make_large(encoder, size):
 
 
 def test_an_unreachable_remote_is_tried_again_and_the_next_run_promotes_without_training(project):
-    url = f"http://127.0.0.1:{faults.free_port()}/store"
+    url = f"http://127.0.0.1:{free_port()}/store"
     project.run("dvc", "remote", "modify", "--local", "store", "url", url)
     message = project.retrain(code=1)
     assert "Retry 1/1" in message
@@ -78,7 +78,7 @@ def test_without_its_server_a_run_says_so_and_two_at_once_make_one_promotion(pro
     """Each brings a server of its own, and both keep their records in one folder."""
     project.offer("encoder@v1.0.0")
     before = project.promotions()
-    dead = f"http://127.0.0.1:{faults.free_port()}/api"
+    dead = f"http://127.0.0.1:{free_port()}/api"
     both = [project.start_retrain(dead) for _ in range(2)]
     for one in both:
         assert one.process.wait(faults.DEADLINE) == 0, one.message()
@@ -141,11 +141,11 @@ def test_a_full_disk_stops_a_stage_and_a_promotion_in_one_line_and_loses_nothing
 
 def test_ctrl_c_and_timeout_end_a_run_in_one_line_with_its_stage_and_its_temporary_server(project):
     project.project.change("seed", 1)
-    url = f"http://127.0.0.1:{faults.free_port()}/api"
+    url = f"http://127.0.0.1:{free_port()}/api"
     run = asleep(project, "infocl", "retrain", PREFECT_API_URL=url)
     assert any("uvicorn" in process.cmdline() for process in run.tree())
     ends_in_one_line(run, lambda: os.killpg(run.process.pid, signal.SIGINT), 130)
-    run = asleep(project, "timeout", "600", "infocl", "retrain")
+    run = asleep(project, "timeout", "3600", "infocl", "retrain")
     ends_in_one_line(run, run.process.terminate, 143)
 
 
@@ -171,19 +171,18 @@ def test_the_run_after_a_cancelled_one_merges_results_of_others_and_completes(pr
 
 def asleep(project, *command, **variables):
     """A run while it pretrains."""
-    (project.folder.parent / "faults/pretrain").write_text("sleep 600")
+    (project.folder.parent / "faults/pretrain").write_text("sleep 3600")
     run = project.start(*command, **variables)
     faults.until(lambda: "asleep" in run.message(), run.message)
     return run
 
 
 def ends_in_one_line(run, interrupt, code):
-    before, tree, start = run.message(), run.tree(), time.monotonic()
+    before, tree = run.message(), run.tree()
     interrupt()
     assert run.process.wait(faults.DEADLINE) == code, run.message()
-    assert time.monotonic() - start < 20, "a busy machine, too"
     assert run.message().removeprefix(before) == "infocl: interrupted; run again to continue\n"
-    _, alive = psutil.wait_procs(tree, timeout=20)
+    _, alive = psutil.wait_procs(tree, timeout=faults.DEADLINE)
     assert not alive
 
 

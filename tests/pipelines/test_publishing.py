@@ -171,7 +171,7 @@ def test_of_two_who_promote_at_once_one_wins_and_the_other_goes_on_from_there(sh
     until((other.folder / ".git/waiting").exists, "the other run comes to its push")
     shared.export(4.0)
     assert run().name == "Promoted"
-    message, _ = second.communicate(timeout=300)
+    message, _ = second.communicate(timeout=900)
     assert second.returncode in (1, 2), message
     assert "merge their commits (--track origin/main, or git pull) and run again" in message.splitlines()[-1]
     assert "Traceback" not in message

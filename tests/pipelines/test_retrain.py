@@ -173,7 +173,7 @@ def test_a_full_gpu_is_tried_again_and_a_notification_that_cannot_be_sent_spoils
         "retrain(retry_seconds=[0.1, 0.1], notify='custom-webhook/nobody')"
     )
     project.fault("pretrain", "retryable the GPU is full")
-    project.start(sys.executable, "-c", flow).communicate(timeout=600)
+    project.start(sys.executable, "-c", flow).communicate(timeout=faults.DEADLINE)
     run = newest_run()
     assert run.state.name == "Promoted", run.state
     task = run_of_task(run, "pretrain")
@@ -221,7 +221,7 @@ def test_a_rollback_does_not_wait_for_training_and_params_edited_meanwhile_are_n
     assert process.poll() is None, "the training goes on"
     project.change("seed", 7)
     (tmp_path / "go").touch()
-    message, _ = process.communicate(timeout=120)
+    message, _ = process.communicate(timeout=faults.DEADLINE)
     assert process.returncode == 2
     assert re.search(r"^infocl: params\.yaml .*\bseed\b.*\b0\b.*\b7\b", message.splitlines()[-1]), message
     assert (project.git("rev-parse", "HEAD"), project.git("tag", "--list", "encoder@*")) == before

@@ -71,7 +71,7 @@ def held(what, before=()):
 
 def attempt(seconds="0", before=(), **environment_):
     process = start(TRY, seconds, before=before, **environment_)
-    message, _ = process.communicate(timeout=60)
+    message, _ = process.communicate(timeout=900)
     return process.returncode, message
 
 
@@ -90,11 +90,11 @@ def test_a_second_process_is_refused_in_one_line_that_names_the_first():
 
 def test_who_waits_is_told_once_for_whom_and_gets_it_when_the_holder_ends():
     with held("flow run brave-owl") as holder:
-        waiting = start(TRY, "60")
+        waiting = start(TRY, "900")
         assert waiting.stdout.readline().startswith("waiting for flow run brave-owl (process ")
         holder.stdin.close()
         holder.wait()
-        message, _ = waiting.communicate(timeout=60)
+        message, _ = waiting.communicate(timeout=900)
         assert message == "mine\n"
         assert waiting.returncode == 0
 
@@ -203,14 +203,14 @@ def test_a_persons_dvc_is_at_work_between_its_stages_too(tmp_path):
     }
     (tmp_path / "dvc.yaml").write_text(json.dumps({"stages": stages}))
     repro = subprocess.Popen(["dvc", "repro"], env=environment(), stdout=subprocess.DEVNULL)
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 900
     while not (tmp_path / "between").exists():
         assert repro.poll() is None
         assert time.monotonic() < deadline
         time.sleep(0.05)
     code, message = attempt()
     (tmp_path / "go").touch()
-    assert repro.wait(timeout=60) == 0
+    assert repro.wait(timeout=900) == 0
     assert code == 2
     assert message.startswith("infocl: this workspace is in use by stage one (process ")
     assert attempt() == (0, "mine\n"), "dvc has ended"

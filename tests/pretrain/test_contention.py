@@ -16,7 +16,7 @@ from infocl.pretrain import training as stage
 from infocl.runtime.paths import PREPARED
 from tests.workspace import tiny_params, write_prepared
 
-PATIENCE = 120.0  # seconds
+PATIENCE = 300.0  # seconds
 
 
 class StoppedError(BaseException):

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import os
-import socket
 import subprocess
 import sys
 
+from tests.ports import free_port
 from tests.workspace import ROOT
 
 
 def run_in_processes(count, *command, cwd=ROOT):
     """Run `python *command` in `count` processes of one world; all must end well."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    shared = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": str(count)}
+    shared = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port()), "WORLD_SIZE": str(count)}
     started = [
         subprocess.Popen(
             [sys.executable, *command],
@@ -29,6 +26,6 @@ def run_in_processes(count, *command, cwd=ROOT):
         )
         for rank in range(count)
     ]
-    message = [process.communicate(timeout=600)[0] for process in started]
+    message = [process.communicate(timeout=1800)[0] for process in started]
     assert [process.returncode for process in started] == [0] * count, "\n".join(message)
     return message
