@@ -14,6 +14,11 @@ def check(params: Params) -> None:
         from infocl.detection.detect import read_splits  # imports torch
 
         read_splits(params.detection)
+    if params.compare.imported.file:
+        from infocl.encoder.imported import describe_imported, read_imported  # likewise
+
+        encoder = read_imported(params.compare.imported)
+        print(f"imported: {describe_imported(encoder, params.compare.imported, params.data.image_size)}")
     write_json(CHECKED, {"params": "valid"})
 
 

@@ -13,6 +13,7 @@ import torch
 from infocl.cli.images import print_images_diagnosis
 from infocl.config import Params
 from infocl.config.file import load_params
+from infocl.encoder.imported import describe_imported, read_imported
 from infocl.prepared.reader import META_FILE, load_prepared
 from infocl.pretrain.loading.storage import RULE, choose_storage
 from infocl.runtime.device import choose_device, describe_device
@@ -40,6 +41,9 @@ def print_diagnosis(images: Path | None, out: Path) -> None:
         raw = raw_folder(root)
         there = "present" if raw.exists() else "not there; embedded data need none"
         print(f"Raw data     {raw} ({what}; {there})")
+    if (imported := params.compare.imported).file:
+        told = describe_imported(read_imported(imported), imported, params.data.image_size)
+        print(f"Imported     {told}")
     print("params.yaml  valid")
     if images is None and params.data.name == "folder":
         images = Path(params.data.root)

@@ -13,7 +13,7 @@ from infocl.runtime.files import read_json
 from infocl.runtime.paths import EXPORT, REPORT, rerun
 from infocl.runtime.text import counted, file_size, interval, percent
 
-COLUMNS = ("raw", "untrained", "plain", "regularised")
+COLUMNS = ("raw", "untrained", "imported", "plain", "regularised")
 
 
 def summary_lines() -> list[str]:

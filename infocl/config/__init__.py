@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 from infocl.config.audit import AuditParams
-from infocl.config.compare import CompareParams
+from infocl.config.compare import CompareParams, ImportedParams
 from infocl.config.detection import DetectionParams
 from infocl.config.export import ExportParams
 from infocl.config.gate import GateParams
@@ -28,6 +28,7 @@ __all__ = [
     "DetectionParams",
     "ExportParams",
     "GateParams",
+    "ImportedParams",
     "OptimizerParams",
     "OwnTaskParams",
     "ScheduleParams",

@@ -14,6 +14,8 @@ import torch
 
 from infocl.config import Params
 from infocl.encoder.files import load_encoder
+from infocl.encoder.imported import describe_imported, read_imported
+from infocl.encoder.network import Encoder
 from infocl.evaluate.answers import SCORES, difference95
 from infocl.evaluate.baselines import colour_histogram, raw_pixels, untrained_encoder
 from infocl.evaluate.evaluation import FeatureBank, check_source_data, evaluate_data, few_labels
@@ -55,9 +57,10 @@ def run_compare(params: Params) -> dict[str, Any]:
     device = choose_device(params.train.device)
     source = load_source(params.data)
     tasks = read_tasks(params, source)
+    imported = read_imported(params.compare.imported) if params.compare.imported.file else None
     plain: dict[str, list[dict[str, Any]]] = {}
     judged: dict[str, dict[str, list[Judged]]] = {key: defaultdict(list) for key in tasks}
-    for kind, extracting in _readers(params, source, device):
+    for kind, extracting in _readers(params, source, imported, device):
         bank = FeatureBank(extracting)
         for key, task in tasks.items():
             judged[key][kind].append(evaluate_data(task.data, bank, params, device))
@@ -69,16 +72,29 @@ def run_compare(params: Params) -> dict[str, Any]:
     rows = {key: compare(tasks[key], judged[key], params.reg.name) for key in tasks}
     for key, few in plain.items():
         rows[key]["plain_label_efficiency"] = few
-    return {"regularizer": params.reg.name, **rows}
+    about = (
+        {"imported": describe_imported(imported, params.compare.imported, source.image_size)}
+        if imported
+        else {}
+    )
+    return {"regularizer": params.reg.name, **about, **rows}
 
 
-def _readers(params: Params, source: Prepared, device: torch.device) -> Iterator[tuple[str, Extract]]:
+def _readers(
+    params: Params, source: Prepared, imported: Encoder | None, device: torch.device
+) -> Iterator[tuple[str, Extract]]:
     """What is judged here, one after the other, so that the features of one are in memory at a time."""
     yield "raw", partial(raw_pixels, device=device)
     yield "histogram", partial(colour_histogram, device=device)
     for number in range(params.compare.untrained):
         encoder = untrained_encoder(params, source, number, device)
         yield "untrained", partial(extract, encoder, device=device)
+    if imported is not None:
+        side = params.compare.imported.side(source.image_size)
+        yield (
+            "imported",
+            partial(extract, imported.to(device), device=device, batch_size=128, image_size=side),
+        )
     if params.reg.name != "none" and not (PLAIN / NOT_TRAINED).exists():
         plain, config = load_encoder(PLAIN, device)
         check_source_data(source, config, params.data.crop, PLAIN)
@@ -141,7 +157,7 @@ def compare(task: Task, judged: Mapping[str, list[Judged]], regularizer: str) ->
 
     Args:
         task: with the answers of the encoder in models/pretrain.
-        judged: raw, histogram, and where they are there untrained (one for each seed) and plain.
+        judged: raw, histogram, and where they are there untrained (one for each seed), imported and plain.
         regularizer: `reg.name`; with none, the encoder in models/pretrain is the plain one.
     """
     result, images = task.result, task.result.test_images
@@ -159,8 +175,9 @@ def compare(task: Task, judged: Mapping[str, list[Judged]], regularizer: str) ->
         **({} if result.kind == "class" else {"kind": result.kind}),
         "test_images": images,
         **{name: figures[name][0] if name in figures else None for name in names},
+        **({"imported": figures["imported"][0]} if "imported" in figures else {}),
         "untrained_seeds": [score_of(one.row) for one in judged.get("untrained", [])],
-        "ci95": {name: list(figures[name][1]) for name in names if name in figures},
+        "ci95": {name: list(figures[name][1]) for name in (*names, "imported") if name in figures},
         "verdict": verdict(figures),
         "fits": {kind: [one.row for one in rows] for kind, rows in judged.items()},
     }

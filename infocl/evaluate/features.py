@@ -7,6 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import numpy.typing as npt
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from infocl.encoder.network import Encoder
@@ -19,7 +20,11 @@ Extract = Callable[[npt.NDArray[np.uint8]], Features]  # uint8 images (N, H, W, 
 
 @torch.inference_mode()
 def extract(
-    encoder: Encoder, images: npt.NDArray[np.uint8], device: torch.device, batch_size: int = 512
+    encoder: Encoder,
+    images: npt.NDArray[np.uint8],
+    device: torch.device,
+    batch_size: int = 512,
+    image_size: int | None = None,
 ) -> Features:
     """The encoder's features of a whole split, in float32 without autocast or TF32.
 
@@ -28,6 +33,7 @@ def extract(
         images: uint8 (N, H, W, 3), possibly memory-mapped; read one batch at a time.
         device: where to compute.
         batch_size: images per forward pass.
+        image_size: px that images are resized to, bilinearly with antialiasing; None leaves them as they are.
 
     Returns:
         float32 (N, D).
@@ -37,8 +43,10 @@ def extract(
     """
     features = np.empty((len(images), encoder.dim), dtype=np.float32)
     for start in range(0, len(images), batch_size):
-        batch = torch.from_numpy(np.array(images[start : start + batch_size])).to(device)
-        features[start : start + batch_size] = encode(encoder, to_unit_range(batch)).cpu().numpy()
+        batch = to_unit_range(torch.from_numpy(np.array(images[start : start + batch_size])).to(device))
+        if image_size not in (None, batch.shape[-1]):
+            batch = F.interpolate(batch, image_size, mode="bilinear", antialias=True)
+        features[start : start + batch_size] = encode(encoder, batch).cpu().numpy()
     require_finite(features, "the encoder")
     return features
 

@@ -9,6 +9,7 @@ from typing import Any, cast
 from safetensors.torch import save
 from torch import nn
 
+from infocl.encoder.imported import their_name
 from infocl.encoder.network import ARCHITECTURES, Encoder
 from infocl.runtime.files import sha256_file, write_bytes
 
@@ -26,7 +27,7 @@ def write_weights(folder: Path, encoder: Encoder) -> dict[str, Any]:
         The file's name, size and SHA-256, and what `loading` says.
     """
     tensors = {
-        _theirs(name): tensor.detach().cpu().contiguous()
+        their_name(name): tensor.detach().cpu().contiguous()
         for name, tensor in encoder.state_dict().items()
         if name not in ("mean", "std")
     }
@@ -73,12 +74,6 @@ def loading(encoder: Encoder) -> dict[str, Any]:
         found += _parts_replaced(encoder, library, kept=widths == STANDARD)
         found.append(f'model.load_state_dict(load_file("{WEIGHTS_FILE}"))')
     return {"loads_in": lines, "not_in": reasons}
-
-
-def _theirs(name: str) -> str:
-    """The name that a parameter has in torchvision and timm; blocks have the same inside."""
-    part, number, rest = name.split(".", 2)
-    return f"{('conv1', 'bn1')[int(number)]}.{rest}" if part == "stem" else f"layer{int(number) + 1}.{rest}"
 
 
 def _parts_replaced(encoder: Encoder, library: str, *, kept: bool) -> list[str]:

@@ -17,6 +17,7 @@ TITLES_OF_KINDS = {
     "raw": "raw pixels",
     "histogram": "colour histogram",
     "untrained": "untrained",
+    "imported": "imported",
     "plain": "plain",
     "regularised": "regularised",
 }
@@ -52,6 +53,7 @@ class ComparedTask(Metrics):
     histogram: float
     untrained: float | None
     untrained_seeds: list[float]
+    imported: float | None = None
     plain: float | None
     regularised: float | None
     difference: float | None
@@ -72,6 +74,7 @@ class CompareResult(Metrics):
     """All tasks by key, that of the source being `source`."""
 
     regularizer: str
+    imported: str = ""  # which encoder `imported` is
     tasks: dict[str, ComparedTask] = Field(min_length=1)
 
     @property

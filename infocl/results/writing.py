@@ -16,7 +16,7 @@ COMPARED: dict[str, tuple[str, ...]] = {
     "pretrain": ("images_per_second", "loss", "objective", "regularizer", "epochs", "device"),
     "probe": ("accuracy", "accuracy_ci95", "knn_accuracy", "rankme"),
     "transfer": ("*.accuracy", "*.mean_average_precision", "*.r2", "*.rmse", "mean_accuracy"),
-    "compare": ("*.raw", "*.untrained", "*.plain", "*.regularised", "*.difference"),
+    "compare": ("*.raw", "*.untrained", "*.imported", "*.plain", "*.regularised", "*.difference"),
     "audit": ("*.plain", "*.regularised"),
     "export": ("max_abs_error", "cosine_min", "bytes"),
     "detection": ("boxes.*", "masks.*"),

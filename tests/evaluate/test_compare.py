@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import numpy as np
 import pytest
+import torch
+import torchvision
+from safetensors.torch import save_file
 
+from infocl.cli.summary import comparison_lines
+from infocl.encoder.network import FIXED_STATISTICS
 from infocl.evaluate.compare import run_compare, verdict
-from infocl.evaluate.evaluation import run_probe, run_transfer
+from infocl.evaluate.evaluation import FeatureBank, evaluate_data, run_probe, run_transfer
 from infocl.evaluate.paired import paired95
+from infocl.prepared.reader import load_prepared
 from infocl.pretrain.plain import pretrain_plain
 from infocl.pretrain.training import pretrain
 from infocl.results.comparison import read_compare
 from infocl.results.writing import write_results
 from infocl.runtime.errors import UserError
-from infocl.runtime.files import write_array
+from infocl.runtime.files import sha256_file, write_array
 from infocl.runtime.paths import CORRECT, FEATURES, PREPARED, TARGETS
 from tests.workspace import tiny_params, write_prepared
 
@@ -71,6 +80,38 @@ def test_every_task_is_judged_by_all_there_is(workspace):
     gap, interval = paired95(right, right)
     assert gap == 0
     assert interval[0] <= 0 <= interval[1]
+
+
+def test_an_imported_encoder_is_judged_on_every_task_at_its_size(workspace, tmp_path):
+    torch.manual_seed(0)
+    model, file = torchvision.models.resnet18().eval(), tmp_path / "theirs.safetensors"
+    save_file(model.state_dict(), file)
+    imported = {"file": str(file), "sha256": sha256_file(file), "image_size": 48}
+    known = {"compare__untrained": 0} | {
+        f"compare__imported__{key}": value for key, value in imported.items()
+    }
+    found, result = compared(**known)
+    assert result.kinds == ["majority", "raw", "histogram", "imported", "plain", "regularised"]
+    assert result.imported == "resnet18 from theirs.safetensors, at 48 px"
+    model.fc = torch.nn.Identity()
+    preset = torchvision.transforms.Normalize(*FIXED_STATISTICS["imagenet"])
+
+    def features(images):
+        large = torch.nn.functional.interpolate(
+            torch.tensor(images).permute(0, 3, 1, 2) / 255, 48, mode="bilinear", antialias=True
+        )
+        with torch.inference_mode():
+            return model(preset(large)).numpy()
+
+    for key, folder in (("source", PREPARED), ("digits", TARGETS / "digits")):
+        row = evaluate_data(
+            load_prepared(folder), FeatureBank(features), tiny_params(**BASE), torch.device("cpu")
+        ).row
+        assert found[key]["imported"] == pytest.approx(row["accuracy"], abs=0.03)
+        assert found[key]["fits"]["imported"][0]["l2"] == row["l2"]
+    metrics = json.loads(Path("metrics/compare.json").read_text())
+    assert metrics["digits"]["imported"] == found["digits"]["imported"]
+    assert any("imported" in line for line in comparison_lines(result))
 
 
 def test_without_regulariser_there_is_one_trained_encoder(workspace):

@@ -25,6 +25,9 @@ def lanes(page):
 def test_the_first_picture_draws_every_figure_with_its_interval_and_says_the_same(project):
     found = comparison()
     found["hue"]["verdict"] = "brought back"
+    found["imported"] = "resnet50 from theirs.safetensors, at 224 px"
+    for row in (row for row in found.values() if isinstance(row, dict)):
+        row["imported"], row["ci95"]["imported"] = 0.77, [0.71, 0.83]
     change("metrics/details/compare.json", **found)
     page, _ = build()
     assert next(each["id"] for each in page.all("section")) == "claim"
@@ -32,7 +35,7 @@ def test_the_first_picture_draws_every_figure_with_its_interval_and_says_the_sam
     assert list(pictures) == ["scenes", "hue", "place", "photos"]
     for row in (row for row in found.values() if isinstance(row, dict)):
         label, things = pictures[row["name"]]
-        for kind in ("raw", "histogram", "untrained", "plain", "regularised"):
+        for kind in ("raw", "histogram", "untrained", "imported", "plain", "regularised"):
             low, high = row["ci95"][kind]
             assert (kind, f"{100 * row[kind]:.2f}%") in things
             assert (kind, (f"{100 * low:.2f}%", f"{100 * high:.2f}%")) in things
@@ -41,6 +44,8 @@ def test_the_first_picture_draws_every_figure_with_its_interval_and_says_the_sam
         assert f"regularised − plain: {sign}{abs(100 * row['difference']):.1f} points" in label
     assert "brought back" in pictures["hue"][0]
     assert "brought back" in page.text("div")
+    assert "imported (resnet50 from theirs.safetensors, at 224 px)" in page.text("li")
+    assert "The imported encoder was trained elsewhere" in page.text("p")
     assert "speak of one training seed" in page.text("figcaption")
 
 

@@ -18,7 +18,7 @@ from infocl.runtime.errors import UserError
 from infocl.runtime.files import read_json, write_text
 
 HINT = "infocl study --show --save FILE writes such a file"
-BASELINES = ("raw", "untrained")
+BASELINES = ("raw", "untrained", "imported")
 Accuracies = dict[str, Annotated[float, Field(ge=0, le=1)]]  # by task
 
 
@@ -44,11 +44,12 @@ class Place(BaseModel):
 
 
 class Run(Place):
-    """What was measured at a place, as shares in 0..1; what needs no training, beside the objective alone."""
+    """What was measured at a place, as shares in 0..1; baselines stand beside the objective alone."""
 
     accuracy: Accuracies
     raw: Accuracies = Field(default_factory=dict)
     untrained: Accuracies = Field(default_factory=dict)
+    imported: Accuracies = Field(default_factory=dict)
 
 
 class Study(BaseModel):
@@ -107,9 +108,7 @@ def _run(place: Mapping[str, Any], found: Experiment) -> Run:
         kind: {task: row[kind] for task, row in beside.items() if row.get(kind) is not None}
         for kind in BASELINES
     }
-    return Run(
-        **place, accuracy=source | found.targets, raw=baselines["raw"], untrained=baselines["untrained"]
-    )
+    return Run(**place, accuracy=source | found.targets, **baselines)
 
 
 def _shared(params: Mapping[str, Any], *, new_data: bool) -> dict[str, Any]:

@@ -58,7 +58,7 @@ def print_study(study: Study, style: str, *, with_commands: bool = False) -> Non
 
 
 def judged(study: Study) -> tuple[Baselines, list[Judgement]]:
-    """Means over seeds of what needs no training, by kind and task, and of each method, with its effects.
+    """Means over seeds of what is not trained here, by kind and task, and of each method, with its effects.
 
     Raises:
         UserError: none of the study is finished.
@@ -130,7 +130,7 @@ def _as_json(
 ) -> dict[str, Any]:
     """Shares in 0..1; `half_width` is half the 95 % interval."""
     return {
-        "without_training": {
+        "baselines": {
             kind: {task: found._asdict() for task, found in figures.items()}
             for kind, figures in baselines.items()
         },
