@@ -170,6 +170,8 @@ def _rejections(survey: Survey, data: DataParams, out: Path) -> Iterator[tuple[s
         yield "Of no use", f"{count:,} {kind}, such as {first.name}, which {first.reason}"
     if kinds:
         does = "stops at them" if data.folder.on_bad == "refuse" else "leaves them out"
+        if lost := survey.lost_classes():
+            yield "Of no use", f"every image of class {', '.join(lost)}; skipping leaves the class out"
         yield "Of no use", f"all are listed in {out / LIST}; preparation {does} (data.folder.on_bad)"
 
 

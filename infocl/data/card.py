@@ -35,6 +35,11 @@ def render_data_card(meta: Mapping[str, Any], raw_set: RawSet) -> str:
         *([f"- Decoded by {meta['decoder']}; {CROPS[meta['crop']]}"] if "decoder" in meta else []),
         *_left_out(meta.get("rejected")),
         *(
+            [f"- Classes left out for want of images of use: {', '.join(lost)}"]
+            if (lost := meta.get("lost_classes"))
+            else []
+        ),
+        *(
             [f"- Test images nearly equal to a training image: {near:,}"]
             if (near := meta.get("near_duplicates"))
             else []

@@ -30,7 +30,7 @@ from infocl.results.comparison import MEANINGS, ONE_SEED, TITLES_OF_KINDS
 from infocl.results.reading import ProbeResult
 from infocl.runtime.files import write_bytes, write_text
 from infocl.runtime.paths import REPORT
-from infocl.runtime.text import file_size, interval, percent
+from infocl.runtime.text import counted, file_size, interval, named, percent
 
 
 @dataclass(frozen=True)
@@ -120,6 +120,9 @@ def _context(inputs: Inputs) -> dict[str, Any]:
 def data_notes(meta: Mapping[str, Any]) -> list[str]:
     """What the preparation of a folder left out, and what it warned of."""
     notes = [f"{count:,} {kind} left out" for kind, count in meta.get("rejected", {}).items()]
+    if lost := meta.get("lost_classes"):
+        classes = counted(len(lost), "class", "classes")
+        notes.append(f"{classes} left out for want of images of use: {named(lost)}")
     if near := meta.get("near_duplicates"):
         notes.append(f"{near:,} test images nearly equal to a training image")
     return notes

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 
 def percent(share: float) -> str:
     """A share in 0..1 with one decimal, such as "81.4 %"."""
@@ -13,9 +15,15 @@ def interval(bounds: tuple[float, float]) -> str:
     return f"{100 * bounds[0]:.1f} to {100 * bounds[1]:.1f} %"
 
 
-def counted(count: int, noun: str) -> str:
-    """A number of things, such as "7 targets" or "1 target"."""
-    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+def counted(count: int, noun: str, plural: str = "") -> str:
+    """A number of things, such as "7 targets" or "1 target"; `plural` where an s does not make it."""
+    return f"{count:,} {noun if count == 1 else plural or f'{noun}s'}"
+
+
+def named(names: Sequence[str], most: int = 10) -> str:
+    """Names in a row, such as "a, b, c and 7 more"."""
+    more = f" and {len(names) - most:,} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
 
 
 def file_size(size: int) -> str:

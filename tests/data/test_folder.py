@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import os
+import shutil
 import struct
 from dataclasses import replace
 from pathlib import Path
@@ -233,6 +234,32 @@ def test_links_that_lead_nowhere_and_pipes_are_named(tmp_path):
         ["b/pipe.png", "broken", "is not a regular file"],
     ]
     assert len(load(root, data__folder__on_bad="skip").splits["train"].images) == 16
+
+
+def test_a_class_without_an_image_of_use_is_left_out_by_skipping_and_named_by_refusing(tmp_path, capsys):
+    root = tmp_path / "pictures"
+    fill(root, ["a", "b"])
+    for lost in ("c", "d"):
+        save(root / lost / "tiny.png", Image.new("RGB", (3, 3)))
+        (root / lost / "broken.png").write_bytes(b"")
+    with pytest.raises(
+        UserError, match=r"4 of 24 files are .*, among them every one of class c, d, all listed"
+    ):
+        load(root)
+    raw = load(root, data__folder__on_bad="skip")
+    assert "2 classes left out for want of images of use: c, d" in capsys.readouterr().out
+    assert (raw.classes, raw.about["lost_classes"]) == (["a", "b"], ["c", "d"])
+    assert np.bincount(raw.splits["train"].labels).tolist() == [8, 8]
+    for lost in ("c", "d"):
+        shutil.rmtree(root / lost)
+    removed = load(root)
+    assert (removed.source_sha256, "lost_classes" in removed.about) == (raw.source_sha256, False)
+    for path in (root / "b").iterdir():
+        path.write_bytes(b"")
+    with pytest.raises(
+        UserError, match=r"pictures has images of use in 1 class alone, and none of b; a task"
+    ):
+        load(root, data__folder__on_bad="skip")
 
 
 @pytest.mark.parametrize(

@@ -31,9 +31,9 @@ def table(tmp_path, monkeypatch):
     return root, rows
 
 
-def prepare(root, own):
+def prepare(root, own, **changes):
     params = tiny_params(
-        transfer__root=str(root.parent), transfer__own={"parts": own}, transfer__targets="auto"
+        transfer__root=str(root.parent), transfer__own={"parts": own}, transfer__targets="auto", **changes
     )
     assert prepare_targets(params)["targets"] == len(own.get("columns", {"": 0}))
     return {task: load_prepared(TARGETS / task) for task in params.transfer.tasks}
@@ -77,6 +77,21 @@ def test_an_image_without_an_answer_takes_no_part_in_that_task_alone(table):
     np.testing.assert_array_equal(tasks["parts_weight"].split("test").labels, known / 4)
     whole = tasks["parts_kind"].split("test").images[np.flatnonzero(listed("test") >= 10)]
     np.testing.assert_array_equal(tasks["parts_weight"].split("test").images, whole)
+
+
+def test_a_class_of_a_column_without_an_image_of_use_is_named(table, capsys):
+    root, rows = table
+    for row in rows[:2]:
+        (root / row[0]).write_bytes(b"")
+        row[1] = "rivet"
+    write_table(root, rows, HEADER)
+    prepare(
+        root,
+        {"folder": "parts", "csv": "table.csv", "columns": {"kind": "class"}},
+        data__folder__on_bad="skip",
+    )
+    assert load_prepared(TARGETS / "parts_kind").meta["lost_classes"] == ["rivet"]
+    assert "table.csv: 1 class left out for want of images of use: rivet" in capsys.readouterr().out
 
 
 def test_class_folders_below_the_root_are_a_target(table):

@@ -60,11 +60,14 @@ def test_the_page_shows_classes_and_curves_by_their_names(finished_project):
     compared["source"]["plain_label_efficiency"] = few
     write_json(details / "compare.json", compared)
     meta = Path("data/prepared/meta.json")
-    write_json(meta, read_json(meta, "") | {"rejected": {"tiny": 3}, "near_duplicates": 2})
+    write_json(
+        meta, read_json(meta, "") | {"rejected": {"tiny": 3}, "near_duplicates": 2, "lost_classes": ["owls"]}
+    )
     page, _ = build()
     ids = [attributes.get("id") for attributes in page.all("section")]
     assert ids.index("classes") < ids.index("labels") < ids.index("training")
     assert page.text("th", "div").count("<b>one</b>") >= 2
     assert "40.0 (30.0 to 50.0) %" in page.text("td")
     assert "1 a class" in page.text("th")
-    assert "3 tiny left out; 2 test images nearly equal to a training image" in page.text("dd")
+    lost = "1 class left out for want of images of use: owls"
+    assert f"3 tiny left out; {lost}; 2 test images nearly equal to a training image" in page.text("dd")

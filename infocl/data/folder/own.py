@@ -14,7 +14,7 @@ import numpy.typing as npt
 from infocl.config import OwnTaskParams, TaskKind
 from infocl.data.folder.layouts import PARTS, Entry, table_rows
 from infocl.data.folder.near import report_near
-from infocl.data.folder.reader import load_folder, surveyed
+from infocl.data.folder.reader import about_lost, load_folder, surveyed
 from infocl.data.folder.survey import Survey
 from infocl.data.raw import Images, RawSet, RawSplit, Request
 from infocl.data.store import PixelStore
@@ -86,7 +86,7 @@ def _about(kind: TaskKind, asks: str) -> dict[str, Any]:
 
 def _columns(name: str, own: OwnTaskParams, request: Request, rejected: Path) -> Iterator[tuple[str, RawSet]]:
     table = read_table(request.raw, own, f"transfer.own.{name}.csv")
-    survey = surveyed(request, request.raw, table.entries, rejected)
+    survey = surveyed(request, request.raw, table.entries, rejected, labelled=False)
     given = any(entry.part for entry in table.entries)
     classes = None if given else _whole_column(table)
     survey.relabel(lambda path: None if classes is None else str(table.answers[path][classes]))
@@ -107,6 +107,9 @@ def _columns(name: str, own: OwnTaskParams, request: Request, rejected: Path) ->
         labels, names, more = _encode(
             column, {part: [values[part][row] for row in rows[part]] for part in PARTS}, where
         )
+        if column.kind == "class":
+            given = {str(row[number]) for row in table.answers.values() if row[number] is not None}
+            more |= about_lost(sorted(given - set(names or ())), where)
         shared = all(len(rows[part]) == len(values[part]) for part in PARTS)
         splits = {
             part: RawSplit(

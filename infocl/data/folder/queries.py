@@ -60,4 +60,9 @@ KEEP_ALL = (
     f"INSERT INTO kept SELECT {SPLITS.index(PRETRAIN)}, row_number() OVER (ORDER BY position) - 1, "
     "name, label, digest FROM files WHERE kind IS NULL AND part = 0"
 )
+CLASSES = "SELECT DISTINCT label FROM files WHERE kind IS NULL AND label IS NOT NULL ORDER BY label"
+LOST = (
+    "SELECT label FROM files WHERE label IS NOT NULL "
+    "GROUP BY label HAVING count(*) = count(kind) ORDER BY label"
+)
 NO_CLASS = "SELECT count(*) FROM files WHERE kind IS NULL AND label IS NULL"

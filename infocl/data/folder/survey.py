@@ -124,10 +124,9 @@ class Survey:
             if labelled and self._count(queries.NO_CLASS):
                 self.database.execute(queries.KEEP_ALL)
         for part in PARTS:
-            for label, count in self.counts(part).items():
-                if not count:
-                    of = f" of class {label}" if label else ""
-                    raise UserError(f"{self.root} has no image{of} that is of use in {part}; add some")
+            if empty := [label for label, count in self.counts(part).items() if not count]:
+                of = f" of class {', '.join(empty)}" if empty != [""] else ""
+                raise UserError(f"{self.root} has no image{of} that is of use in {part}; add some")
 
     def _hold_out(self, share: float, seed: int) -> None:
         """Hold out `share` of each class, at least one image and not all, the same on every run."""
@@ -155,9 +154,12 @@ class Survey:
         self.database.executemany("UPDATE files SET part = 1 WHERE position = ?", chosen)
 
     def classes(self) -> list[str] | None:
-        """The names of all classes, sorted; None without labels."""
-        query = "SELECT DISTINCT label FROM files WHERE label IS NOT NULL ORDER BY label"
-        return [os.fsdecode(label) for (label,) in self.database.execute(query)] or None
+        """The names of the classes that have files of use, sorted; None without labels."""
+        return [os.fsdecode(label) for (label,) in self.database.execute(queries.CLASSES)] or None
+
+    def lost_classes(self) -> list[str]:
+        """The names of the classes all of whose files are of no use, sorted."""
+        return [os.fsdecode(label) for (label,) in self.database.execute(queries.LOST)]
 
     def counts(self, part: str) -> dict[str, int]:
         """How many images of use each class has in a split; one class without a name when unlabelled."""
