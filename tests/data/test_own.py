@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+
 import numpy as np
 import pytest
 
@@ -122,6 +125,49 @@ def test_answers_that_make_no_task_are_named(table, column, values, message):
             root, [[*row, "train" if at < 32 else "test"] for at, row in enumerate(rows)], [*HEADER, "split"]
         )
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("label", ["kind", ""])
+def test_other_columns_of_the_source_are_tasks_on_its_own_split(table, label):
+    root, rows = table
+    for row in rows[:4]:
+        row[1] = ""
+    write_table(root, rows, HEADER)
+    params = tiny_params(
+        data__name="folder",
+        data__root=str(root),
+        data__folder__csv="table.csv",
+        data__folder__label=label,
+        train__batch_size=8,
+        transfer__root=str(root),
+        transfer__own={"parts": {"csv": "table.csv", "columns": {"weight": "number", "tags": "labels"}}},
+        transfer__targets="auto",
+    )
+    prepare_source(params)
+    prepare_targets(params)
+    for split in ("train", "test"):
+        assert (TARGETS / "parts" / split / "files.csv").read_bytes() == (
+            PREPARED / split / "files.csv"
+        ).read_bytes()
+        weights = load_prepared(TARGETS / "parts_weight").split(split).labels
+        np.testing.assert_array_equal(weights, listed(split) / 4)
+
+
+def test_links_to_folders_which_dvc_does_not_follow_are_named(table, tmp_path, capsys):
+    root, rows = table
+    for name, kind, *_ in rows:
+        (tmp_path / "away" / kind).mkdir(exist_ok=True, parents=True)
+        (root / name).rename(tmp_path / "away" / kind / name)
+    (root / "nut").symlink_to(tmp_path / "away/nut")
+    shutil.copytree(tmp_path / "away/bolt", root / "bolt", copy_function=os.symlink)
+    (root.parent / "linked").symlink_to(root)
+    assert prepare(root, {"folder": "linked"})["parts"].classes == ["bolt", "nut"]
+    told = [line for line in capsys.readouterr().out.splitlines() if "is a link to a folder" in line]
+    assert [line.split()[0] for line in told] == [
+        str(root.parent / "linked"),
+        str(root.parent / "linked/nut"),
+    ]
+    assert told[1].endswith(f"cp -rs {tmp_path}/away/nut ...")
 
 
 def test_a_column_that_is_not_there_and_a_folder_are_named(table):

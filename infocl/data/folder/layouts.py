@@ -79,6 +79,25 @@ def class_names(folder: Path) -> list[str]:
     return names
 
 
+def warn_of_links(root: Path, folder: Path) -> None:
+    """Name links to folders that are read but that DVC, which watches `root`, does not follow.
+
+    Args:
+        root: `data.root` or `transfer.root`.
+        folder: that holds the images, `root` or below it.
+    """
+    within = [path for path in (folder, *folder.parents) if root in path.parents]
+    parts = [folder, *(folder / part for part in PARTS if (folder / part).is_dir())]
+    below = [Path(entry) for part in parts for entry in os.scandir(part) if entry.is_symlink()]
+    for path in (*within, *below):
+        if path.is_symlink() and path.is_dir():
+            print(
+                f"{readable(str(path))} is a link to a folder, into which DVC does not look: no change there "
+                f"makes a stage run again. Make a folder of links to its files: cp -rs {path.resolve()} ...",
+                flush=True,
+            )
+
+
 def readable(name: str) -> str:
     """A file's name, with escapes such as \\xe9 for bytes that are not UTF-8."""
     return os.fsencode(name).decode("utf-8", "backslashreplace")

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from infocl.config import OwnTaskParams, TaskKind
-from infocl.data.folder.layouts import PARTS, Entry, table_rows
+from infocl.data.folder.layouts import PARTS, Entry, find_entries, table_rows, warn_of_links
 from infocl.data.folder.near import report_near
 from infocl.data.folder.reader import about_lost, load_folder, surveyed
 from infocl.data.folder.survey import Survey
@@ -65,11 +65,12 @@ def load_own(name: str, own: OwnTaskParams, request: Request) -> Iterator[tuple[
             "named from transfer.root"
         )
     if own.columns:
+        warn_of_links(request.raw, root)
         yield from _columns(name, own, replace(request, raw=root), rejected)
         return
     folder = request.data.folder.model_copy(update={"csv": own.csv, "label": "label"})
     data = request.data.model_copy(update={"root": str(root), "folder": folder})
-    found = load_folder(replace(request, data=data), rejected)
+    found = load_folder(replace(request, data=data), rejected, request.raw)
     if found.classes is None:
         raise UserError(
             f"{root} has no classes, so transfer.own.{name} is no task; put the images into class folders, "
@@ -85,12 +86,15 @@ def _about(kind: TaskKind, asks: str) -> dict[str, Any]:
 
 
 def _columns(name: str, own: OwnTaskParams, request: Request, rejected: Path) -> Iterator[tuple[str, RawSet]]:
-    table = read_table(request.raw, own, f"transfer.own.{name}.csv")
-    survey = surveyed(request, request.raw, table.entries, rejected, labelled=False)
-    given = any(entry.part for entry in table.entries)
-    classes = None if given else _whole_column(table)
-    survey.relabel(lambda path: None if classes is None else str(table.answers[path][classes]))
-    params = request.data.folder
+    table, params = read_table(request.raw, own, f"transfer.own.{name}.csv"), request.data.folder
+    if _of_the_source(request, table.file):
+        # The split of the source, so that no test image of a column was pretrained on.
+        survey = surveyed(request, request.raw, find_entries(request.raw, own.csv, params.label), rejected)
+    else:
+        survey = surveyed(request, request.raw, table.entries, rejected, labelled=False)
+        given = any(entry.part for entry in table.entries)
+        classes = None if given else _whole_column(table)
+        survey.relabel(lambda path: None if classes is None else str(table.answers[path][classes]))
     survey.split(params.test_share, params.split_seed)
     images = {part: replace(split, labels=None) for part, split in survey.splits().items()}
     listed = rejected.with_name(rejected.name.replace("rejected", "near-duplicates"))
@@ -122,6 +126,18 @@ def _columns(name: str, own: OwnTaskParams, request: Request, rejected: Path) ->
             task,
             replace(whole, classes=names, splits=splits, images_in=name if shared else None, about=asked),
         )
+
+
+def _of_the_source(request: Request, table: Path) -> bool:
+    """Whether a table is the one that the source's images and classes come from."""
+    data = request.data
+    root = Path(data.root)
+    source = (root, root / data.folder.csv)
+    return (
+        data.name == "folder"
+        and bool(data.folder.csv)
+        and [path.resolve() for path in source] == [request.raw.resolve(), table.resolve()]
+    )
 
 
 def _whole_column(table: Table) -> int | None:

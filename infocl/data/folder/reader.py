@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from infocl.data.folder.layouts import Entry, find_entries
+from infocl.data.folder.layouts import Entry, find_entries, warn_of_links
 from infocl.data.folder.near import report_near
 from infocl.data.folder.survey import Rejected, Survey
 from infocl.data.raw import RawSet, Request
@@ -19,18 +19,25 @@ LEAST_CLASSES = 2
 DEPTHS = (8, 10, 12, 14)  # of cameras that save 16-bit files
 
 
-def load_folder(request: Request, rejected: Path = REJECTED) -> RawSet:
+def load_folder(request: Request, rejected: Path = REJECTED, watched: Path | None = None) -> RawSet:
     """The images under `data.root`, labelled by subfolder when there are subfolders, or by `data.folder.csv`.
 
     Files that are of no use are listed in `rejected`, and refused or skipped by `data.folder.on_bad`.
     Skipping gives what removing them would; a class of which nothing is left is left out as well.
+
+    Args:
+        request: of the data.
+        rejected: where to list.
+        watched: the folder that DVC watches, where it is not `data.root`.
 
     Raises:
         UserError: there is no such folder, it holds no images, its layout is unclear, or a file is of no
             use and to be refused.
     """
     root, params = Path(request.data.root), request.data.folder
-    survey = surveyed(request, root, find_entries(root, params.csv, params.label), rejected)
+    entries = find_entries(root, params.csv, params.label)
+    warn_of_links(watched or root, root)
+    survey = surveyed(request, root, entries, rejected)
     lost = _lost_classes(survey)
     survey.split(params.test_share, params.split_seed)
     return RawSet(
