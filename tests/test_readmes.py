@@ -24,7 +24,21 @@ from tests.workspace import ROOT
 
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 # Programs that the environment does not bring, or whose own tests run them.
-OTHERS = {"cp", "curl", "export", "git", "node", "npm", "pre-commit", "source", "srun", "torchrun"}
+OTHERS = {
+    "cp",
+    "curl",
+    "cut",
+    "export",
+    "git",
+    "mkdir",
+    "node",
+    "npm",
+    "pre-commit",
+    "sha256sum",
+    "source",
+    "srun",
+    "torchrun",
+}
 PIPELINES = {f"pipelines.{name}": name for name in ("retrain", "rollback", "sweep")}
 
 

@@ -112,8 +112,8 @@ def _columns(name: str, own: OwnTaskParams, request: Request, rejected: Path) ->
             column, {part: [values[part][row] for row in rows[part]] for part in PARTS}, where
         )
         if column.kind == "class":
-            given = {str(row[number]) for row in table.answers.values() if row[number] is not None}
-            more |= about_lost(sorted(given - set(names or ())), where)
+            answered = {str(row[number]) for row in table.answers.values() if row[number] is not None}
+            more |= about_lost(sorted(answered - set(names or ())), where)
         shared = all(len(rows[part]) == len(values[part]) for part in PARTS)
         splits = {
             part: RawSplit(

@@ -108,7 +108,7 @@ def _run(place: Mapping[str, Any], found: Experiment) -> Run:
         kind: {task: row[kind] for task, row in beside.items() if row.get(kind) is not None}
         for kind in BASELINES
     }
-    return Run(**place, accuracy=source | found.targets, **baselines)
+    return Run.model_validate({**place, "accuracy": source | found.targets, **baselines})
 
 
 def _shared(params: Mapping[str, Any], *, new_data: bool) -> dict[str, Any]:
