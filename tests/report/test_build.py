@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import json
 import re
-from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
@@ -13,54 +12,12 @@ import pytest
 from ruamel.yaml import YAML
 
 from infocl.export.model_card import usage_example
-from infocl.report.build import build_report
 from infocl.runtime.errors import UserError
 from infocl.runtime.files import read_json, write_json
+from tests.report.page import PAGE, build, change
 from tests.tiny_run import CLASSES, TARGETS, task, tiny_params, write_encoder, write_prepared
 
-PAGE = Path("report/index.html")
-VOID = {"meta", "link", "img", "br", "input"}
 HOSTILE = '</style></svg><script>alert("1")</script><img src=x onerror=alert(1)> & $x_1'
-
-
-class Page(HTMLParser):
-    """Elements as (tag, attributes), the text of each tag, and a check that all are closed in order."""
-
-    def __init__(self, text):
-        super().__init__()
-        self.elements, self.texts, self.open = [], [], []
-        self.feed(text.replace("\u00a0", " "))
-        self.close()
-        assert self.open == []
-
-    def handle_starttag(self, tag, attributes):
-        self.elements.append((tag, dict(attributes)))
-        if tag not in VOID:
-            self.open.append(tag)
-
-    def handle_startendtag(self, tag, attributes):
-        self.elements.append((tag, dict(attributes)))
-
-    def handle_endtag(self, tag):
-        assert self.open.pop() == tag
-
-    def handle_data(self, data):
-        self.texts.append((self.open[-1] if self.open else "", data))
-
-    def all(self, tag):
-        return [attributes for name, attributes in self.elements if name == tag]
-
-    def text(self, *tags):
-        return " ".join(" ".join(data for tag, data in self.texts if not tags or tag in tags).split())
-
-
-def build(**params):
-    metrics = build_report(tiny_params(**params))
-    return Page(PAGE.read_text(encoding="utf-8")), metrics
-
-
-def change(path, **values):
-    write_json(Path(path), read_json(Path(path), "") | values)
 
 
 def test_the_page_stands_alone(project):
