@@ -27,6 +27,7 @@ VARIANTS = [
     ("byol", "rc", PER_VIEW),
     ("barlow_twins", "mixed", PER_VIEW),  # a further batch, of images of one view
     ("mocov3", "mveb", PER_VIEW),
+    ("simclr", "lbe", {"reg__lbe__critic": "pixels"}),
     ("supervised", "lbe", {"objective__supervised__views": 1}),
     ("supervised", "rc", {"objective__supervised__views": 1}),
 ]

@@ -109,6 +109,39 @@ def flip_error(predicted, flip):
     return total / len(flip)
 
 
+def value_bound(predicted, values, rhos):
+    total, count = 0.0, len(values)
+    for c, rho in enumerate(rhos):
+        for k in range(count):
+            scores = [math.exp(-rho * (predicted[k][c] - values[j][c]) ** 2) for j in range(count)]
+            total += math.log(scores[k] / (sum(scores) / count))
+    return total / (count * len(rhos))
+
+
+def coarse_colors(views, grid, epsilon=1e-5):
+    """Luma, red less green, and both less blue, of each area of each view, each standardised over all."""
+    colors = [[], [], []]
+    for view in views:
+        side = len(view[0]) // grid
+        for place in range(grid * grid):
+            rows = [place // grid * side + i for i in range(side)]
+            columns = [place % grid * side + i for i in range(side)]
+            red, green, blue = (
+                sum(channel[i][j] for i in rows for j in columns) / side**2 for channel in view
+            )
+            colors[0].append((red + green + blue) / math.sqrt(3))
+            colors[1].append((red - green) / math.sqrt(2))
+            colors[2].append((red + green - 2 * blue) / math.sqrt(6))
+    for number, column in enumerate(colors):
+        mean = sum(column) / len(column)
+        variance = sum((x - mean) ** 2 for x in column) / len(column)
+        colors[number] = [(x - mean) / math.sqrt(variance + epsilon) for x in column]
+    places = grid * grid
+    return [
+        [x for column in colors for x in column[n * places : (n + 1) * places]] for n in range(len(views))
+    ]
+
+
 def _standardised(z, epsilon):
     count, dim = len(z), len(z[0])
     columns = []

@@ -22,7 +22,7 @@ from tests.workspace import tiny_params, write_prepared
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
 OPTIMIZED = list(zip(EACH, itertools.cycle(["adam", "lars", "sgd", "adamw"]), strict=False))
-PUBLISHED = [
+OTHER_FORMS = [
     (
         ("barlow_twins", "rc"),
         "lars",
@@ -34,6 +34,7 @@ PUBLISHED = [
         },
     ),
     (("supervised", "lbe"), "adam", {"objective__supervised__views": 1}),
+    (("simclr", "lbe"), "adam", {"reg__lbe__critic": "pixels"}),
 ]
 
 
@@ -89,7 +90,7 @@ def test_static_inputs_change_nothing_bit_for_bit(start, pair, optimizer, storag
 
 
 @pytest.mark.parametrize(
-    ("pair", "optimizer", "changes"), [(*chosen, {}) for chosen in OPTIMIZED] + PUBLISHED
+    ("pair", "optimizer", "changes"), [(*chosen, {}) for chosen in OPTIMIZED] + OTHER_FORMS
 )
 def test_a_graph_repeats_the_step_bit_for_bit(start, monkeypatch, pair, optimizer, changes):
     """Whatever Python decides or computes anew in a step, such as a rate, would stay as it was recorded."""

@@ -68,6 +68,7 @@ class LBEParams(RegPlugIn):
     title = "LBE"
 
     sigma: Sigma
+    critic: Literal["features", "pixels"]
     rho: Annotated[float, Field(gt=0, le=1e6)] | Auto
     level_weights: Annotated[list[Annotated[float, Field(ge=0, le=100)]], Field(min_length=3, max_length=3)]
     views: Literal["joint", "per_view"]

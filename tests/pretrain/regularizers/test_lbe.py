@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from infocl.pretrain.batch import Batch
+from infocl.encoder.network import Levels
+from infocl.pretrain.batch import Batch, View
 from infocl.pretrain.regularizers.base import Shapes
-from infocl.pretrain.regularizers.lbe import mi_lower_bound
+from infocl.pretrain.regularizers.lbe import coarse_colors, mi_lower_bound, value_bound
 from tests.pretrain import oracles
+from tests.pretrain import oracles_regularizers as loops
 from tests.pretrain.regularizers import views as common
 
 SHAPES = Shapes((8, 16, 32), 32)
@@ -138,6 +141,97 @@ def test_levels_are_weighted():
     term = lbe(Batch(view1, view2))
     assert term.value.item() == pytest.approx(expected)
     assert {"mi_bound_nats", "mi_bound_nats_level2", "mi_bound_nats_level3"} <= set(term.parts)
+
+
+def predicted_and_values(count=6, dim=3, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    values = torch.randn(count, dim, generator=generator, dtype=torch.float64)
+    log_rho = torch.randn(dim, generator=generator, dtype=torch.float64)
+    return values + 0.5 * torch.randn(count, dim, generator=generator, dtype=torch.float64), values, log_rho
+
+
+@pytest.mark.parametrize("count", [1, 2, 6])
+def test_the_bound_by_values_equals_the_equation_and_is_never_above_log_n(count):
+    predicted, values, log_rho = predicted_and_values(count)
+    expected = loops.value_bound(predicted.tolist(), values.tolist(), log_rho.exp().tolist())
+    found = value_bound(predicted, values, log_rho).item()
+    assert found == pytest.approx(expected, rel=1e-11, abs=1e-12)
+    told = value_bound(values, values, log_rho + 20).item()
+    assert found <= told + 1e-9
+    assert told == pytest.approx(math.log(count), abs=1e-6), "values that are told to the last digit"
+    assert value_bound(0 * values, values[:1].expand_as(values), log_rho).item() == pytest.approx(0, abs=1e-9)
+    with pytest.raises(ValueError, match="share one shape"):
+        value_bound(predicted[:, 1:], values, log_rho)
+
+
+def test_the_gradient_of_the_bound_by_values():
+    given = [x.requires_grad_() for x in predicted_and_values(4, 2)]
+    assert torch.autograd.gradcheck(value_bound, given)
+
+
+@pytest.mark.parametrize("views", ["joint", "per_view"])
+def test_features_are_held_against_the_coarse_colours_of_the_views(views):
+    lbe = build(critic="pixels", views=views).double()
+    pair = [replace(view(lbe, seed=seed), pixels=pixels(seed)) for seed in (1, 2)]
+    critic = lbe.critics["2"]
+    predicted = [critic.head(each.features).tolist() for each in pair]
+    rhos = critic.log_rho.exp().tolist()
+    every = loops.coarse_colors(torch.cat([each.pixels for each in pair]).tolist(), 4)
+    values = [every[:12], every[12:]]
+    if views == "joint":
+        predicted, values = [predicted[0] + predicted[1]], [every]
+    expected = [loops.value_bound(*one, rhos) for one in zip(predicted, values, strict=True)]
+    term = lbe(Batch(*pair))
+    assert term.value.item() == pytest.approx(-sum(expected), rel=1e-6)
+    assert term.parts["mi_bound_nats"].item() == pytest.approx(sum(expected) / len(expected), rel=1e-6)
+    assert term.parts["mi_ceiling_nats"].item() == pytest.approx(math.log(24 if views == "joint" else 12))
+
+
+def test_the_bound_by_pixels_asks_for_the_colour_in_which_views_differ():
+    """To the published bound it is all the same what the features hold, if they only differ."""
+    by_pixels, by_features = {}, {}
+    for holds in ("colour", "else"):
+        torch.manual_seed(0)
+        lbe = build(critic="pixels").double()
+        optimizer = torch.optim.Adam(lbe.parameters(), 3e-2)
+        for step in range(40):
+            pair = [coloured(lbe, holds, 2 * step + number) for number in (0, 1)]
+            term = lbe(Batch(*pair))
+            optimizer.zero_grad()
+            term.value.backward()
+            optimizer.step()
+        by_pixels[holds] = term.parts["mi_bound_nats"].item()
+        by_features[holds] = build()(Batch(*pair)).parts["mi_bound_nats"].item()
+    assert by_pixels["colour"] > 0.5
+    assert by_pixels["else"] < 0.1
+    assert by_features["else"] == pytest.approx(by_features["colour"], abs=0.3)
+
+
+def coloured(lbe, holds, seed):
+    """The same grain in another colour for each image, and features that hold the colour or another one."""
+    generator = torch.Generator().manual_seed(seed)
+    colours, others = torch.randn(2, 12, 3, generator=generator).double()
+    held = torch.nn.functional.pad(colours if holds == "colour" else others, (0, 29))
+    clean = Levels(held[:, :8], held[:, :16], held)
+    noisy = lbe.perturb(clean, lbe.draw(12, generator, held))
+    return View(pixels(0, 1) * 0.1 + colours[:, :, None, None], clean, noisy)
+
+
+def pixels(seed, count=12):
+    return torch.randn(count, 3, 32, 32, generator=torch.Generator().manual_seed(seed)).double()
+
+
+def test_images_of_any_size_have_as_many_colours():
+    colors = build(critic="pixels").critics["2"].opponent
+    assert {coarse_colors(torch.randn(2, 3, size, size), colors).shape for size in (8, 28, 96)} == {
+        (2, 3, 16)
+    }
+    torch.testing.assert_close(colors @ colors.T, torch.eye(3))
+
+
+def test_only_weighted_levels_have_a_critic_and_the_published_form_has_none():
+    assert set(build(critic="pixels", level_weights=[0.25, 0.0, 1.0]).critics) == {"0", "2"}
+    assert not list(build().state_dict())
 
 
 def test_memory_is_a_matrix_not_a_cube():
