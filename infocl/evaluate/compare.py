@@ -48,8 +48,8 @@ def run_compare(params: Params) -> dict[str, Any]:
     """Stage compare: the source, where it is labelled, and every target, by all that there is to compare.
 
     Returns:
-        `regularizer`, and for each task, the source being `source`, what `ComparedTask` holds and `fits`, the
-        rows of `evaluate_task` of what was judged here.
+        `regularizer`, where there is one `imported`, what it is, and for each task, the source being
+        `source`, what `ComparedTask` holds and `fits`, the rows of `evaluate_task` of what was judged here.
 
     Raises:
         UserError: a file of an earlier stage is missing, or they do not belong together.
@@ -57,7 +57,9 @@ def run_compare(params: Params) -> dict[str, Any]:
     device = choose_device(params.train.device)
     source = load_source(params.data)
     tasks = read_tasks(params, source)
-    imported = read_imported(params.compare.imported) if params.compare.imported.file else None
+    given = params.compare.imported
+    imported = read_imported(given) if given.file else None
+    about = {"imported": describe_imported(imported, given, source.image_size)} if imported else {}
     plain: dict[str, list[dict[str, Any]]] = {}
     judged: dict[str, dict[str, list[Judged]]] = {key: defaultdict(list) for key in tasks}
     for kind, extracting in _readers(params, source, imported, device):
@@ -66,17 +68,12 @@ def run_compare(params: Params) -> dict[str, Any]:
             judged[key][kind].append(evaluate_data(task.data, bank, params, device))
             if kind == "plain":
                 plain[key] = few_labels(task.data, bank, params, device)
-        print(
-            f"{kind}: " + ", ".join(f"{key} {_shown(judged[key][kind][-1].row)}" for key in tasks), flush=True
-        )
+        what = f"{kind} ({about[kind]})" if kind in about else kind
+        scores = (f"{key} {_shown(judged[key][kind][-1].row)}" for key in tasks)
+        print(f"{what}: {', '.join(scores)}", flush=True)
     rows = {key: compare(tasks[key], judged[key], params.reg.name) for key in tasks}
     for key, few in plain.items():
         rows[key]["plain_label_efficiency"] = few
-    about = (
-        {"imported": describe_imported(imported, params.compare.imported, source.image_size)}
-        if imported
-        else {}
-    )
     return {"regularizer": params.reg.name, **about, **rows}
 
 

@@ -82,7 +82,7 @@ def test_every_task_is_judged_by_all_there_is(workspace):
     assert interval[0] <= 0 <= interval[1]
 
 
-def test_an_imported_encoder_is_judged_on_every_task_at_its_size(workspace, tmp_path):
+def test_an_imported_encoder_is_judged_on_every_task_at_its_size(workspace, tmp_path, capsys):
     torch.manual_seed(0)
     model, file = torchvision.models.resnet18().eval(), tmp_path / "theirs.safetensors"
     save_file(model.state_dict(), file)
@@ -93,6 +93,7 @@ def test_an_imported_encoder_is_judged_on_every_task_at_its_size(workspace, tmp_
     found, result = compared(**known)
     assert result.kinds == ["majority", "raw", "histogram", "imported", "plain", "regularised"]
     assert result.imported == "resnet18 from theirs.safetensors, at 48 px"
+    assert f"\nimported ({result.imported}): source " in capsys.readouterr().out
     model.fc = torch.nn.Identity()
     preset = torchvision.transforms.Normalize(*FIXED_STATISTICS["imagenet"])
 
