@@ -77,10 +77,14 @@ def test_a_pth_is_refused_and_the_lines_of_the_readme_convert_it(resnet18, tmp_p
     torch.save(model.state_dict(), "resnet50.pth")
     with pytest.raises(UserError, match=r"resnet50\.pth is a pickle.*convert it.*infocl/pretrain/README\.md"):
         read_imported(params(Path("resnet50.pth")))
-    _, lines = re.findall(r"```python\n(import torch.*?)```", README, re.DOTALL)
-    exec(lines, {})
+    from_torchvision, from_pth = re.findall(r"```python\n(import torch.*?)```", README, re.DOTALL)
+    exec(from_pth, {})
     encoder = read_imported(params(Path("resnet50.safetensors")))
     assert torch.equal(encoder.levels[0][0].conv1.weight, model.layer1[0].conv1.weight)
+    download = 'resnet50(weights="IMAGENET1K_V2")'
+    assert download in from_torchvision
+    exec(from_torchvision.replace(download, "resnet34()"), {})
+    assert read_imported(params(Path("resnet50.safetensors"))).params.arch == "resnet34"
 
 
 def test_old_files_without_counters_or_classifier_will_do(resnet18, tmp_path):
