@@ -9,9 +9,9 @@ from threading import Thread
 import pytest
 
 from tests.pipelines import faults
+from tests.pipelines import toy as toys
 from tests.pipelines.once import records
 from tests.pipelines.quick import QuickProject
-from tests.pipelines.toy import Toy, entered, promoted
 
 
 @pytest.fixture(scope="module")
@@ -53,33 +53,19 @@ def listener():
     httpd.shutdown()
 
 
-@pytest.fixture(scope="module")
-def made(tmp_path_factory):
-    """A project with three committed encoders, none of them registered, and a remote that has them."""
-    folder = tmp_path_factory.mktemp("versions")
-    toy = Toy(folder / "a toy")
-    toy.dvc("remote", "add", "--default", "store", str(folder / "store"))
-    toy.commits = [toy.export(weights) for weights in (1.0, 2.0, 3.0)]
-    toy.dvc("push", "--quiet", "--all-commits")
-    return toy
-
-
 @pytest.fixture
-def toy(made, tmp_path, monkeypatch):
-    """A copy of it, the current folder."""
-    return entered(made, tmp_path, monkeypatch)
+def toy(tmp_path_factory, tmp_path, monkeypatch):
+    """A copy of a project with three committed encoders, the current folder."""
+    return toys.entered(toys.shared(tmp_path_factory)[0], tmp_path, monkeypatch)
 
 
-@pytest.fixture(scope="module")
-def served(made, tmp_path_factory):
-    """A copy of it with v1.0.0 in service."""
-    with pytest.MonkeyPatch.context() as patch:
-        copy = entered(made, tmp_path_factory.mktemp("served"), patch)
-        promoted(copy, 0, "v1.0.0")
-    return copy
+@pytest.fixture(scope="session")
+def served(tmp_path_factory):
+    """The same with v1.0.0 in service, to be copied."""
+    return toys.shared(tmp_path_factory)[1]
 
 
 @pytest.fixture
 def in_service(served, tmp_path, monkeypatch):
     """A copy of that, the current folder."""
-    return entered(served, tmp_path, monkeypatch)
+    return toys.entered(served, tmp_path, monkeypatch)

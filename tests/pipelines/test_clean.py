@@ -13,14 +13,18 @@ from infocl.deploy.sums import check_sums
 from infocl.runtime.errors import UserError
 from pipelines.clean import clean_up
 from pipelines.registry import STAGING, Version, adopt, draft
-from tests.pipelines.toy import nothing
+from tests.pipelines.toy import make, nothing
+from tests.workspace import ROOT
 
 CLEAN = [sys.executable, "-m", "pipelines", "clean"]
 
 
 @pytest.fixture
-def history(toy, monkeypatch):
-    """Commits of 2020, one that nothing names and one in staging; then those of today, without names."""
+def history(tmp_path, monkeypatch):
+    """Commits of 2020, one that nothing names and one in staging; those of today; a remote of its own."""
+    toy = make(tmp_path)
+    monkeypatch.chdir(toy.folder)
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
     monkeypatch.setenv("GIT_COMMITTER_DATE", "2020-01-01T00:00:00Z")
     toy.old = [toy.export(weights) for weights in (4.0, 5.0)]
     monkeypatch.delenv("GIT_COMMITTER_DATE")

@@ -190,8 +190,7 @@ def test_one_page_and_one_table_over_all_versions_and_decisions(two, capsys):
     service.record("refused", "abcdef012345", {}, reason="digits: 66.8 % against <89.1> %")
     two.git("tag", "encoder@v1.2.0", two.commits[2])
     md5 = export_md5(two.commits[2])
-    for store in (".dvc/cache/files/md5", "../../store/files/md5"):
-        (two.folder / store / md5[:2] / md5[2:]).unlink(missing_ok=True)
+    (two.folder / ".dvc/cache/files/md5" / md5[:2] / md5[2:]).unlink()
     two.dvc("remote", "modify", "store", "url", str(two.folder.parent / "nowhere"))
     print_versions()
     printed = capsys.readouterr().out

@@ -7,10 +7,12 @@ import shutil
 import subprocess
 from pathlib import Path
 
+import pytest
 from ruamel.yaml import YAML
 
 from pipelines import service
 from pipelines.registry import Version, adopt, draft
+from tests.once import once
 from tests.pipelines.exports import write_export
 from tests.pipelines.quick import RULES
 from tests.project import environment
@@ -83,12 +85,16 @@ class Toy:
         return self.commit(f"encoder of weights {weights}")
 
 
+def opened(folder, commits):
+    """The toy that lies in a folder."""
+    toy = Toy.__new__(Toy)
+    toy.folder, toy.commits = folder, commits
+    return toy
+
+
 def copied(toy, folder):
-    """A copy of a toy that a test may change."""
-    copy = Toy.__new__(Toy)
-    copy.folder = shutil.copytree(toy.folder, folder, symlinks=True)
-    copy.commits = toy.commits
-    return copy
+    """A copy of a toy that a test may change; what it pushes goes to the same remote."""
+    return opened(shutil.copytree(toy.folder, folder, symlinks=True), toy.commits)
 
 
 def entered(made, folder, patch):
@@ -97,6 +103,29 @@ def entered(made, folder, patch):
     patch.chdir(copy.folder)
     patch.setenv("PYTHONPATH", str(ROOT))
     return copy
+
+
+def make(folder):
+    """A toy with three committed encoders, none of them registered, and a remote that has them."""
+    toy = Toy(folder / "a toy")
+    toy.dvc("remote", "add", "--default", "store", str(folder / "store"))
+    toy.commits = [toy.export(weights) for weights in (1.0, 2.0, 3.0)]
+    toy.dvc("push", "--quiet", "--all-commits")
+    return toy
+
+
+def shared(tmp_path_factory):
+    """A toy as `make` makes it, and one of which v1.0.0 is in service: both made once for all workers."""
+    folder = once(tmp_path_factory, "toys", _make)
+    commits = json.loads((folder / "made").read_text())
+    return opened(folder / "a toy", commits), opened(folder / "served/a toy", commits)
+
+
+def _make(folder):
+    toy = make(folder)
+    with pytest.MonkeyPatch.context() as patch:
+        promoted(entered(toy, folder / "served", patch), 0, "v1.0.0")
+    return json.dumps(toy.commits)
 
 
 def nothing(_line):
