@@ -34,6 +34,8 @@ VARIANTS = [
 CASES = [(objective, reg, {}) for objective, reg in COVERING] + VARIANTS
 # Each objective and each regulariser at least once.
 EACH = list(zip(OBJECTIVES, itertools.cycle(REGULARIZERS), strict=False))
+# Each of them, and what else has code of its own.
+PARTS = [(objective, reg, {}) for objective, reg in EACH] + VARIANTS
 WEIGHTS = {"mib": 1e-4, "mveb": 0.01}  # of terms that at weight 1 drown the objective; others 1
 NARROW = {  # not 1024, most of the time of these two
     "objective__barlow_twins__projector_out": 64,

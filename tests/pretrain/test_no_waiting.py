@@ -14,7 +14,7 @@ from infocl.pretrain import training as stage
 from infocl.pretrain.parallel.process_group import ALONE
 from infocl.runtime.history import History
 from infocl.runtime.paths import PREPARED, PRETRAIN
-from tests.pretrain.matrix import COVERING
+from tests.pretrain.matrix import EACH
 from tests.pretrain.pretended_cuda import pretended_cuda
 from tests.workspace import tiny_params, write_prepared
 
@@ -101,7 +101,7 @@ def launches(start, objective, reg, optimizer):
 
 @pytest.mark.parametrize(
     ("objective", "reg", "optimizer"),
-    [(*pair, "adam") for pair in COVERING] + [("byol", "rc", name) for name in OPTIMIZERS[1:]],
+    [(*pair, "adam") for pair in EACH] + [("byol", "rc", name) for name in OPTIMIZERS[1:]],
 )
 def test_no_step_waits_for_the_device_and_each_phase_keeps_its_budget(start, objective, reg, optimizer):
     used, passes = launches(start, objective, reg, optimizer)

@@ -94,15 +94,25 @@ def test_published_coefficients(name, values):
     assert {key: settings[key] for key in values} == values
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_dvc_reads_back_what_the_recipe_says(name, tmp_path):
-    recipe = all_recipes()[name]
-    words = overrides(recipe)
-    assert get_hydra_sweeps({"params.yaml": words}) == [{"params.yaml": words}], "one experiment, no sweep"
+def covering():
+    """Recipes in which each word of any recipe occurs, for DVC reads each word by itself."""
+    seen = set()
+    for name, recipe in all_recipes().items():
+        words = set(overrides(recipe))
+        if not words <= seen:
+            seen |= words
+            yield name, recipe
+
+
+def test_dvc_reads_back_what_recipes_say(tmp_path):
     path = tmp_path / "params.yaml"
-    path.write_text((ROOT / "params.yaml").read_text())
-    apply_overrides(path, words)
-    assert read_yaml(path) == merged(SHIPPED, recipe.settings)
+    for name, recipe in covering():
+        words = overrides(recipe)
+        sweeps = get_hydra_sweeps({"params.yaml": words})
+        assert sweeps == [{"params.yaml": words}], "one experiment, no sweep"
+        path.write_text((ROOT / "params.yaml").read_text())
+        apply_overrides(path, words)
+        assert read_yaml(path) == merged(SHIPPED, recipe.settings), name
 
 
 def test_no_word_changes_in_a_shell(tmp_path):

@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 from torch.nn.parallel import DistributedDataParallel
 
 from infocl.pretrain.parallel.process_group import ALONE, joined
-from tests.pretrain.matrix import CASES, build, pictures, plan_of
+from tests.pretrain.matrix import PARTS, build, pictures, plan_of
 
 CPU = torch.device("cpu")
 
@@ -45,7 +45,7 @@ def prefix_of(objective, reg, changes):
 def main(path):
     with joined(CPU) as group:
         everything = {}
-        for objective, reg, changes in CASES:
+        for objective, reg, changes in PARTS:
             got = one_step(objective, reg, changes, group)
             prefix = prefix_of(objective, reg, changes)
             everything |= {f"{prefix}{name}": value.clone() for name, value in got.items()}

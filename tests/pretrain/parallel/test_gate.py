@@ -6,7 +6,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from tests.pretrain.matrix import CASES
+from tests.pretrain.matrix import PARTS
 from tests.pretrain.parallel.gate import one_step, prefix_of
 from tests.pretrain.parallel.processes import run_in_processes
 
@@ -18,7 +18,7 @@ def by_two(tmp_path_factory):
     return load_file(path)
 
 
-@pytest.mark.parametrize(("objective", "reg", "changes"), CASES)
+@pytest.mark.parametrize(("objective", "reg", "changes"), PARTS)
 def test_loss_gradient_and_update_are_those_of_one_process(by_two, objective, reg, changes):
     prefix = prefix_of(objective, reg, changes)
     two = {name.removeprefix(prefix): v for name, v in by_two.items() if name.startswith(prefix)}
