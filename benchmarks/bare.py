@@ -24,7 +24,7 @@ CARRIED = (
     *("pydantic_core", "ruamel.yaml", "sortedcontainers", "typing-inspection"),
 )
 LARGEST = 64 << 20  # bytes of the folder
-GLIBC = ("2_28", "2_27", "2_17")  # of manylinux, the newest that an older system still has
+GLIBC = ("_2_28", "_2_27", "_2_17", "2014")  # of manylinux, the newest that an older system still has
 
 
 def fetch(python: str) -> None:
@@ -35,9 +35,7 @@ def fetch(python: str) -> None:
     """
     lock = dict(re.findall(r"^([\w.-]+)==(\S+)", (ROOT / "requirements.lock").read_text(), re.MULTILINE))
     pins = [f"{name}=={lock[name]}" for name in CARRIED]
-    platforms = [f"--platform=manylinux_{glibc}_x86_64" for glibc in GLIBC] + [
-        "--platform=manylinux2014_x86_64"
-    ]
+    platforms = [f"--platform=manylinux{glibc}_x86_64" for glibc in GLIBC]
     options = ["--no-deps", "--only-binary=:all:", "--implementation=cp", f"--python-version={python}"]
     command = [sys.executable, "-m", "pip", "download", "--quiet", *options, *platforms]
     for old in WHEELS.glob("*.whl"):
@@ -94,18 +92,8 @@ def _install(target: Path) -> str | None:
         )
     wanted = [wheel for name, wheel in wheels.items() if _version(name) != wheel.name.split("-")[1]]
     if wanted:
-        options = ["--quiet", "--no-index", "--no-deps", "--no-compile", "--no-cache-dir"]
-        command = [
-            sys.executable,
-            "-m",
-            "pip",
-            "install",
-            *options,
-            "--target",
-            str(target),
-            *map(str, wanted),
-        ]
-        if subprocess.run(command).returncode:
+        options = ["--quiet", "--no-index", "--no-deps", "--no-compile", "--no-cache-dir", "--target", target]
+        if subprocess.run([sys.executable, "-m", "pip", "install", *options, *wanted]).returncode:
             return (
                 f"the wheels in wheels/ are not for {sys.executable}; run `make gpu-wheels` for its version"
             )

@@ -1,7 +1,7 @@
 """`python -m benchmarks.cluster [IMAGES]`: `infocl embed --engine ray` on two nodes of this machine.
 
 Images per second by 1, 2 and 4 processes beside the engine of one process, and what is left of a run in which
-one of the two nodes is killed. It needs the extra `ray` and an export, and no torch.
+one of the two nodes is killed. It needs the extra `ray` and an export.
 """
 
 from __future__ import annotations
@@ -16,14 +16,12 @@ from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
-import ray
 from PIL import Image
 from ray.cluster_utils import Cluster
 
-from infocl.runtime.files import write_text
+from benchmarks.publish import about, publish, table
 
 IMAGES, PART, SIDE = 4000, 100, 128
-RESULTS = Path(__file__).parent / "results"
 
 
 def write_images(folder: Path, count: int) -> None:
@@ -94,45 +92,38 @@ def main() -> None:
     node = cluster.add_node(num_cpus=2)
     with tempfile.TemporaryDirectory() as name:
         place = Path(name)
-        images = place / "images"
+        images, one = place / "images", place / "one.parquet"
         images.mkdir()
         write_images(images, count)
         began = time.perf_counter()
-        finish(start(images, place / "one.parquet"))
+        finish(start(images, one))
         took = time.perf_counter() - began
-        lines = [
-            "| engine | processes | whole command | images/s | ratio | between first and last part |",
-            "|---|---|---|---|---|---|",
-            f"| one process | 1 | {took:.1f} s | {count / took:.0f} | 1 | - |",
-        ]
+        rows = [("one process", 1, f"{took:.1f} s", f"{count / took:.0f}", 1, "-")]
         for actors in (1, 2, 4):
             output = place / f"by{actors}"
             began = time.perf_counter()
             options = ("--engine", "ray", "--actors", str(actors), "--part", str(PART))
             finish(start(images, output, *options, address=cluster.address))
             whole = time.perf_counter() - began
-            lines.append(
-                f"| ray | {actors} | {whole:.1f} s | {count / whole:.0f} | {took / whole:.2g} "
-                f"| {steady(output):.0f} images/s |"
-            )
-            print(lines[-1], same(output, place / "one.parquet"), flush=True)
+            speeds = f"{count / whole:.0f}", f"{took / whole:.2g}", f"{steady(output):.0f} images/s"
+            rows.append(("ray", actors, f"{whole:.1f} s", *speeds))
+            print(*rows[-1], same(output, one), flush=True)
         killed = kill_a_node(cluster, node, images, place / "killed", -(-(count + 1) // PART))
-        lines += [
-            "",
-            "All processes share these cores and what else runs there, and each decodes with as many",
-            "threads as there are cores, so this shows what Ray costs on one machine,",
-            "not what more machines bring.",
-            "",
-            f"One of two nodes {killed}",
-            f"Against one process: {same(place / 'killed', place / 'one.parquet')}.",
-        ]
+        against = same(place / "killed", one)
     cluster.shutdown()
+    lines = [
+        *table(("engine", "processes", "whole command", "images/s", "ratio", "first to last part"), rows),
+        "",
+        "All processes share these cores and what else runs there, and each decodes with as many",
+        "threads as there are cores, so this shows what Ray costs on one machine,",
+        "not what more machines bring.",
+        "",
+        f"One of two nodes {killed}",
+        f"Against one process: {against}.",
+    ]
     load = ", ".join(f"{value:.1f}" for value in os.getloadavg())
-    machine = f"ray {ray.__version__}, {os.cpu_count()} cores, load {load} at the end"
-    message = f"{machine}, {count:,} JPEG files of {SIDE} px, parts of {PART}"
-    text = "\n".join([f"# infocl embed --engine ray\n\n{message}\n", *lines]) + "\n"
-    write_text(RESULTS / "cluster.md", text)
-    print(text)
+    described = about("ray", **{"load at the end": load, "JPEG files": count, "px": SIDE, "in a part": PART})
+    publish("cluster", "infocl embed --engine ray, on", lines, described)
 
 
 if __name__ == "__main__":

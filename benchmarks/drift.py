@@ -7,12 +7,12 @@ any number of new images can be drawn.
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from benchmarks.publish import about, publish, table
 from infocl.config.file import load_params
 from infocl.data.embedded.shapes import draw_split
 from infocl.deploy.drift import TESTS, read_sample
@@ -22,10 +22,8 @@ from infocl.deploy.session import OnnxEncoder
 from infocl.deploy.twosample import mmd_test
 from infocl.export.look import looks
 from infocl.export.reference import project, standardise
-from infocl.runtime.files import write_text
 from infocl.runtime.paths import EXPORT
 
-TARGET = Path("benchmarks/results/drift.md")
 SIZES, LEVELS = (50, 200), (0.01, 0.05)
 CHECKS, CHECKS_OF_A_CHANGE = 300, 20
 POOL = 20_000
@@ -68,23 +66,11 @@ def rows(of: Measured, chosen: npt.NDArray[np.int64]) -> Measured:
 
 
 def main() -> None:
-    params = load_params()
-    shapes = params.data.shapes.model_copy(update={"seed": 12345, "test_images": POOL})
+    shapes = load_params().data.shapes.model_copy(update={"seed": 12345, "test_images": POOL})
     images, labels = draw_split(shapes, 32, "test")
     known, generator = Known(), np.random.default_rng(0)
     pool, size = known.measured(images), len(known.sample["looks"])
-    lines = [
-        "# How often `infocl drift` reports drift",
-        "",
-        f"Encoder of the default run on `shapes`, a sample of {size:,} test images; others are drawn anew.",
-        "Made by `python -m benchmarks.drift`.",
-        "",
-        f"Of {CHECKS} checks of images of the known kind, the share that reported drift, in %; *shipped*:",
-        "against the sample of the export, *redrawn*: against another sample each time.",
-        "",
-        "| new images | sample | " + " | ".join(f"at {level:g}" for level in LEVELS) + " |",
-        "|---|---|" + "---|" * len(LEVELS),
-    ]
+    rates = []
     for count in SIZES:
         for name in ("shipped", "redrawn"):
             p = []
@@ -92,29 +78,31 @@ def main() -> None:
                 order = generator.permutation(POOL)
                 other = rows(pool, order[count : count + size]) if name == "redrawn" else None
                 p.append(known.p(rows(pool, order[:count]), other))
-            found = [f"{100 * (np.array(p) <= level).mean():.1f}" for level in LEVELS]
-            lines.append(f"| {count} | {name} | {' | '.join(found)} |")
-            print(lines[-1], flush=True)
+            rates.append([count, name, *(f"{100 * (np.array(p) <= level).mean():.1f}" for level in LEVELS)])
+            print(*rates[-1], flush=True)
     few = {name: known.measured(change(images[:4000])) for name, change in CHANGES.items()}
     few["without discs, an eighth of all images"] = rows(pool, np.flatnonzero(labels["shape"] != 0))
-    lines += [
+    found = []
+    for name, changed in few.items():
+        found.append([name])
+        for count in SIZES:
+            orders = [generator.permutation(len(changed[0]))[:count] for _ in range(CHECKS_OF_A_CHANGE)]
+            p = [known.p(rows(changed, order)) for order in orders]
+            found[-1].append(f"{100 * (np.array(p) <= LEVELS[0]).mean():.0f}")
+        print(*found[-1], flush=True)
+    lines = [
+        f"Encoder of the default run on `shapes`, a sample of {size:,} test images; others are drawn anew.",
+        "",
+        f"Of {CHECKS} checks of images of the known kind, the share that reported drift, in %; *shipped*:",
+        "against the sample of the export, *redrawn*: against another sample each time.",
+        "",
+        *table(("new images", "sample", *(f"at {level:g}" for level in LEVELS)), rates),
         "",
         f"Of {CHECKS_OF_A_CHANGE} checks of images that differ, the share that reported drift at 0.01, in %:",
         "",
-        "| what differs | " + " | ".join(f"{count} images" for count in SIZES) + " |",
-        "|---|" + "---|" * len(SIZES),
+        *table(("what differs", *(f"{count} images" for count in SIZES)), found),
     ]
-    for name, changed in few.items():
-        found = []
-        for count in SIZES:
-            p = [
-                known.p(rows(changed, generator.permutation(len(changed[0]))[:count]))
-                for _ in range(CHECKS_OF_A_CHANGE)
-            ]
-            found.append(f"{100 * (np.array(p) <= LEVELS[0]).mean():.0f}")
-        lines.append(f"| {name} | {' | '.join(found)} |")
-        print(lines[-1], flush=True)
-    write_text(TARGET, "\n".join(lines) + "\n")
+    publish("drift", "How often `infocl drift` reports drift, on", lines, about())
 
 
 if __name__ == "__main__":

@@ -6,7 +6,6 @@ Settings come in order of interest; what the time does not reach is listed as no
 from __future__ import annotations
 
 import argparse
-import json
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
@@ -17,14 +16,13 @@ import torchvision.transforms.v2 as T
 from torch.profiler import ProfilerActivity, profile
 
 from benchmarks.cases import broadcast_bound
-from benchmarks.loop import FULL_SIZE, WARM_UP, LoopRow, measure, resized, set_up, window
-from benchmarks.measure import device
-from benchmarks.run import RESULTS, about_run
+from benchmarks.loop import FULL_SIZE, LARGE, LOOP_TITLES, WARM_UP, LoopRow, measure, resized, set_up, window
+from benchmarks.measure import device, machine
+from benchmarks.publish import about, publish, table
 from infocl.config import EncoderParams, Params
 from infocl.config.file import load_params
 from infocl.encoder.views import Views, to_unit_range
 from infocl.pretrain import loop, training
-from infocl.runtime.files import write_text
 from infocl.runtime.history import History
 
 PAIRS = (("simclr", "lbe"), ("simclr", "none"), ("simclr", "rc"), ("byol", "none"))
@@ -34,7 +32,6 @@ MODES: dict[str, dict[str, bool | str]] = {
     "compiled": {"compile": True, "cuda_graph": False},
     "compiled and graphed": {"compile": True, "cuda_graph": "auto"},
 }
-LARGE = FULL_SIZE.model_copy(update={"arch": "resnet50", "stem": "imagenet"})
 TINY = FULL_SIZE.model_copy(update={"stem": "stl", "width": 0.0625})
 KERNELS = 15  # of the profile
 
@@ -74,15 +71,9 @@ class Measured:
     row: LoopRow | None
     missing: str = ""
 
-    def line(self) -> str:
+    def cells(self) -> tuple[str, ...]:
         """As a row of the table."""
-        if self.row is None:
-            return f"| {self.setting} | not measured: {self.missing} | | | |"
-        row = self.row
-        return (
-            f"| {self.setting} | {row.images_per_second:.0f} | {row.views_share:.0%} | {row.host_ms:.1f} "
-            f"| {row.memory} |"
-        )
+        return self.row.cells() if self.row else (self.setting, f"not measured: {self.missing}", "", "", "")
 
 
 def settings(*, dry: bool) -> list[Setting]:
@@ -210,8 +201,8 @@ def _released(run: training.Training, views: tuple[torch.Tensor, torch.Tensor]) 
     return step
 
 
-def profiled(params: Params) -> list[str]:
-    """The kernels, or on the CPU the operations, that take most of a step's time, as lines of a table."""
+def profiled(params: Params) -> list[tuple[str, int, str]]:
+    """The kernels, or on the CPU the operations, that take most of a step's time: name, calls, share."""
     run, history = set_up(params), History([])
     run.learner.train()
     cuda = device().type == "cuda"
@@ -225,40 +216,9 @@ def profiled(params: Params) -> list[str]:
     events = sorted(found.key_averages(), key=lambda event: -getattr(event, f"self_{kind}_time_total"))
     total = sum(getattr(event, f"self_{kind}_time_total") for event in events)
     return [
-        f"| `{event.key[:90]}` | {event.count} | {getattr(event, f'self_{kind}_time_total') / total:.1%} |"
+        (f"`{event.key[:90]}`", event.count, f"{getattr(event, f'self_{kind}_time_total') / total:.1%}")
         for event in events[:KERNELS]
     ]
-
-
-def report(
-    base: Params,
-    rows: list[Measured],
-    others: tuple[Setting, list[tuple[str, float]]],
-    kernels: tuple[Setting, list[str]],
-) -> str:
-    """The page of figures."""
-    about = about_run("kornia", "torchvision")
-    lines = [f"# Training on {about['device']}", ""]
-    lines += [", ".join(f"{name} {value}" for name, value in about.items() if name != "device"), ""]
-    lines += [
-        f"Whole steps, {base.train.precision}: batch, views, forward, backward, {base.train.optimizer.name},"
-    ]
-    lines += [
-        "history. The host's part is the time until the host is free again, the device idle before.",
-        "",
-    ]
-    lines += ["| setting | images/s | share of data and views | host, ms a step | device memory |"]
-    lines += ["|---|---|---|---|---|", *(row.line() for row in rows), ""]
-    lines += [f"The same step in the same run ({others[0]}):", "", "| views | images/s |", "|---|---|"]
-    lines += [f"| {name} | {rate:.0f} |" for name, rate in others[1]]
-    lines += [
-        "",
-        f"Where the time of a step goes ({kernels[0]}):",
-        "",
-        "| kernel | calls | share |",
-        "|---|---|---|",
-    ]
-    return "\n".join([*lines, *kernels[1]]) + "\n"
 
 
 def main() -> None:
@@ -276,17 +236,23 @@ def main() -> None:
     kernels = profiled(first.params(base))
     rows = []
     for row in measured(base, chosen, until):
-        print(row.line(), flush=True)
+        print(*row.cells(), sep=" | ", flush=True)
         rows.append(row)
-    page = report(base, rows, (compared, others), (first, kernels))
-    print(page)
+    lines = [
+        f"Whole steps, {base.train.precision}: batch, views, forward, backward, {base.train.optimizer.name},",
+        "history. The host's part is the time until the host is free again, the device idle before.",
+        "",
+        *table(("setting", *LOOP_TITLES), (row.cells() for row in rows)),
+        *("", f"The same step in the same run ({compared}):", ""),
+        *table(("views", "images/s"), ((name, f"{rate:.0f}") for name, rate in others)),
+        *("", f"Where the time of a step goes ({first}):", ""),
+        *table(("kernel", "calls", "share"), kernels),
+    ]
     if arguments.dry_run:
-        print("A dry run: none of these figures is kept.")
+        print(*lines, "A dry run: none of these figures is kept.", sep="\n")
         return
-    RESULTS.mkdir(parents=True, exist_ok=True)
-    write_text(RESULTS / "cuda.md", page)
-    record = {"about": about_run("kornia", "torchvision"), "rows": [asdict(row) for row in rows]}
-    write_text(RESULTS / "cuda.json", json.dumps(record | {"others": others}, indent=2) + "\n")
+    found = {"rows": [asdict(row) for row in rows], "others": others}
+    publish("cuda", "Training on", lines, about("torch", "kornia", "torchvision", device=machine()), **found)
 
 
 if __name__ == "__main__":

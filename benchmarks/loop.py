@@ -21,6 +21,8 @@ from infocl.runtime.history import History
 from tests.workspace import write_set
 
 FULL_SIZE = EncoderParams(arch="resnet18", stem="cifar", width=1.0, init="he", normalization="dataset")
+LARGE = FULL_SIZE.model_copy(update={"arch": "resnet50", "stem": "imagenet"})
+LOOP_TITLES = "images/s", "share of data and views", "host, ms a step", "device memory"
 WARM_UP = 8  # steps: cuDNN's choice of algorithms, a compiler's work, a graph's capture
 WINDOWS = 3
 
@@ -35,13 +37,10 @@ class LoopRow:
     host_ms: float
     memory: str
 
-
-def loop_rows(params: Params) -> list[LoopRow]:
-    """The shipped setting; on a GPU also the full ResNet-18 of CIFAR's shape at batch 256 and 1024."""
-    rows = [measure(params)]
-    if device().type == "cuda":
-        rows += [measure(resized(params, FULL_SIZE, 32, batch)) for batch in (256, 1024)]
-    return rows
+    def cells(self) -> tuple[str, ...]:
+        """As a row of a table."""
+        speed = f"{self.images_per_second:.0f}", f"{self.views_share:.0%}", f"{self.host_ms:.1f}"
+        return self.what, *speed, self.memory
 
 
 def resized(params: Params, encoder: EncoderParams, size: int, batch: int) -> Params:

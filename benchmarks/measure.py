@@ -6,11 +6,15 @@ import multiprocessing
 import statistics
 import time
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+
+from benchmarks.publish import processor
+from infocl.runtime.device import describe_device
 
 
 @dataclass(frozen=True)
@@ -25,22 +29,8 @@ class Timing:
         return f"{1e3 * self.median:.1f} ms ({1e3 * self.fastest:.1f} to {1e3 * self.slowest:.1f})"
 
 
-def timed(work: Callable[[], object], *, repeats: int = 9, warm_up: int = 2) -> Timing:
-    """Time `work`, waiting for the device before and after each call."""
-    for _ in range(warm_up):
-        work()
-    seconds = []
-    for _ in range(repeats):
-        synchronize()
-        start = time.perf_counter()
-        work()
-        synchronize()
-        seconds.append(time.perf_counter() - start)
-    return Timing(statistics.median(seconds), min(seconds), max(seconds))
-
-
 def interleaved(
-    steps: dict[str, Callable[[], None]], repeats: int = 9, warm_up: int = 2
+    steps: dict[str, Callable[[], object]], repeats: int = 9, warm_up: int = 2
 ) -> dict[str, Timing]:
     """Time all in turn, round by round, so that a slow minute of the machine concerns all alike."""
     seconds: dict[str, list[float]] = {name: [] for name in steps}
@@ -55,10 +45,15 @@ def interleaved(
     return {name: Timing(statistics.median(v), min(v), max(v)) for name, v in measured.items()}
 
 
+def timed(work: Callable[[], object], *, repeats: int = 9, warm_up: int = 2) -> Timing:
+    """Time `work`, waiting for the device before and after each call."""
+    return interleaved({"": work}, repeats, warm_up)[""]
+
+
 def in_fresh_process(work: Callable[..., Any], *arguments: Any) -> Any:
-    """Run `work` in a process of its own, so that its peak memory is its own."""
-    with multiprocessing.get_context("spawn").Pool(1) as pool:
-        return pool.apply(work, arguments)
+    """Run `work` in a process of its own, which may have children, so that its peak memory is its own."""
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
+        return pool.submit(work, *arguments).result()
 
 
 def peak_memory_mib(work: Callable[[], object]) -> float:
@@ -70,15 +65,15 @@ def peak_memory_mib(work: Callable[[], object]) -> float:
         synchronize()
         return (torch.cuda.max_memory_allocated() - before) / 2**20
     Path("/proc/self/clear_refs").write_text("5")  # the kernel's peak starts anew from here
-    before = memory_kib("VmRSS")
+    start = memory_mib("VmRSS")
     work()
-    return (memory_kib("VmHWM") - before) / 1024
+    return memory_mib("VmHWM") - start
 
 
-def memory_kib(key: str) -> int:
-    """A figure of this process's memory as Linux names it, such as VmHWM, its peak since it began."""
-    status = Path("/proc/self/status").read_text()
-    return int(next(line for line in status.splitlines() if line.startswith(f"{key}:")).split()[1])
+def memory_mib(key: str, process: int | str = "self") -> float:
+    """A figure of a process's memory as Linux names it, such as VmHWM, its peak since it began."""
+    status = Path(f"/proc/{process}/status").read_text()
+    return int(next(line for line in status.splitlines() if line.startswith(f"{key}:")).split()[1]) / 1024
 
 
 def synchronize() -> None:
@@ -90,3 +85,8 @@ def synchronize() -> None:
 def device() -> torch.device:
     """CUDA when there is one, otherwise the CPU."""
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def machine() -> str:
+    """The device and the processor, for a page."""
+    return f"{describe_device(device())}; {processor()}"

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 
 import torch
 
+from benchmarks.loop import FULL_SIZE, LARGE, resized
 from benchmarks.measure import device, in_fresh_process, interleaved, peak_memory_mib
+from benchmarks.publish import table
 from infocl.config import Params
 from infocl.encoder.views import Views
 from infocl.pretrain.learner import Learner
@@ -59,30 +61,27 @@ def part_rows(settings: list[Setting]) -> list[PartRow]:
 
 def part_table(rows: list[PartRow]) -> list[str]:
     """The rows as lines of Markdown."""
-    return [
-        "| setting | part | time | times plain | peak memory | times plain |",
-        "|---|---|---|---|---|---|",
-        *(
-            f"| {row.setting} | {row.part} | {row.time} | {row.time_ratio:.2f} | {row.memory_mib:.0f} MiB "
-            f"| {row.memory_ratio:.2f} |"
+    return table(
+        ("setting", "part", "time", "times plain", "peak memory", "times plain"),
+        (
+            (
+                *astuple(row)[:3],
+                f"{row.time_ratio:.2f}",
+                f"{row.memory_mib:.0f} MiB",
+                f"{row.memory_ratio:.2f}",
+            )
             for row in rows
         ),
-    ]
+    )
 
 
 def shipped_and_large(params: Params) -> list[Setting]:
     """The shipped params; on a GPU also two networks of published size."""
     settings = [Setting(params, params.train.batch_size)]
     if device().type == "cuda":
-        settings.append(_resized(params, "resnet18", "cifar", 32, 512))
-        settings.append(_resized(params, "resnet50", "imagenet", 224, 256))
+        settings += [Setting(resized(params, FULL_SIZE, 32, 512), 512)]
+        settings += [Setting(resized(params, LARGE, 224, 256), 256)]
     return settings
-
-
-def _resized(params: Params, arch: str, stem: str, size: int, batch: int) -> Setting:
-    encoder = params.encoder.model_copy(update={"arch": arch, "stem": stem, "width": 1.0})
-    data = params.data.model_copy(update={"image_size": size})
-    return Setting(params.model_copy(update={"encoder": encoder, "data": data}), batch)
 
 
 def parts() -> dict[str, tuple[str, str] | None]:
@@ -101,12 +100,10 @@ def _rows(setting: Setting) -> list[PartRow]:
         PartRow(
             str(setting),
             part,
-            str(times[part]),
-            times[part].median / times[PLAIN].median,
-            memory[part],
-            memory[part] / memory[PLAIN],
+            *(str(time), time.median / times[PLAIN].median),
+            *(memory[part], memory[part] / memory[PLAIN]),
         )
-        for part in times
+        for part, time in times.items()
     ]
 
 

@@ -7,33 +7,28 @@ as many workers as there are cores, one array in memory, saved and hashed. It lo
 from __future__ import annotations
 
 import argparse
-import datetime
-import multiprocessing
 import os
-import platform
 import tempfile
 import time
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import PIL
-import torch
-import torchvision
 from PIL import Image
 from torch.utils.data import DataLoader
 from torchvision.datasets import ImageFolder
-from torchvision.transforms import CenterCrop, Compose, Lambda, Resize
+from torchvision.transforms import CenterCrop, Compose, Resize
 
-from benchmarks.measure import peak_memory_mib
-from benchmarks.run import RESULTS, processor
-from infocl.config.file import parse_params, read_yaml
+from benchmarks.measure import in_fresh_process, peak_memory_mib
+from benchmarks.publish import about, publish, table
+from infocl.config.file import read_yaml
 from infocl.data.prepare import prepare_source
-from infocl.runtime.files import sha256_array, write_text
+from infocl.experiments.overrides import validated
+from infocl.runtime.files import sha256_array
 
 SIDE, SIZE, CLASSES = 24, 16, 10  # px of the files, px of the arrays
+PARAMS = Path(__file__).parent.parent / "params.yaml"
+TITLES = "images", "ours", "memory", "torchvision", "memory", "images/s, ours over torchvision"
 MOST_OF_ALTERNATIVE = 10_000  # images, because it holds all in memory and takes its time
 
 
@@ -50,23 +45,17 @@ def make_images(root: Path, count: int) -> None:
 
 def ours(root: Path) -> None:
     """The stage's own function, from files to `data/prepared/`."""
-    raw = read_yaml(Path(__file__).parent.parent / "params.yaml")
-    raw["data"] |= {"name": "folder", "root": str(root), "image_size": SIZE}
-    raw["encoder"]["stem"] = "cifar"
-    prepare_source(parse_params(raw))
+    chosen = "data.name=folder", f"data.root={root}", f"data.image_size={SIZE}", "encoder.stem=cifar"
+    prepare_source(validated(read_yaml(PARAMS), chosen))
 
 
 def by_torchvision(root: Path) -> None:
     """Decoded by the workers of a `DataLoader` into one array, which is saved and hashed."""
-    transform = Compose([Resize(SIZE), CenterCrop(SIZE), Lambda(_as_array)])
+    transform = Compose([Resize(SIZE), CenterCrop(SIZE), np.array])
     loader = DataLoader(ImageFolder(str(root), transform), batch_size=256, num_workers=os.cpu_count() or 1)
     images = np.concatenate([batch.numpy() for batch, _ in loader])
     np.save("images.npy", images)
     sha256_array(images)
-
-
-def _as_array(image: Image.Image) -> np.ndarray[Any, Any]:
-    return np.array(image)
 
 
 def _measured(work: Callable[[Path], None], root: Path) -> tuple[float, float]:
@@ -81,40 +70,28 @@ def _measured(work: Callable[[Path], None], root: Path) -> tuple[float, float]:
     return count / seconds, memory
 
 
-def _alone(work: Callable[[Path], None], root: Path) -> tuple[float, float]:
-    """The same in a fresh process, which may have children."""
-    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
-        return pool.submit(_measured, work, root).result()
-
-
 def main() -> None:
     """Measure each count in turn and write `results/preparation.md`."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--images", type=int, nargs="+", default=[10_000, 100_000, 1_000_000])
-    lines = [
-        f"# Preparation on {processor()}",
-        "",
-        f"{datetime.datetime.now(datetime.UTC).date()}, Python {platform.python_version()}, Pillow "
-        f"{PIL.__version__}, torch {torch.__version__}, torchvision {torchvision.__version__}; PNG files of "
-        f"{SIDE} px to arrays of {SIZE} px; memory is what the work adds to the peak of its process "
-        "(the alternative's workers are not counted)",
-        "",
-        "| images | ours | memory | torchvision | memory | images/s, ours over torchvision |",
-        "|---|---|---|---|---|---|",
-    ]
+    rows = []
     for count in parser.parse_args().images:
         with tempfile.TemporaryDirectory() as folder:
             root = Path(folder) / "images"
             make_images(root, count)
-            speed, memory = _alone(ours, root)
-            other, ratio = "not measured | ", ""
+            speed, memory = in_fresh_process(_measured, ours, root)
+            cells = [f"{count:,}", f"{speed:,.0f}/s", f"{memory:.0f} MiB", "not measured", "", ""]
             if count <= MOST_OF_ALTERNATIVE:
-                their_speed, their_memory = _alone(by_torchvision, root)
-                other = f"{their_speed:,.0f}/s | {their_memory:.0f} MiB"
-                ratio = f"{speed / their_speed:.2f}"
-            lines.append(f"| {count:,} | {speed:,.0f}/s | {memory:.0f} MiB | {other} | {ratio} |")
-            print(lines[-1], flush=True)
-            write_text(RESULTS / "preparation.md", "\n".join(lines) + "\n")
+                other, theirs = in_fresh_process(_measured, by_torchvision, root)
+                cells[3:] = f"{other:,.0f}/s", f"{theirs:.0f} MiB", f"{speed / other:.2f}"
+        rows.append(cells)
+        lines = [
+            f"PNG files of {SIDE} px to arrays of {SIZE} px; memory is what the work adds to the peak of its",
+            "process (the alternative's workers are not counted).",
+            "",
+            *table(TITLES, rows),
+        ]
+        publish("preparation", "Preparation on", lines, about("Pillow", "torch", "torchvision"))
 
 
 if __name__ == "__main__":

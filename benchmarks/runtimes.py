@@ -6,10 +6,8 @@ it needs a network).
 
 from __future__ import annotations
 
-import datetime
 import json
 import os
-import platform
 import subprocess
 import sys
 import tempfile
@@ -17,11 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import try_export
-from benchmarks.run import RESULTS, processor
+from benchmarks.publish import RESULTS, about, publish, table
 from infocl.export.card import TRIED_PREPARED, TRIED_RUNTIMES
-from infocl.pretrain.training import git_revision
 from infocl.results.card import CARD_FILE
-from infocl.runtime.files import read_json, write_text
+from infocl.runtime.files import read_json
 from infocl.runtime.paths import EXPORT, rerun
 
 NUMPY_2 = (1, 19)  # the first onnxruntime that was built for it
@@ -48,38 +45,36 @@ def try_runtime(name: str, version: str, folder: Path) -> dict[str, Any]:
 
 def runtime_table(rows: list[dict[str, Any]]) -> list[str]:
     """The rows as lines of Markdown."""
-    names = list(rows[-1]["error"])
-    lines = [f"| runtime | version | numpy | tried | {' | '.join(names)} |", "|" + "---|" * (4 + len(names))]
-    for row in rows:
-        errors = [row["error"].get(name, "not tried") for name in names]
-        figures = " | ".join(
-            "refused" if error is None else error if isinstance(error, str) else f"{error:.2g}"
-            for error in errors
-        )
-        lines.append(f"| {row['runtime']} | {row['version']} | {row['numpy']} | {row['date']} | {figures} |")
-    return lines
+    variants = list(rows[-1]["error"])
+    return table(
+        ("runtime", "version", "numpy", "tried", *variants),
+        (
+            [row[key] for key in ("runtime", "version", "numpy", "date")]
+            + [_figure(row["error"].get(variant, "not tried")) for variant in variants]
+            for row in rows
+        ),
+    )
+
+
+def _figure(error: float | str | None) -> str:
+    return "refused" if error is None else error if isinstance(error, str) else f"{error:.2g}"
 
 
 def write_table(new: list[dict[str, Any]]) -> None:
     """Write results/runtimes.md and .json: rows just tried, and earlier ones of the other releases."""
     file = RESULTS / "runtimes.json"
-    today = datetime.datetime.now(datetime.UTC).date().isoformat()
+    described = about()
     known = {(row["runtime"], row["version"]): row for row in json.loads(file.read_text())["rows"]}
-    known |= {(row["runtime"], row["version"]): row | {"date": today} for row in new}
+    known |= {(row["runtime"], row["version"]): row | {"date": described["date"]} for row in new}
     rows = [known[release] for release in (*TRIED_RUNTIMES, *TRIED_PREPARED) if release in known]
-    about = {"device": processor(), "python": platform.python_version(), "revision": git_revision()}
-    lines = [f"# Runtimes, tried on {about['device']}", ""]
-    lines += [
-        f"The last with python {about['python']}, revision {about['revision']}.",
-        "",
-        "Largest relative L2 error of an embedding of `example.npz`, images of all its sizes, by variant;",
-        "`prepared` is `encoder.float.onnx`. TensorRT was not tried; ncnn and MNN do not read ONNX.",
+    lines = [
+        "The line above is of the last. Largest relative L2 error of an embedding of `example.npz`, images",
+        "of all its sizes, by variant; `prepared` is `encoder.float.onnx`. TensorRT was not tried; ncnn and",
+        "MNN do not read ONNX.",
         "",
         *runtime_table(rows),
     ]
-    write_text(RESULTS / "runtimes.md", "\n".join(lines) + "\n")
-    write_text(file, json.dumps(about | {"rows": rows}, indent=2) + "\n")
-    print("\n".join(lines))
+    publish("runtimes", "Runtimes, tried on", lines, described, rows=rows)
 
 
 def main() -> None:

@@ -6,11 +6,8 @@ Where hnswlib and usearch are installed, their graphs are measured beside that o
 
 from __future__ import annotations
 
-import datetime
 import itertools
-import json
 import os
-import platform
 import sys
 import tempfile
 import time
@@ -23,7 +20,7 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from benchmarks.measure import timed
-from benchmarks.run import RESULTS, processor
+from benchmarks.publish import about, publish
 from infocl.config.file import load_params
 from infocl.data.embedded.shapes import draw_split
 from infocl.deploy.index import ADDING, LINKS, SEARCHING, open_index
@@ -31,11 +28,13 @@ from infocl.deploy.search import Numbers, nearest, unit
 from infocl.deploy.session import OnnxEncoder
 from infocl.deploy.table import EmbeddingTable, Floats, as_batch, table_schema
 from infocl.deploy.trust import open_trusted
-from infocl.pretrain.training import git_revision
-from infocl.runtime.files import write_text
 from infocl.runtime.paths import EXPORT
 
 ROWS, QUERIES, NEAREST, BATCH = (10_000, 30_000), 1000, 10, 256
+TITLES = (
+    *("rows", "search", "built in", "one query", "ratio", "1,000 queries", "ratio"),
+    f"recall at {NEAREST}",
+)
 Search = Callable[[Floats, int], tuple[Any, Any]]
 
 
@@ -57,12 +56,6 @@ def write_table(place: Path, model: OnnxEncoder, embeddings: Floats) -> Embeddin
     return EmbeddingTable(place)
 
 
-def recall(found: Numbers, exact: Numbers) -> float:
-    """Share of the true neighbours that were found."""
-    hits = (found[:, :, None] == exact[:, None, :]).any(2)
-    return float(hits.mean())
-
-
 def row(
     name: str, rows: int, build: float, search: Search, queries: Floats, exact: Numbers
 ) -> dict[str, Any]:
@@ -77,7 +70,7 @@ def row(
         "build_s": build,
         "one_ms": 1e3 * one.median,
         "thousand_ms": 1e3 * many.median,
-        "recall": recall(np.asarray(found), exact),
+        "recall": float((np.asarray(found)[:, :, None] == exact[:, None, :]).any(2).mean()),
     }
 
 
@@ -95,13 +88,8 @@ def build_hnswlib(directions: Floats) -> Search:
 def build_usearch(directions: Floats) -> Search:
     from usearch.index import Index
 
-    graph = Index(
-        ndim=directions.shape[1],
-        metric="ip",
-        connectivity=LINKS,
-        expansion_add=ADDING,
-        expansion_search=SEARCHING,
-    )
+    sizes = {"connectivity": LINKS, "expansion_add": ADDING, "expansion_search": SEARCHING}
+    graph = Index(ndim=directions.shape[1], metric="ip", **sizes)
     graph.add(np.arange(len(directions)), directions, threads=1)
 
     def search(queries: Floats, count: int) -> tuple[Any, Any]:
@@ -134,19 +122,11 @@ def measure(table: EmbeddingTable, directions: Floats, queries: Floats, folder: 
     return rows
 
 
-def search_table(rows: list[dict[str, Any]]) -> list[str]:
-    """The rows as lines of Markdown."""
-    lines = [
-        "| rows | search | built in | one query | ratio | 1,000 queries | ratio | recall at 10 |",
-        "|---|---|---|---|---|---|---|---|",
-    ]
-    for each in rows:
-        built = f"{each['build_s']:.1f} s" if each["build_s"] else "-"
-        times = [f"{each[f'{n}_ms']:.2f} ms | {each[f'{n}_ratio']:.2g}" for n in ("one", "thousand")]
-        lines.append(
-            f"| {each['rows']:,} | {each['search']} | {built} | {' | '.join(times)} | {each['recall']:.4f} |"
-        )
-    return lines
+def cells(row: dict[str, Any]) -> list[str]:
+    """As a row of the table."""
+    built = f"{row['build_s']:.1f} s" if row["build_s"] else "-"
+    one, many = ((f"{row[f'{n}_ms']:.2f} ms", f"{row[f'{n}_ratio']:.2g}") for n in ("one", "thousand"))
+    return [f"{row['rows']:,}", row["search"], built, *one, *many, f"{row['recall']:.4f}"]
 
 
 def main() -> None:
@@ -160,30 +140,20 @@ def main() -> None:
         for count in counts:
             table = write_table(Path(place) / f"{count}.parquet", model, embeddings[:count])
             rows += measure(table, unit(embeddings[:count]), queries, Path(place) / f"{count}.index")
-    about = {
-        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
-        "device": processor(),
-        "threads": os.environ.get("OMP_NUM_THREADS", "all"),
-        "python": platform.python_version(),
-        "revision": git_revision(),
-        "encoder": model.export.card.weights_sha256[:12],
-        "dim": model.export.card.dim,
-    }
-    message = ", ".join(f"{name} {value}" for name, value in about.items() if name != "device")
+    threads = os.environ.get("OMP_NUM_THREADS", "all")
+    card = model.export.card
+    described = about(threads=threads, encoder=card.weights_sha256[:12], dim=card.dim)
     opened = ", ".join(f"{each['open_ms']:.0f} ms of {each['rows']:,}" for each in rows if "open_ms" in each)
-    lines = [f"# Search, measured on {about['device']}", "", message, ""]
-    lines += [
+    lines = [
         f"Embeddings of drawn shapes; {QUERIES:,} others are the queries.",
         "A ratio is to the look at all rows, which reads the Parquet file each time: above 1 is faster.",
         f"Graphs have {LINKS} links, {ADDING} candidates when built and {SEARCHING} when searched.",
         f"Opening the index takes {opened} rows.",
         f"Recall is the share of the {NEAREST} nearest rows that are among those found.",
         "",
-        *search_table(rows),
+        *table(TITLES, map(cells, rows)),
     ]
-    write_text(RESULTS / "search.md", "\n".join(lines) + "\n")
-    write_text(RESULTS / "search.json", json.dumps(about | {"rows": rows}, indent=2) + "\n")
-    print("\n".join(lines))
+    publish("search", "Search, measured on", lines, described, rows=rows)
 
 
 if __name__ == "__main__":

@@ -6,12 +6,10 @@ where it has one. Both serve exports/encoder/; one server runs at a time, a new 
 
 from __future__ import annotations
 
-import datetime
 import http.client
 import json
 import multiprocessing
 import os
-import platform
 import signal
 import socket
 import subprocess
@@ -20,6 +18,7 @@ import tempfile
 import threading
 import time
 import venv
+from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -28,10 +27,10 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.run import RESULTS, processor
-from infocl.pretrain.training import git_revision
+from benchmarks.measure import memory_mib
+from benchmarks.publish import about, publish, table
 from infocl.results.card import CARD_FILE
-from infocl.runtime.files import read_json, write_text
+from infocl.runtime.files import read_json
 from infocl.runtime.paths import EXPORT, rerun
 
 PREDECESSOR = "eaa5d89e3ee0"  # the last with KServe's server
@@ -40,6 +39,14 @@ LOCK = "requirements-serve.lock"
 SECONDS = 8.0  # of each load; requests at work then are waited for
 PROBE_EVERY = 0.05
 PATIENCE = 600.0
+FIGURES = {
+    "images_per_second": "images/s",
+    "p50_ms": "median, ms",
+    "p99_ms": "p99, ms",
+    "health_p99_ms": "health p99, ms",
+    "health_worst_ms": "health worst, ms",
+    "peak_memory_mib": "peak memory, MiB",
+}
 
 
 @dataclass(frozen=True)
@@ -107,13 +114,13 @@ def health(port: int) -> float:
 
 
 @contextmanager
-def served(command: Path) -> Any:
-    """A running server: its port and its process."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    arguments = [command, "serve", EXPORT.resolve(), "--port", str(port)]
-    process = subprocess.Popen(arguments, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+def served(infocl: Path) -> Iterator[tuple[int, subprocess.Popen[bytes]]]:
+    """A server that answers; its port and process."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [infocl, "serve", EXPORT.resolve(), "--port", str(port)]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         while process.poll() is None:
             with suppress(OSError):
@@ -126,10 +133,10 @@ def served(command: Path) -> Any:
         process.wait()
 
 
-def measure(command: Path, load: Load) -> dict[str, Any]:
-    """Figures of one server under one load."""
+def measure(infocl: Path, load: Load) -> dict[str, Any]:
+    """Figures of a server under one load."""
     with (
-        served(command) as (port, process),
+        served(infocl) as (port, process),
         ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool,
     ):
         pool.submit(os.getpid).result()
@@ -139,8 +146,7 @@ def measure(command: Path, load: Load) -> dict[str, Any]:
             probes.append(health(port))
             time.sleep(PROBE_EVERY)
         times, refused, seconds = asked.result()
-        status = Path(f"/proc/{process.pid}/status").read_text()
-    peak = next(line.split()[1] for line in status.splitlines() if line.startswith("VmHWM"))
+        peak = memory_mib("VmHWM", process.pid)
     return {
         "load": str(load),
         "requests": len(times),
@@ -150,7 +156,7 @@ def measure(command: Path, load: Load) -> dict[str, Any]:
         "p99_ms": 1000 * float(np.quantile(times, 0.99)),
         "health_p99_ms": 1000 * float(np.quantile(probes, 0.99)),
         "health_worst_ms": 1000 * max(probes),
-        "peak_memory_mib": int(peak) / 1024,
+        "peak_memory_mib": peak,
     }
 
 
@@ -167,58 +173,38 @@ def installed(revision: str, folder: Path) -> Path:
     return folder / "venv/bin/infocl"
 
 
-def table(rows: list[dict[str, Any]]) -> list[str]:
-    """The rows as lines of Markdown."""
-    lines = [
-        "| load | server | requests | refused | images/s | median, ms | p99, ms | health p99, ms "
-        "| health worst, ms | peak memory, MiB |",
-        "|" + "---|" * 10,
-    ]
-    figures = ("images_per_second", "p50_ms", "p99_ms", "health_p99_ms", "health_worst_ms", "peak_memory_mib")
-    for row in rows:
-        numbers = " | ".join(f"{row[key]:,.0f}" if row[key] >= 10 else f"{row[key]:.1f}" for key in figures)
-        lines.append(
-            f"| {row['load']} | {row['server']} | {row['requests']} | {row['refused']} | {numbers} |"
-        )
-    return lines
+def cells(row: dict[str, Any]) -> list[str]:
+    """As a row of the table."""
+    figures = [row[key] for key in FIGURES]
+    numbers = [f"{value:,.0f}" if value >= 10 else f"{value:.1f}" for value in figures]
+    return [*(str(row[key]) for key in ("load", "server", "requests", "refused")), *numbers]
 
 
 def main() -> None:
     """Measure both, load by load, and write results/serving.md and .json."""
-    revision = sys.argv[1] if len(sys.argv) > 1 else PREDECESSOR
     card = read_json(EXPORT / CARD_FILE, rerun("export", EXPORT))
-    load = os.getloadavg()[0]  # of other work beside this
+    network = "{arch}, stem {stem}, width {width:g}".format(**card["encoder"])
+    more = {
+        "image_size": card["image_size"],
+        "seconds": SECONDS,
+        "load_average": round(os.getloadavg()[0], 1),
+    }
+    revision = sys.argv[1] if len(sys.argv) > 1 else PREDECESSOR
+    described = about(network=network, **more, before=revision)
     with tempfile.TemporaryDirectory() as folder:
-        commands = {
-            "before": installed(revision, Path(folder)),
-            "now": Path(sys.executable).with_name("infocl"),
-        }
+        infocl = Path(sys.executable).with_name("infocl")
+        commands = {"before": installed(revision, Path(folder)), "now": infocl}
         rows = [
             {"server": name} | measure(command, load) for load in LOADS for name, command in commands.items()
         ]
-    about = {
-        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
-        "device": processor(),
-        "network": "{arch}, stem {stem}, width {width:g}".format(**card["encoder"]),
-        "image_size": card["image_size"],
-        "seconds": SECONDS,
-        "load_average": round(load, 1),
-        "python": platform.python_version(),
-        "before": revision,
-        "now": git_revision(),
-    }
-    message = ", ".join(f"{name} {value}" for name, value in about.items() if name != "device")
-    lines = [f"# `infocl serve` under load, on {about['device']}", "", message, ""]
-    lines += [
-        "Uint8 images as binary tensors from clients on the same machine, which share its cores; health is "
-        f"asked every {1000 * PROBE_EVERY:.0f} ms on a new connection. "
-        "`load_average` is that of other work at the start.",
+    lines = [
+        "Uint8 images as binary tensors from clients on the same machine, which share its cores; health is",
+        f"asked every {1000 * PROBE_EVERY:.0f} ms on a new connection. `load_average` is that of other work",
+        "at the start.",
         "",
-        *table(rows),
+        *table(("load", "server", "requests", "refused", *FIGURES.values()), map(cells, rows)),
     ]
-    write_text(RESULTS / "serving.md", "\n".join(lines) + "\n")
-    write_text(RESULTS / "serving.json", json.dumps(about | {"rows": rows}, indent=2) + "\n")
-    print("\n".join(lines))
+    publish("serving", "`infocl serve` under load, on", lines, described, rows=rows)
 
 
 if __name__ == "__main__":

@@ -7,14 +7,11 @@ write by hand: a `Dataset` over the memory map, torch's `DataLoader` with worker
 from __future__ import annotations
 
 import argparse
-import json
-import multiprocessing
 import os
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager
+from contextlib import chdir, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -25,11 +22,12 @@ from moto.server import ThreadedMotoServer
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from benchmarks.measure import device, memory_kib, synchronize
-from benchmarks.run import RESULTS, about_run
+from benchmarks.measure import device, in_fresh_process, machine, memory_mib, synchronize
+from benchmarks.publish import about, publish, table
 from infocl.config import Params
-from infocl.config.file import parse_params, read_yaml
+from infocl.config.file import read_yaml
 from infocl.encoder.views import Views
+from infocl.experiments.overrides import validated
 from infocl.prepared.reader import FORMAT, load_prepared
 from infocl.pretrain.learner import Learner
 from infocl.pretrain.loading.sampler import Order
@@ -37,9 +35,10 @@ from infocl.pretrain.loading.shards import write_shards
 from infocl.pretrain.loading.storage import open_images
 from infocl.pretrain.optim import build_optimizer
 from infocl.pretrain.parallel.process_group import ALONE
-from infocl.runtime.files import sha256_array, write_array, write_json, write_text
+from infocl.runtime.files import sha256_array, write_array, write_json
 from infocl.runtime.paths import PREPARED
 
+PARAMS = Path(__file__).parent.parent / "params.yaml"
 SIZE, BATCH = 32, 256  # px, images
 WORKERS = 2  # of the DataLoader, one per core of the machine that was measured
 BUCKET = "s3://infocl/images"
@@ -51,6 +50,7 @@ ROWS = {
     "shards in a bucket, 16 shuffled together": ("sharded", BUCKET, "shards"),
 }
 ALTERNATIVE = f"DataLoader over the memory map, {WORKERS} workers"
+TITLES = ("storage", "start", "reading alone", "ratio", "training", "ratio", "peak memory", "no file's")
 Batches = Callable[[int], Tensor]
 
 
@@ -66,10 +66,8 @@ class Row:
     """One storage.
 
     Attributes:
-        what: its name.
         start_seconds: from opening to the first batch.
-        reading: images per second without training.
-        training: images per second with it.
+        reading: images per second without training, as `training` is with it.
         memory_mib: peak resident memory of the process (mapped pages that the kernel may drop included).
         own_mib: the part of it that belongs to no file, at the end.
     """
@@ -102,10 +100,8 @@ def make_images(count: int) -> None:
 
 
 def _params(storage: str, shards: str, shuffle: str) -> Params:
-    raw = read_yaml(Path(__file__).parent.parent / "params.yaml")
-    raw["data"]["name"] = "folder"
-    raw["train"] |= {"storage": storage, "shards": shards, "shuffle": shuffle, "batch_size": BATCH}
-    return parse_params(raw)
+    chosen = f"train.storage={storage}", f"train.shards='{shards}'", f"train.shuffle={shuffle}"
+    return validated(read_yaml(PARAMS), ["data.name=folder", f"train.batch_size={BATCH}", *chosen])
 
 
 def ours(what: str, steps: Steps) -> Row:
@@ -138,16 +134,12 @@ def alternative(what: str, steps: Steps) -> Row:
     dataset = _Mapped()
     order = Order(len(dataset), BATCH, 0)
     count = min(order.batches_per_epoch, 1 + sum(steps))
+    options = {"num_workers": WORKERS, "prefetch_factor": 4, "pin_memory": device().type == "cuda"}
+    # By fork the map is shared; a spawned worker would be sent a copy of it.
     batches = [order.rows(step).tolist() for step in range(count)]
-    loader = DataLoader(
-        dataset,
-        batch_sampler=batches,
-        num_workers=WORKERS,
-        multiprocessing_context="fork",  # the map is shared; a spawned worker would be sent a copy of it
-        pin_memory=device().type == "cuda",
-        prefetch_factor=4,
+    iterator = iter(
+        DataLoader(dataset, batch_sampler=batches, multiprocessing_context="fork", **options)  # type: ignore[arg-type]
     )
-    iterator = iter(loader)
     return _measured(what, lambda _: next(iterator).to(device(), non_blocking=True), start, steps)
 
 
@@ -157,7 +149,7 @@ def _measured(what: str, batch: Batches, start: float, steps: Steps) -> Row:
     started = time.perf_counter() - start
     reading = _speed(batch, 1, steps.reading)
     training = _speed(_trainer(batch), steps.reading + 1, steps.training)
-    return Row(what, started, reading, training, memory_kib("VmHWM") / 1024, memory_kib("RssAnon") / 1024)
+    return Row(what, started, reading, training, memory_mib("VmHWM"), memory_mib("RssAnon"))
 
 
 def _speed(work: Callable[[int], object], first: int, steps: int) -> float:
@@ -188,12 +180,6 @@ def _trainer(batch: Batches) -> Callable[[int], None]:
     return step
 
 
-def _alone(work: Callable[[str, Steps], Row], what: str, steps: Steps) -> Row:
-    """The row of a fresh process, which may have children."""
-    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
-        return pool.submit(work, what, steps).result()
-
-
 @contextmanager
 def _bucket() -> Iterator[None]:
     """A bucket of a server on this machine, for this process and its children."""
@@ -209,25 +195,11 @@ def _bucket() -> Iterator[None]:
     server.stop()
 
 
-def _table(rows: list[Row], about: dict[str, str | int | None], note: str) -> str:
-    first = rows[0]
-    message = ", ".join(f"{name} {value}" for name, value in about.items() if name != "device")
-    names = ("storage", "start", "reading alone", "ratio", "training", "ratio", "peak memory", "no file's")
-    lines = [f"# Storages on {about['device']}", "", f"{message}. {note}", ""]
-    lines += [f"| {' | '.join(names)} |", "|---" * len(names) + "|"]
-    for row in rows:
-        cells = [
-            row.what,
-            f"{row.start_seconds:.2f} s",
-            f"{row.reading:,.0f} images/s",
-            f"{row.reading / first.reading:.2f}",
-            f"{row.training:,.0f} images/s",
-            f"{row.training / first.training:.2f}",
-            f"{row.memory_mib:,.0f} MiB",
-            f"{row.own_mib:,.0f} MiB",
-        ]
-        lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join(lines) + "\n"
+def _cells(row: Row, first: Row) -> list[str]:
+    reading = f"{row.reading:,.0f} images/s", f"{row.reading / first.reading:.2f}"
+    training = f"{row.training:,.0f} images/s", f"{row.training / first.training:.2f}"
+    memory = f"{row.memory_mib:,.0f} MiB", f"{row.own_mib:,.0f} MiB"
+    return [row.what, f"{row.start_seconds:.2f} s", *reading, *training, *memory]
 
 
 def main() -> None:
@@ -238,29 +210,18 @@ def main() -> None:
     parser.add_argument("--steps", type=int, nargs=2, default=[2000, 200], help="Of reading, of training.")
     asked = parser.parse_args()
     steps = Steps(*asked.steps)
-    results = RESULTS.resolve()
-    about = {
-        **about_run("litdata"),
-        "images": asked.images,
-        "batches read": steps.reading,
-        "batches trained on": steps.training,
-    }
-    with tempfile.TemporaryDirectory(prefix="infocl-") as folder, _bucket():
-        os.chdir(folder)
+    described = about("torch", "litdata", device=machine(), images=asked.images, batches=list(steps))
+    with tempfile.TemporaryDirectory(prefix="infocl-") as folder, _bucket(), chdir(folder):
         make_images(asked.images)
         prepared = load_prepared(PREPARED)
         for url in ("shards", BUCKET):
             write_shards(prepared, url)
         rows = []
         for what in (*ROWS, ALTERNATIVE):
-            rows.append(_alone(alternative if what == ALTERNATIVE else ours, what, steps))
+            rows.append(in_fresh_process(alternative if what == ALTERNATIVE else ours, what, steps))
             print(rows[-1], flush=True)
-        os.chdir(results)
-    write_text(results / "tiers.md", _table(rows, about, asked.note))
-    write_text(
-        results / "tiers.json", json.dumps(about | {"rows": [asdict(row) for row in rows]}, indent=2) + "\n"
-    )
-    print(_table(rows, about, asked.note))
+    lines = [asked.note, "", *table(TITLES, (_cells(row, rows[0]) for row in rows))]
+    publish("tiers", "Storages on", lines, described, rows=[asdict(row) for row in rows])
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from benchmarks import bare, cases, gpu
+from benchmarks import bare, gpu
 from benchmarks.measure import interleaved
 from benchmarks.parts import PLAIN, PartRow, Setting, _step, part_table, parts
 from infocl.pretrain.objectives import OBJECTIVES
@@ -35,13 +35,6 @@ def test_ratios_are_printed_beside_the_plain_encoder():
     assert part_table([row])[-1] == "| here | plain encoder | 1.0 ms | 1.00 | 20 MiB | 1.50 |"
 
 
-def test_an_update_by_lars_is_measured_beside_one_by_sgd():
-    (row,) = cases.optimizer(tiny_params())
-    assert row.ours.startswith("LARS ")
-    assert row.alternative.startswith("SGD ")
-    assert row.ratio > 0
-
-
 def test_what_a_machine_without_network_is_brought_is_pinned():
     lock = (ROOT / "requirements.lock").read_text()
     assert all(re.search(rf"^{re.escape(name)}==", lock, re.MULTILINE) for name in bare.CARRIED)
@@ -65,4 +58,4 @@ def test_the_gpu_benchmarks_begin_with_the_setting_of_most_interest():
     assert str(first) == "resnet18, 32 px, batch 512, simclr + lbe, graphed"
     assert len(others) == len(set(others)) == 4 * 2 * 3 * 4 - 1
     late = gpu.measured(tiny_params(), [first], until=0)
-    assert [row.line() for row in late] == [f"| {first} | not measured: no time left | | | |"]
+    assert [row.cells()[:2] for row in late] == [(str(first), "not measured: no time left")]
