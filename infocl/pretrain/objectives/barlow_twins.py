@@ -50,11 +50,6 @@ def _scaled_as_released(z: Tensor) -> Tensor:
 class BarlowTwins(Objective):
     """Redundancy reduction between the embeddings of a projector with BatchNorm.
 
-    Args:
-        params: the block `objective.barlow_twins`.
-        dim: width D of the representation.
-        classes: unused; labels play no part.
-
     Reference: Zbontar et al., ICML 2021; off-diagonal weight 1e-2 and projector 512-BN-1024 as in
     Wang et al., CVPR 2022.
     """

@@ -13,11 +13,17 @@ from torch import Tensor, nn
 
 from infocl.encoder.numerics import at_least_float32
 from infocl.pretrain.batch import Batch, LossTerm
+from infocl.pretrain.objectives.params import BYOLParams
 from infocl.runtime.schema import PlugIn
 
 
 class Objective(nn.Module, ABC):
     """Contrasts two views; owns its projector, never sees the regulariser.
+
+    Args:
+        params: its block of the section `objective`.
+        dim: width D of the representation.
+        classes: C of the labels, which most do not use; 0 without labels.
 
     Attributes:
         projector: maps the representation (B, D) to the embedding that is contrasted.
@@ -47,6 +53,40 @@ class Objective(nn.Module, ABC):
     def target_modules(self) -> dict[str, tuple[nn.Module, nn.Module]]:
         """Further modules that a momentum target follows, (online, target) by name; none by default."""
         return {}
+
+
+class TargetObjective(Objective):
+    """Predicts embeddings of a momentum target, which rises as in BYOL.
+
+    Args:
+        params: as in the base class, with the momentum at the start.
+        dim: as in the base class.
+        classes: as in the base class.
+        last_bn: whether BatchNorm follows the projector.
+    """
+
+    def __init__(self, params: BYOLParams, dim: int, classes: int, *, last_bn: bool = False) -> None:
+        super().__init__(params, dim, classes)
+        self.start = params.momentum
+        out = params.projector_out
+        self.projector = bn_mlp([dim, hidden_width(dim, params.projector_hidden), out], last_bn=last_bn)
+        self.predictor = bn_mlp([out, params.predictor_hidden, out])
+        self.target_projector = target_of(self.projector)
+
+    def predictions_and_targets(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Predictions from both views and the target's embeddings of both, (B, P) each."""
+        p1, p2 = self.predictor(self.embed(batch.features)).chunk(2)
+        with torch.no_grad():
+            t1, t2 = self.target_projector(target_features(batch)).chunk(2)
+        return p1, p2, t1, t2
+
+    def momentum(self, step: int, total_steps: int) -> float:
+        """From `momentum` to 1 along half a cosine."""
+        return cosine_ramp(self.start, step, total_steps)
+
+    def target_modules(self) -> dict[str, tuple[nn.Module, nn.Module]]:
+        """The projector."""
+        return {"projector": (self.projector, self.target_projector)}
 
 
 def cosine_ramp(start: float, step: int, total_steps: int) -> float:

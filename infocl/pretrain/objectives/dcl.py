@@ -7,9 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from infocl.encoder.numerics import full_precision
-from infocl.pretrain.batch import Batch, LossTerm
-from infocl.pretrain.objectives.base import Objective, hidden_width, mlp
-from infocl.pretrain.objectives.params import DCLParams
+from infocl.pretrain.objectives.simclr import SimCLR
 
 
 @full_precision
@@ -45,24 +43,10 @@ def decoupled_nt_xent(z1: Tensor, z2: Tensor, temperature: float) -> Tensor:
     return (negatives.logsumexp(1) - positive).mean()
 
 
-class DCL(Objective):
+class DCL(SimCLR):
     """The decoupled loss on the embeddings of SimCLR's projector.
-
-    Args:
-        params: the block `objective.dcl`.
-        dim: width D of the representation.
-        classes: unused; labels play no part.
 
     Reference: Yeh et al., ECCV 2022; temperature 0.1 there.
     """
 
-    def __init__(self, params: DCLParams, dim: int, classes: int) -> None:
-        super().__init__(params, dim, classes)
-        self.temperature = params.temperature
-        self.projector = mlp(dim, hidden_width(dim, params.projector_hidden), params.projector_out)
-
-    def forward(self, batch: Batch) -> LossTerm:
-        """The decoupled loss of a batch; part `positive_cosine` is the mean cosine between partners."""
-        z1, z2 = self.embed(batch.features).chunk(2)
-        cosine = F.cosine_similarity(z1.detach(), z2.detach()).mean()
-        return LossTerm(decoupled_nt_xent(z1, z2, self.temperature), {"positive_cosine": cosine})
+    loss = staticmethod(decoupled_nt_xent)

@@ -46,14 +46,11 @@ def nt_xent(z1: Tensor, z2: Tensor, temperature: float) -> Tensor:
 class SimCLR(Objective):
     """NT-Xent on the embeddings of a two-layer projector.
 
-    Args:
-        params: the block `objective.simclr`.
-        dim: width D of the representation.
-        classes: unused; labels play no part.
-
     Reference: Chen et al., ICML 2020; projector D-D-128 without BatchNorm and temperature 0.5 as in
     Wang et al., CVPR 2022.
     """
+
+    loss = staticmethod(nt_xent)
 
     def __init__(self, params: SimCLRParams, dim: int, classes: int) -> None:
         super().__init__(params, dim, classes)
@@ -61,7 +58,7 @@ class SimCLR(Objective):
         self.projector = mlp(dim, hidden_width(dim, params.projector_hidden), params.projector_out)
 
     def forward(self, batch: Batch) -> LossTerm:
-        """NT-Xent of a batch; part `positive_cosine` is the mean cosine between partners."""
+        """The loss of a batch; part `positive_cosine` is the mean cosine between partners."""
         z1, z2 = self.embed(batch.features).chunk(2)
         cosine = F.cosine_similarity(z1.detach(), z2.detach()).mean()
-        return LossTerm(nt_xent(z1, z2, self.temperature), {"positive_cosine": cosine})
+        return LossTerm(self.loss(z1, z2, self.temperature), {"positive_cosine": cosine})

@@ -35,11 +35,6 @@ def simsiam_loss(p1: Tensor, p2: Tensor, z1: Tensor, z2: Tensor) -> Tensor:
 class SimSiam(Objective):
     """Projector and predictor without negatives and without a momentum target.
 
-    Args:
-        params: the block `objective.simsiam`.
-        dim: width D of the representation.
-        classes: unused; labels play no part.
-
     Reference: Chen and He, CVPR 2021: projector of three layers (two in their CIFAR runs), BatchNorm
     also on its output, predictor with a bottleneck of a quarter. Deviation: the predictor's learning rate
     follows the schedule like all others (their released code keeps it constant).

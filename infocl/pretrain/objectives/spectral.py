@@ -41,11 +41,6 @@ def spectral_loss(z1: Tensor, z2: Tensor) -> Tensor:
 class Spectral(Objective):
     """The spectral loss on embeddings of one length, by a projector with BatchNorm.
 
-    Args:
-        params: the block `objective.spectral`.
-        dim: width D of the representation.
-        classes: unused; labels play no part.
-
     Reference: HaoChen et al., NeurIPS 2021. Deviation: embeddings always have length `radius`; there
     only longer ones are shortened to it.
     """

@@ -14,11 +14,6 @@ from infocl.pretrain.objectives.params import SupervisedParams
 class Supervised(Objective):
     """A linear classifier on the representation of each view; the embedding is the representation.
 
-    Args:
-        params: the block `objective.supervised`.
-        dim: width D of the representation.
-        classes: C, of the labels.
-
     Reference: the control of Wang et al., CVPR 2022 (there with one view of an image, and the colour
     jitter at half strength).
     """

@@ -35,11 +35,6 @@ class VICReg(Objective):
 
     with v the variance hinge and c the covariance penalty. Parts: each of the three without its weight.
 
-    Args:
-        params: the block `objective.vicreg`.
-        dim: width D of the representation.
-        classes: unused; labels play no part.
-
     Reference: Bardes, Ponce and LeCun, "VICReg", ICLR 2022, equations 1 to 6; weights 25, 25, 1 there.
     The released code takes the mean squared error over dimensions and the mean hinge of both views; so
     does this.
