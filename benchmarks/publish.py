@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import json
 import platform
+import sys
 from collections.abc import Iterable
 from importlib.metadata import version
 from pathlib import Path
@@ -24,7 +25,7 @@ def about(*packages: str, **more: object) -> dict[str, Any]:
         "device": processor(),
         **more,
         "python": platform.python_version(),
-        **{name: version(name) for name in packages},
+        **{name: getattr(sys.modules.get(name), "__version__", None) or version(name) for name in packages},
         "revision": git_revision(),
     }
 
