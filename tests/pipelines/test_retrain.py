@@ -7,14 +7,11 @@ import re
 import shutil
 import sys
 
-import httpx
 import pytest
 from prefect.blocks.notifications import CustomWebhookNotificationBlock
-from prefect.client.orchestration import get_client
 from prefect.settings import PREFECT_API_URL, PREFECT_HOME, temporary_settings
 
 from infocl.runtime.errors import UserError
-from pipelines import reports
 from tests.pipelines import faults
 from tests.pipelines.server_records import (
     artifact,
@@ -23,7 +20,6 @@ from tests.pipelines.server_records import (
     newest_run,
     run_of_task,
     runs_of_task,
-    scheduled,
 )
 from tests.project import ALL
 
@@ -262,64 +258,3 @@ def test_a_bad_combination_is_refused_before_anything_runs(project):
     assert str(caught.value) == (
         "a sweep cannot end with pretrain, its table needs more; use one of transfer, export, report"
     )
-
-
-def test_a_schedule_starts_a_run_that_completes(project, tmp_path):
-    serving = serve(project, tmp_path, "--every", "0.001")
-    try:
-        run = faults.until(lambda: next(scheduled("retrain-served", "COMPLETED"), None), serving.message)
-    finally:
-        serving.kill()
-    assert "v1.0.0 is in service" in run.state.message
-    assert "schedule" in run.tags
-
-
-def test_cron_has_a_time_zone_in_serve_and_in_prefect_yaml(project, tmp_path, monkeypatch):
-    """Three in the morning is 18:00 UTC in Tokyo, 07:00 or 08:00 UTC in New York."""
-    message = serve(project, tmp_path, "--cron", "0 3 * * *", "--timezone", "Tokyo")
-    assert message.process.wait(faults.DEADLINE) == 2
-    assert (
-        message.message() == "infocl: --timezone Tokyo is not a time zone; name one such as Europe/Berlin\n"
-    )
-    path = project.folder / "prefect.yaml"
-    path.write_text(path.read_text().replace("timezone: UTC", "timezone: America/New_York"))
-    monkeypatch.setenv("INFOCL_WORKSPACE", str(project.folder))
-    project.run("prefect", "work-pool", "create", "--type", "process", "infocl")
-    project.run("prefect", "--no-prompt", "deploy", "--all")
-    drift = ("--drift-images", ".", "--drift-cron", "0 5 * * *")
-    options = ("--cron", "0 3 * * *", "--timezone", "Asia/Tokyo", "--name", "tokyo", *drift)
-    serving = serve(project, tmp_path, *options)
-    try:
-        for name, hours in (("retrain-tokyo", {18}), ("drift-tokyo", {20}), ("retrain-nightly", {7, 8})):
-            faults.until(lambda name=name, hours=hours: planned(name, hours), serving.message)
-    finally:
-        serving.kill()
-
-
-def planned(name, hours):
-    """Whether the runs that schedules of a deployment planned are at these hours of UTC."""
-    found = {run.expected_start_time.hour for run in scheduled(name, "SCHEDULED")}
-    return bool(found) and found <= hours
-
-
-def test_deployments_have_names_of_their_own_and_take_the_options_and_no_lease_that_a_server_forgets(project):
-    """A run that holds a lease of a `concurrency_limit` is ended when the server lost it, as by a restart."""
-    with get_client(sync_client=True) as client:
-        made = {one.name: one for one in client.read_deployments()}
-    names = {f"{flow}-tokyo" for flow in ("retrain", "sweep", "rollback")}
-    assert made.keys() >= names | {"retrain-nightly", "sweep-grid", "rollback-previous"}
-    assert made["retrain-nightly"].parameters == dict.fromkeys(("track", "git_remote", "notify"))
-    assert all(one.global_concurrency_limit is None for one in made.values())
-
-
-def test_links_to_reports_name_the_host_that_was_asked_for(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    assert re.fullmatch(r"http://ops\.example\.org:\d+", reports.serve("ops.example.org", 0))
-    address = reports.serve(reports.LOCAL, 0)
-    (tmp_path / "exports/reports/a.html").write_text("a page")
-    assert httpx.get(f"{address}/a.html").text == "a page"
-
-
-def serve(project, folder, *options):
-    command = [sys.executable, "-m", "pipelines.serve", "--no-watch", "--report-port", "0", *options]
-    return faults.Program(command, project.folder, folder / "log")
