@@ -186,9 +186,12 @@ def write_results(meta: dict, *, parts=("regularizer_mi_bound_nats", "regularize
     write_array(Path("models/audit/rebuilt.npy"), np.zeros((3, 2, 32, 32, 3), np.uint8))
     nearest = np.array([[[0, 1, 2], [3, 4, 5]]] * 2, dtype=np.int64)
     write_array(Path("models/audit/neighbours.npy"), nearest)
-    seen = {"kinds": ["plain", "regularised"], "images_sha256": meta["splits"]["test"]["images_sha256"]}
-    write_json(Path("models/audit/meta.json"), seen)
     config = read_json(Path("models/pretrain/config.json"), "")
+    mapped = generator.normal(size=(2, 60, config["dim"])).astype(np.float32)
+    write_array(Path("models/audit/features.npy"), mapped)
+    write_array(Path("models/audit/rows.npy"), np.arange(60))
+    seen = {"kinds": ["plain", "regularised"], "images_sha256": meta["splits"]["test"]["images_sha256"]}
+    write_json(Path("models/audit/meta.json"), seen | {"encoder_sha256": config["weights_sha256"]})
     splits = {}
     for name, about in meta["splits"].items():
         features = generator.normal(size=(about["images"], config["dim"])).astype(np.float32)

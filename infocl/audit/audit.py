@@ -22,6 +22,8 @@ from infocl.evaluate.diagnostics import choose_images
 from infocl.prepared.reader import Prepared, load_source
 from infocl.results.audit import Word
 from infocl.runtime.device import choose_device
+from infocl.runtime.files import read_json
+from infocl.runtime.paths import CONFIG_FILE, PRETRAIN, rerun
 
 AMOUNTS, VALIDATION, RESAMPLES = 300, 301, 302  # purposes of derived seeds
 
@@ -45,7 +47,8 @@ def run_audit(params: Params) -> dict[str, Any]:
     readers = open_readers(params, source, device)
     train, test = (_some(source, split, params) for split in ("train", "test"))
     trained = [one for one in readers if one[0] in TRAINED]
-    make_pictures(source, trained, params.audit.decoder_steps, params.seed, device)
+    sha256 = read_json(PRETRAIN / CONFIG_FILE, rerun("pretrain", PRETRAIN))["weights_sha256"]
+    make_pictures(source, trained, sha256, params.audit.decoder_steps, params.seed, device)
     rows: dict[str, dict[str, Any]] = {}
     weights = resamples(len(test), derive_seed(params.seed, RESAMPLES), device)
     for factor in params.audit.factors:

@@ -22,21 +22,26 @@ SIDE = 32  # px of what is rebuilt, whatever the size of the images
 CHANNELS, BATCH, LEARNING_RATE = 64, 128, 3e-3  # of the decoder: the same for every encoder
 SHOWN = 8  # images that are rebuilt
 MOST = 4096  # images of a split that are looked at
+MAPPED = 1500  # images whose features are kept to be laid out in the plane
 ASKED, NEAREST = 6, 5  # images whose neighbours are shown, and how many of each
 DECODER = 303  # purpose of a derived seed
 
 
-def make_pictures(source: Prepared, encoders: Readers, steps: int, seed: int, device: torch.device) -> None:
-    """Write `models/audit/`: test images as they are rebuilt from features, and their neighbours.
+def make_pictures(
+    source: Prepared, encoders: Readers, sha256: str, steps: int, seed: int, device: torch.device
+) -> None:
+    """Write `models/audit/`: test images as they are rebuilt from features, their neighbours, their features.
 
     `rebuilt.npy`, uint8 (1 + E, 8, 32, 32, 3), has the images and below them what each encoder leaves;
     `neighbours.npy`, int64 (E, 6, 1 + 5), the rows of the test split that are nearest to six of them;
-    `meta.json` the encoders' kinds and which test images these are.
+    `features.npy`, float32 (E, M, D), features of at most 1,500 images, and `rows.npy`, int64 (M,), their
+    rows of the test split; `meta.json` the encoders' kinds, the `sha256` of the weights in
+    `models/pretrain`, and which test images these are.
     """
     train, test = source.split("train"), source.split("test")
     chosen = choose_images(len(test), seed, MOST)
     splits = train.images[choose_images(len(train), seed, MOST)], test.images[chosen]
-    shown, asked = (evenly_spread(len(chosen), most) for most in (SHOWN, ASKED))
+    shown, asked, mapped = (evenly_spread(len(chosen), most) for most in (SHOWN, ASKED, MAPPED))
     with torch.no_grad():
         known, new = (read(batches(images, device), encoders) for images in splits)
         small, rebuilt = (
@@ -51,7 +56,10 @@ def make_pictures(source: Prepared, encoders: Readers, steps: int, seed: int, de
     with replacing_folder(AUDIT) as folder:
         write_array(folder / "rebuilt.npy", sheet.cpu().numpy())
         write_array(folder / "neighbours.npy", neighbours)
-        about = {"kinds": [kind for kind, _ in encoders], "images_sha256": test.images_sha256}
+        write_array(folder / "features.npy", np.stack([each[mapped].float().cpu().numpy() for each in new]))
+        write_array(folder / "rows.npy", chosen[mapped])
+        about = {"kinds": [kind for kind, _ in encoders], "encoder_sha256": sha256}
+        about["images_sha256"] = test.images_sha256
         write_json(folder / "meta.json", about)
 
 

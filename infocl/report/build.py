@@ -23,8 +23,9 @@ from infocl.report.classes import class_reports
 from infocl.report.efficiency import efficiency_curves
 from infocl.report.inputs import Inputs, read_inputs
 from infocl.report.left import neighbour_sheets, rebuilt_rows
+from infocl.report.maps import map_pairs
 from infocl.report.pictures import Picture, draw_sheet
-from infocl.report.plots import class_colour, draw_map, draw_panel, embed_in_plane, training_panels
+from infocl.report.plots import draw_panel, training_panels
 from infocl.report.tasks import duration, group_tasks, headline, other_kinds, verdict
 from infocl.results.comparison import MEANINGS, ONE_SEED, TITLES_OF_KINDS
 from infocl.results.reading import ProbeResult
@@ -83,7 +84,6 @@ def _environment() -> Environment:
 def _context(inputs: Inputs) -> dict[str, Any]:
     config = inputs.config
     groups = group_tasks(inputs)
-    plane = embed_in_plane(inputs.features, inputs.params.seed)
     panels = training_panels(inputs.history, float(config["reg_weight"]))
     return {
         "inputs": inputs,
@@ -107,9 +107,7 @@ def _context(inputs: Inputs) -> dict[str, Any]:
         "groups": groups,
         "other_kinds": other_kinds(inputs),
         "panels": [(panel, draw_panel(panel, inputs.history["epoch"])) for panel in panels],
-        "plane": plane,
-        "map": draw_map(plane, inputs.labels),
-        "legend": _legend(inputs),
+        "maps": map_pairs(inputs),
         "diagnostics": _diagnostics(inputs.probe),
         "longest": max(cost.seconds for cost in inputs.costs.values()) or 1.0,
         "usage": usage_example(inputs.about),
@@ -126,14 +124,6 @@ def data_notes(meta: Mapping[str, Any]) -> list[str]:
     if near := meta.get("near_duplicates"):
         notes.append(f"{near:,} test images nearly equal to a training image")
     return notes
-
-
-def _legend(inputs: Inputs) -> list[tuple[int, str, str]]:
-    """Number, name and colour of each class, none for data without labels."""
-    classes = inputs.data.classes
-    if inputs.labels is None or classes is None:
-        return []
-    return [(number, str(name), class_colour(number)) for number, name in enumerate(classes)]
 
 
 def _diagnostics(probe: ProbeResult) -> list[Diagnostic]:

@@ -6,19 +6,18 @@ import csv
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from infocl.config import Params
-from infocl.evaluate.stored import Features, load_features
-from infocl.prepared.reader import Prepared, load_source
+from infocl.prepared.reader import Prepared, load_prepared, load_source
 from infocl.report.left import Left, read_left
 from infocl.report.sheets import Sheet, read_sheet
 from infocl.results.audit import AuditResult, read_audit
 from infocl.results.card import CARD_FILE
-from infocl.results.comparison import CompareResult, read_compare
+from infocl.results.comparison import SOURCE, CompareResult, read_compare
 from infocl.results.reading import (
     ExportResult,
     ProbeResult,
@@ -31,7 +30,7 @@ from infocl.results.reading import (
 )
 from infocl.runtime.errors import UserError
 from infocl.runtime.files import read_json
-from infocl.runtime.paths import CONFIG_FILE, EXPORT, FEATURES, PRETRAIN, rerun
+from infocl.runtime.paths import CONFIG_FILE, EXPORT, PRETRAIN, TARGETS, rerun
 
 STAGES = ("prepare", "targets", "pretrain", "plain", "probe", "transfer", "compare", "audit", "export")
 CONFIG_KEYS: dict[str, type | tuple[type, ...]] = {
@@ -50,6 +49,14 @@ NEEDED_COLUMNS = ("step", "epoch", "loss", "objective", "regularizer")
 History = dict[str, npt.NDArray[np.float64]]
 
 
+class Attribute(NamedTuple):
+    """Something that is known of every test image: its name, labels (N,), and the classes by label."""
+
+    name: str
+    labels: npt.NDArray[np.int64]
+    classes: list[str]
+
+
 @dataclass(frozen=True)
 class Inputs:
     """One run as its files tell it."""
@@ -60,8 +67,7 @@ class Inputs:
     history: History
     views: Sheet
     left: Left
-    features: Features
-    labels: npt.NDArray[np.int64] | None
+    attributes: Mapping[str, Attribute]
     probe: ProbeResult
     transfer: TransferResult
     compared: CompareResult
@@ -85,18 +91,17 @@ def read_inputs(params: Params) -> Inputs:
         raise UserError(
             f"{EXPORT / CARD_FILE} describes another encoder than {PRETRAIN}; {rerun('export', EXPORT)}"
         )
-    features, labels = _test_features(config, data)
+    transfer = read_transfer()
     return Inputs(
         params=params,
         config=config,
         data=data,
         history=read_history(PRETRAIN / "history.csv"),
         views=read_sheet(PRETRAIN / "views.npy", rerun("pretrain", PRETRAIN)),
-        left=read_left(data),
-        features=features,
-        labels=labels,
+        left=read_left(data, config["weights_sha256"]),
+        attributes=_attributes(data, transfer),
         probe=read_probe(),
-        transfer=read_transfer(),
+        transfer=transfer,
         compared=read_compare(),
         audited=read_audit(),
         export=read_export(),
@@ -105,20 +110,19 @@ def read_inputs(params: Params) -> Inputs:
     )
 
 
-def _test_features(
-    config: Mapping[str, Any], data: Prepared
-) -> tuple[Features, npt.NDArray[np.int64] | None]:
-    stored, test = load_features(FEATURES), data.split("test")
-    if stored.encoder_sha256 != config.get("weights_sha256"):
-        raise UserError(
-            f"{FEATURES} holds the features of another encoder than {PRETRAIN}; {rerun('probe', FEATURES)}"
-        )
-    split = stored.splits.get("test")
-    if split is None or split.images_sha256 != test.images_sha256:
-        raise UserError(
-            f"{FEATURES} holds no features of the test images in {data.folder}; {rerun('probe', FEATURES)}"
-        )
-    return split.features, test.labels
+def _attributes(data: Prepared, transfer: TransferResult) -> dict[str, Attribute]:
+    """What is known of the test images: their classes, and targets that ask of the same images."""
+    test = data.split("test")
+    found = {}
+    if test.labels is not None and data.classes is not None:
+        found[SOURCE] = Attribute("class", test.labels, data.classes)
+    for name, result in transfer.targets.items():
+        if result.kind == "class" and result.test_images_sha256 == test.images_sha256:
+            target = load_prepared(TARGETS / name)
+            labels, classes = target.labels("test"), target.classes
+            if labels is not None and classes is not None and len(labels) == len(test):
+                found[name] = Attribute(name, labels, classes)
+    return found
 
 
 def read_history(path: Path) -> History:

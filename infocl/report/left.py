@@ -13,7 +13,7 @@ from infocl.report.sheets import Sheet, read_sheet
 from infocl.results.comparison import TITLES_OF_KINDS
 from infocl.runtime.errors import UserError
 from infocl.runtime.files import read_array, read_json
-from infocl.runtime.paths import AUDIT, rerun
+from infocl.runtime.paths import AUDIT, PRETRAIN, rerun
 
 HINT = rerun("audit", AUDIT)
 
@@ -25,11 +25,15 @@ class Left(NamedTuple):
         kinds: of the encoders, E of `TITLES_OF_KINDS`.
         rebuilt: the images, and below them what each encoder leaves, (1 + E, B, S, S, 3).
         neighbours: rows of the test split, (E, A, 1 + k): an image and its nearest.
+        features: of some test images by each encoder, (E, M, D).
+        rows: of the test split, (M,): which images these are.
     """
 
     kinds: list[str]
     rebuilt: Sheet
     neighbours: npt.NDArray[np.int64]
+    features: npt.NDArray[np.float32]
+    rows: npt.NDArray[np.int64]
 
 
 class Shown(NamedTuple):
@@ -40,11 +44,11 @@ class Shown(NamedTuple):
     words: str
 
 
-def read_left(data: Prepared) -> Left:
+def read_left(data: Prepared, encoder_sha256: str) -> Left:
     """Read `models/audit/`.
 
     Raises:
-        UserError: a file is missing, damaged, or of other test images.
+        UserError: a file is missing, damaged, of another encoder or of other test images.
     """
     about = read_json(AUDIT / "meta.json", HINT)
     test, kinds = data.split("test"), about.get("kinds")
@@ -52,6 +56,8 @@ def read_left(data: Prepared) -> Left:
         raise UserError(f"{AUDIT / 'meta.json'} lacks a usable kinds; {HINT}")
     if about.get("images_sha256") != test.images_sha256:
         raise UserError(f"{AUDIT} is of other test images than those in {data.folder}; {HINT}")
+    if about.get("encoder_sha256") != encoder_sha256:
+        raise UserError(f"{AUDIT} is of another encoder than {PRETRAIN}; {HINT}")
     neighbours = read_array(AUDIT / "neighbours.npy", HINT)
     fits = neighbours.dtype == np.int64 and neighbours.ndim == 3 and len(neighbours) == len(kinds)
     if not fits or not 0 <= neighbours.min() <= neighbours.max() < len(test):
@@ -61,7 +67,16 @@ def read_left(data: Prepared) -> Left:
         raise UserError(
             f"{AUDIT / 'rebuilt.npy'} holds {len(rebuilt)} rows for {len(kinds)} encoders; {HINT}"
         )
-    return Left(kinds, rebuilt, neighbours)
+    features, rows = (read_array(AUDIT / f"{name}.npy", HINT) for name in ("features", "rows"))
+    shape = len(kinds), len(rows)
+    if (
+        features.dtype != np.float32
+        or features.ndim != 3
+        or features.shape[:2] != shape
+        or rows.max() >= len(test)
+    ):
+        raise UserError(f"{AUDIT / 'features.npy'} holds no features of test images; {HINT}")
+    return Left(kinds, rebuilt, neighbours, features, rows)
 
 
 def rebuilt_rows(left: Left) -> list[Shown]:

@@ -1,11 +1,10 @@
-"""Curves and the embedding map as inline SVG that takes its colours from the page's style."""
+"""Curves as inline SVG that takes its colours from the page's style."""
 
 from __future__ import annotations
 
 import io
 import re
 from collections.abc import Sequence
-from colorsys import hls_to_rgb
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,29 +14,12 @@ import numpy.typing as npt
 from markupsafe import Markup, escape
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from sklearn.decomposition import PCA
-from sklearn.manifold import TSNE, trustworthiness
-from sklearn.preprocessing import StandardScaler
-from threadpoolctl import threadpool_limits
 
-from infocl.prepared.rows import evenly_spread
 from infocl.report.inputs import History
 
 # Stand-ins for the page's colours: matplotlib wants a colour, the page knows it only when it is shown.
 COLOURS = {"ink": "#010101", "soft": "#020202", "line": "#030303", "first": "#040404", "second": "#050505"}
 INK, SOFT, LINE, FIRST, SECOND = COLOURS.values()
-CLASS_COLOURS = (
-    "#4477dd",
-    "#e8743b",
-    "#19a979",
-    "#d6479b",
-    "#8a63d2",
-    "#c9a227",
-    "#13a4b4",
-    "#d64550",
-    "#7a8f2b",
-    "#8d7265",
-)
 STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
     "text.parse_math": False,
@@ -59,10 +41,6 @@ STYLE: dict[Any, Any] = {
     "legend.frameon": False,
     "legend.labelcolor": INK,
 }
-GOLDEN = 0.6180339887498949  # of a turn: no two of many hues come near each other
-MAP_IMAGES = 1500
-LEAST_FOR_TSNE = 50
-NEIGHBOURS = 10
 
 
 @dataclass(frozen=True)
@@ -207,66 +185,6 @@ def legend_above(axes: Axes, columns: int) -> None:
     axes.legend(
         loc="lower left", bbox_to_anchor=(-0.02, 1.0), ncols=columns, handlelength=1.4, columnspacing=1.2
     )
-
-
-@dataclass(frozen=True)
-class EmbeddingMap:
-    """Positions of test images in the plane and how they were found.
-
-    `trust` is the trustworthiness in 0..1 (Venna and Kaski 2001): 1 when no image has neighbours in the
-    plane that are not its neighbours in the feature space; None where there are too few images.
-    """
-
-    points: npt.NDArray[np.float64]
-    rows: npt.NDArray[np.int64]
-    method: str
-    trust: float | None
-
-
-def embed_in_plane(features: npt.NDArray[np.float32], seed: int) -> EmbeddingMap:
-    """Lay standardised features (N, D) out in the plane: t-SNE, or PCA for very few images or no variation.
-
-    Run on one thread, because sums over threads have no fixed order.
-    """
-    rows = evenly_spread(len(features), MAP_IMAGES)
-    with threadpool_limits(1):
-        scaled = StandardScaler().fit_transform(features[rows].astype(np.float64))
-        components = min(50, *scaled.shape)
-        reduced = PCA(components, svd_solver="full").fit_transform(scaled)
-        if len(rows) < LEAST_FOR_TSNE or not reduced[:, 0].any():  # t-SNE crashes on features all alike
-            points, name = np.pad(reduced, ((0, 0), (0, 2)))[:, :2], "PCA"
-        else:
-            perplexity = min(30, len(rows) / 5)
-            points = TSNE(init="pca", perplexity=perplexity, random_state=seed).fit_transform(reduced)
-            name = "t-SNE"
-        enough = len(rows) > 2 * NEIGHBOURS
-        trust = float(trustworthiness(scaled, points, n_neighbors=NEIGHBOURS)) if enough else None
-    return EmbeddingMap(points.astype(np.float64), rows, name, trust)
-
-
-def draw_map(plane: EmbeddingMap, labels: npt.NDArray[np.int64] | None) -> Markup:
-    """The embedding map as SVG; the dots of class k are the group `map-class-k`."""
-    colour_of = np.zeros(len(plane.rows), dtype=np.int64) if labels is None else labels[plane.rows]
-    with mpl.rc_context(STYLE | {"svg.hashsalt": "map"}):
-        figure = Figure(figsize=(6.4, 5.2))
-        axes = figure.add_axes((0.01, 0.01, 0.98, 0.98))
-        axes.set_axis_off()
-        axes.set_aspect("equal", adjustable="datalim")
-        for label in np.unique(colour_of):
-            x, y = plane.points[colour_of == label].T
-            dots = axes.scatter(x, y, s=13, color=class_colour(int(label)), linewidths=0, alpha=0.85)
-            dots.set_gid(f"class-{label}")
-        description = (
-            f"Map of {len(plane.rows)} test images by {plane.method}; images with like features lie close."
-        )
-        return svg(figure, "map", description)
-
-
-def class_colour(label: int) -> str:
-    """The colour of a class; beyond ten they are hues by the golden angle, at three lightnesses."""
-    if label < len(CLASS_COLOURS):
-        return CLASS_COLOURS[label]
-    return str(mpl.colors.to_hex(hls_to_rgb(label * GOLDEN % 1, (0.4, 0.55, 0.7)[label % 3], 0.6)))
 
 
 def svg(figure: Figure, name: str, description: str) -> Markup:

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
+import torch
 
 from infocl.audit.audit import run_audit, word
+from infocl.encoder.files import load_encoder
+from infocl.evaluate.features import extract
+from infocl.prepared.reader import load_prepared
 from infocl.pretrain.plain import pretrain_plain
 from infocl.pretrain.training import pretrain
 from infocl.results.audit import AuditResult, read_audit
 from infocl.results.writing import write_results
 from infocl.runtime.errors import UserError
 from infocl.runtime.files import read_json, write_json
-from infocl.runtime.paths import DETAILS, METRICS, PREPARED
+from infocl.runtime.paths import AUDIT, DETAILS, METRICS, PLAIN, PREPARED, PRETRAIN
 from tests.workspace import tiny_params, write_prepared
 
 BASE = {
@@ -62,6 +67,12 @@ def test_unlabelled_images_are_audited_by_all_there_is(workspace):
     compared = read_json(METRICS / "audit.json", "")
     assert compared.keys() == {"brightness", "orientation"}
     assert compared["brightness"].keys() == {"plain", "regularised"}
+    rows, features = (np.load(AUDIT / f"{name}.npy") for name in ("rows", "features"))
+    assert rows.tolist() == list(range(80))
+    images = load_prepared(PREPARED).split("test").images
+    for kept, folder in zip(features, (PLAIN, PRETRAIN), strict=True):
+        expected = extract(load_encoder(folder)[0], images, torch.device("cpu"))
+        np.testing.assert_allclose(kept, expected, rtol=1e-4, atol=1e-5)
 
 
 def test_what_was_not_asked_for_is_left_out(workspace):

@@ -4,39 +4,21 @@ from __future__ import annotations
 
 import functools
 import http.server
-import json
-import shutil
 import subprocess
 import threading
-from pathlib import Path
 
 import numpy as np
 import onnxruntime
 import pytest
 from PIL import Image
 
-from tests.workspace import ROOT
-
-SOURCE = ROOT / "infocl/deploy/js"
-BROWSERS = ("chromium", "chromium-browser", "google-chrome")
-
-
-def program(*names):
-    """The path of the first of these programs that is installed."""
-    found = next(filter(None, map(shutil.which, names)), None)
-    assert found, f"install one of {', '.join(names)} to run this test (Debian: apt-get install {names[0]})"
-    return found
+from tests.javascript import BROWSERS, installed, lines, program
 
 
 @pytest.fixture(scope="module")
 def javascript(tmp_path_factory):
     """The example with its packages."""
-    place = tmp_path_factory.mktemp("js") / "js"
-    shutil.copytree(SOURCE, place, ignore=shutil.ignore_patterns("node_modules"))
-    shutil.copy(Path(__file__).with_name("browse.js"), place)
-    command = [program("npm"), "ci", "--ignore-scripts", "--no-audit", "--no-fund"]
-    subprocess.run(command, cwd=place, check=True, capture_output=True)
-    return place
+    return installed(tmp_path_factory)
 
 
 @pytest.fixture
@@ -53,11 +35,6 @@ def node(javascript):
 def example(folder):
     with np.load(folder / "example.npz") as arrays:
         return arrays["images"], arrays["embeddings"]
-
-
-def lines(done):
-    assert done.returncode == 0, done.stderr
-    return [json.loads(line) for line in done.stdout.splitlines()]
 
 
 def save_examples(folder, place):

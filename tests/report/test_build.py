@@ -15,7 +15,7 @@ from infocl.export.model_card import usage_example
 from infocl.runtime.errors import UserError
 from infocl.runtime.files import read_json, write_json
 from tests.report.page import PAGE, build, change
-from tests.tiny_run import CLASSES, TARGETS, task, tiny_params, write_encoder, write_prepared
+from tests.tiny_run import CLASSES, TARGETS, task, tiny_params, write_prepared
 
 HOSTILE = '</style></svg><script>alert("1")</script><img src=x onerror=alert(1)> & $x_1'
 
@@ -172,9 +172,9 @@ def test_the_legend_names_classes_and_singles_them_out_without_a_script(project)
     page, _ = build()
     text = PAGE.read_text()
     for number, name in enumerate(CLASSES):
-        assert f'id="chip-{number}"' in text
-        assert f'id="map-class-{number}"' in text
-        assert f":has(#chip-{number}:checked, label:hover > #chip-{number})" in text
+        assert f'id="a0-{number}"' in text
+        assert text.count(f'<path class="class-{number}" ') == 2, "a map for each encoder"
+        assert f":has(#a0-{number}:checked, label:hover > #a0-{number})" in text
         assert name in page.text("label")
 
 
@@ -194,7 +194,7 @@ def test_a_legend_of_142_classes_names_and_colours_each(project):
     change("data/prepared/meta.json", classes=names)
     build()
     text = PAGE.read_text()
-    chips = re.findall(r'id="chip-(\d+)"><i style="background:(#[0-9a-f]{6})"></i>([^<]*)</label>', text)
+    chips = re.findall(r'id="a0-(\d+)"><i style="background:(#[0-9a-f]{6})"></i>([^<]*)</label>', text)
     assert [(int(number), name) for number, _, name in chips] == list(enumerate(names))
     assert len({colour for _, colour, _ in chips}) == 142
 
@@ -226,8 +226,8 @@ NEEDED = {
     "models/audit/meta.json": "audit",
     "models/audit/neighbours.npy": "audit",
     "models/audit/rebuilt.npy": "audit",
-    "models/features/meta.json": "probe",
-    "models/features/test.npy": "probe",
+    "models/audit/features.npy": "audit",
+    "models/audit/rows.npy": "audit",
     "data/prepared/meta.json": "prepare",
     "data/prepared/test/labels.npy": "prepare",
     "exports/encoder/encoder.json": "export",
@@ -267,16 +267,11 @@ def test_files_of_another_run_are_refused(project):
     change("exports/encoder/encoder.json", weights_sha256="ef" * 32)
     with pytest.raises(UserError, match=r"encoder\.json describes another encoder.*repro export"):
         build()
-    write_encoder(write_prepared(), regularizer="none")
     config = read_json(Path("models/pretrain/config.json"), "")
     change("exports/encoder/encoder.json", weights_sha256=config["weights_sha256"])
-    change("models/features/meta.json", encoder_sha256="ef" * 32)
-    with pytest.raises(
-        UserError, match=r"models/features holds the features of another encoder.*repro probe"
-    ):
+    change("models/audit/meta.json", encoder_sha256="ef" * 32)
+    with pytest.raises(UserError, match=r"models/audit is of another encoder.*repro audit"):
         build()
-    splits = read_json(Path("models/features/meta.json"), "")["splits"]
-    splits["test"]["images_sha256"] = "ef" * 32
-    change("models/features/meta.json", encoder_sha256=config["weights_sha256"], splits=splits)
-    with pytest.raises(UserError, match=r"no features of the test images.*repro probe"):
+    change("models/audit/meta.json", images_sha256="ef" * 32)
+    with pytest.raises(UserError, match=r"models/audit is of other test images.*repro audit"):
         build()

@@ -1,4 +1,4 @@
-"""Curves and the embedding map."""
+"""Curves."""
 
 from __future__ import annotations
 
@@ -6,9 +6,8 @@ import re
 import xml.etree.ElementTree as ET
 
 import numpy as np
-import pytest
 
-from infocl.report.plots import draw_map, draw_panel, embed_in_plane, training_panels
+from infocl.report.plots import draw_panel, training_panels
 
 
 def history(**columns):
@@ -72,44 +71,3 @@ def test_one_row_of_history_is_a_visible_point():
     columns = {name: values[:1] for name, values in history().items()}
     drawing = draw_panel(training_panels(columns, 1.0)[0], columns["epoch"])
     assert "<use " in drawing
-
-
-def clusters(count, dim=16):
-    generator = np.random.default_rng(0)
-    labels = np.arange(count) % 3
-    features = generator.normal(size=(3, dim))[labels] * 20 + generator.normal(size=(count, dim))
-    return features.astype(np.float32), labels.astype(np.int64)
-
-
-@pytest.mark.parametrize(("count", "method"), [(120, "t-SNE"), (30, "PCA")])
-def test_like_images_lie_together(count, method):
-    features, labels = clusters(count)
-    plane = embed_in_plane(features, seed=0)
-    assert plane.method == method
-    distance = np.linalg.norm(plane.points[:, None] - plane.points[None], axis=-1)
-    np.fill_diagonal(distance, np.inf)
-    assert (labels[distance.argmin(axis=1)] == labels).all()
-    assert 0.9 < plane.trust <= 1
-    np.testing.assert_array_equal(embed_in_plane(features, seed=0).points, plane.points)
-
-
-@pytest.mark.parametrize("shape", [(1, 4), (3, 1), (8, 2), (60, 3)])
-def test_few_images_or_features_do_not_stop_the_page(shape):
-    features = np.random.default_rng(0).normal(size=shape).astype(np.float32)
-    plane = embed_in_plane(features, seed=0)
-    assert plane.points.shape == (shape[0], 2)
-    assert np.isfinite(plane.points).all()
-    assert draw_map(plane, None).startswith("<svg")
-
-
-def test_features_that_are_all_the_same_do_not_stop_the_page():
-    plane = embed_in_plane(np.ones((60, 8), dtype=np.float32), seed=0)
-    assert np.isfinite(plane.points).all()
-
-
-def test_every_class_is_its_own_group_of_dots():
-    features, labels = clusters(30)
-    root = ET.fromstring(draw_map(embed_in_plane(features, seed=0), labels))
-    groups = [each for each in root.iter() if each.get("id", "").startswith("map-class-")]
-    assert [each.get("id") for each in groups] == ["map-class-0", "map-class-1", "map-class-2"]
-    assert [len(list(each.iter("{http://www.w3.org/2000/svg}use"))) for each in groups] == [10, 10, 10]
