@@ -13,7 +13,7 @@ from PIL import Image
 from tests.pipelines import faults
 from tests.pipelines.exports import write_export
 from tests.pipelines.once import records
-from tests.pipelines.quick import QuickProject
+from tests.pipelines.quick import ASIDE, QuickProject
 from tests.workspace import ROOT, digit_images
 
 
@@ -21,7 +21,7 @@ from tests.workspace import ROOT, digit_images
 def served(tmp_path_factory):
     """v1.0.0 is in service; all stages but prepare take a moment."""
     prefect = faults.Prefect(tmp_path_factory.mktemp("prefect"), records(tmp_path_factory))
-    quick = QuickProject(tmp_path_factory.mktemp("served") / "project")
+    quick = QuickProject(tmp_path_factory.mktemp("served") / "project", without=ASIDE)
     write_export(quick.outside / "encoders/2", weights=2.0, digits=(415, 449))
     shutil.copy(ROOT / "stages/prepare.py", quick.folder / "stages")
     quick.dvc("remote", "add", "--default", "store", str(quick.outside / "remote"))
