@@ -80,8 +80,7 @@ def from_scratch(root, **changes):
     return prepare(root, **changes)
 
 
-# The stage, which leaves the peak of its own memory (`ru_maxrss` would count that of the test's process), and
-# where it is asked to, is killed when it has written one split and begins with the next.
+# The stage: leaves the peak of its memory (`ru_maxrss` counts the test's), and dies between splits if asked.
 STAGE = """
 import atexit, os, runpy, signal, sys
 from pathlib import Path
