@@ -1,13 +1,14 @@
 """`python -m benchmarks.runtimes [RUNTIME==VERSION ...]`: which runtimes repeat the example.
 
-Each release is tried on exports/encoder/, alone with NumPy, and replaces its row in the results (for which
-it needs a network).
+Each release is tried on exports/encoder/, alone with NumPy or in Node.js, and replaces its row in the results
+(for which it needs a network). `onnxruntime-web` runs its WebAssembly there; a test runs it in a browser.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -16,11 +17,13 @@ from typing import Any
 
 from benchmarks import try_export
 from benchmarks.publish import RESULTS, about, publish, table
-from infocl.export.card import TRIED_PREPARED, TRIED_RUNTIMES
+from infocl.export.card import TRIED_IN_JAVASCRIPT, TRIED_PREPARED, TRIED_RUNTIMES
 from infocl.results.card import CARD_FILE
 from infocl.runtime.files import read_json
 from infocl.runtime.paths import EXPORT, rerun
 
+JAVASCRIPT = Path(__file__).parents[1] / "infocl/deploy/js"
+TRIED = (*TRIED_RUNTIMES, *TRIED_PREPARED, *TRIED_IN_JAVASCRIPT)
 NUMPY_2 = (1, 19)  # the first onnxruntime that was built for it
 
 
@@ -43,9 +46,28 @@ def try_runtime(name: str, version: str, folder: Path) -> dict[str, Any]:
     return found
 
 
+def try_javascript(name: str, version: str, folder: Path) -> dict[str, Any]:
+    """What `try_export.js` prints beside the packages of the JavaScript example, of this release.
+
+    Raises:
+        subprocess.CalledProcessError: it cannot be installed.
+    """
+    with tempfile.TemporaryDirectory() as parent:
+        place = shutil.copytree(
+            JAVASCRIPT, Path(parent) / "js", ignore=shutil.ignore_patterns("node_modules")
+        )
+        script = shutil.copy(Path(try_export.__file__).with_suffix(".js"), place)
+        install = ["npm", "install", "--ignore-scripts", "--no-audit", "--no-fund", f"{name}@{version}"]
+        subprocess.run(install, cwd=place, check=True, capture_output=True)
+        command = ["node", script, name, str(folder)]
+        done = subprocess.run(command, cwd=place, check=True, stdout=subprocess.PIPE, text=True)
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found
+
+
 def runtime_table(rows: list[dict[str, Any]]) -> list[str]:
     """The rows as lines of Markdown."""
-    variants = list(rows[-1]["error"])
+    variants = list(dict.fromkeys(name for row in rows for name in row["error"]))
     return table(
         ("runtime", "version", "numpy", "tried", *variants),
         (
@@ -66,7 +88,7 @@ def write_table(new: list[dict[str, Any]]) -> None:
     described = about()
     known = {(row["runtime"], row["version"]): row for row in json.loads(file.read_text())["rows"]}
     known |= {(row["runtime"], row["version"]): row | {"date": described["date"]} for row in new}
-    rows = [known[release] for release in (*TRIED_RUNTIMES, *TRIED_PREPARED) if release in known]
+    rows = [known[release] for release in TRIED if release in known]
     lines = [
         "The line above is of the last. Largest relative L2 error of an embedding of `example.npz`, images",
         "of all its sizes, by variant; `prepared` is `encoder.float.onnx`. TensorRT was not tried; ncnn and",
@@ -80,8 +102,14 @@ def write_table(new: list[dict[str, Any]]) -> None:
 def main() -> None:
     """Try the named releases, or those that the cards name."""
     read_json(EXPORT / CARD_FILE, rerun("export", EXPORT))
-    tried = [name.split("==") for name in sys.argv[1:]] or [*TRIED_RUNTIMES, *TRIED_PREPARED]
-    write_table([try_runtime(name, version, EXPORT.resolve()) for name, version in tried])
+    tried = [name.split("==") for name in sys.argv[1:]] or list(TRIED)
+    in_javascript = dict(TRIED_IN_JAVASCRIPT)
+    write_table(
+        [
+            (try_javascript if name in in_javascript else try_runtime)(name, version, EXPORT.resolve())
+            for name, version in tried
+        ]
+    )
 
 
 if __name__ == "__main__":
