@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import sys
 from collections.abc import Callable
+from enum import StrEnum
 from typing import Any
 
 import typer
@@ -19,6 +20,13 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+
+
+class Engine(StrEnum):
+    """What runs a command that many machines can share."""
+
+    local = "local"
+    ray = "ray"
 
 
 def command(extra: str | Callable[[dict[str, Any]], str] = "train") -> Callable[[Work], Work]:

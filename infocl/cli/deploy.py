@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 import sys
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from infocl.cli.command import command
+from infocl.cli.command import Engine, command
 from infocl.runtime.paths import EXPORT
 
 DRIFTED = 3  # exit code of `infocl drift`
@@ -18,13 +17,6 @@ Signers = Annotated[
     Path | None,
     typer.Option(help="File of allowed signers, as ssh-keygen reads it; the folder must be signed by one."),
 ]
-
-
-class Engine(StrEnum):
-    """What runs `infocl embed`."""
-
-    local = "local"
-    ray = "ray"
 
 
 @command(lambda given: "ray" if given["engine"] is Engine.ray else "embed")

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from infocl.cli.command import command
+from infocl.cli.command import Engine, command
 from infocl.runtime.errors import UserError
 
 
@@ -46,20 +46,31 @@ def doctor(
     print_diagnosis(images, out)
 
 
-@command("shards")
+@command(lambda given: "shards,ray" if given["engine"] is Engine.ray else "shards")
 def shard(
     target: Annotated[str, typer.Argument(help="A new or empty folder, or s3://bucket/prefix.")],
     prepared: Annotated[
         Path | None, typer.Option(help="The prepared data set; by default that of params.yaml.")
     ] = None,
+    engine: Annotated[
+        Engine, typer.Option(help="ray: decode data.root by the cluster that RAY_ADDRESS names.")
+    ] = Engine.local,
 ) -> None:
-    """Write the prepared images as shards, for machines whose disk does not hold them (train.shards)."""
+    """Write images as shards, for machines whose disk does not hold them (train.shards)."""
     from infocl.config.file import load_params
     from infocl.prepared.reader import load_prepared, load_source
     from infocl.pretrain.loading.shards import write_shards
 
-    images = load_prepared(prepared) if prepared else load_source(load_params().data)
-    written = write_shards(images, target)
+    if engine is Engine.ray:
+        from infocl.deploy.cluster.preparation import shard_on_ray
+
+        if prepared:
+            raise UserError("--engine ray reads data.root of params.yaml; leave out --prepared")
+        written = shard_on_ray(load_params(), target)
+    else:
+        written = write_shards(
+            load_prepared(prepared) if prepared else load_source(load_params().data), target
+        )
     print(f"{target} holds {written.images:,} images in {len(written.shards):,} shards.")
 
 

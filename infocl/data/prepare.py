@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -46,8 +47,13 @@ def prepare_source(params: Params) -> dict[str, Any]:
         with replacing_folder(PREPARED) as folder:
             meta = write_set(folder, name, raw_set, size, store)
         keep_decoded(kept, PREPARED)
+    return counted(meta)
+
+
+def counted(meta: Mapping[str, Any]) -> dict[str, Any]:
+    """What the stage says of a prepared set, from its `meta.json`."""
     counts = {f"{split}_images": about["images"] for split, about in meta["splits"].items()}
-    return {"data": name, "classes": len(raw_set.classes or ()), **counts}
+    return {"data": meta["name"], "classes": len(meta["classes"] or ()), **counts}
 
 
 def prepare_targets(params: Params) -> dict[str, Any]:
@@ -102,13 +108,25 @@ def _labelled_part(raw_set: RawSet) -> RawSet:
     return replace(raw_set, splits=splits)
 
 
-def write_set(folder: Path, name: str, raw_set: RawSet, image_size: int, store: PixelStore) -> dict[str, Any]:
-    """Write a data set's arrays, `meta.json` and card; images that lie elsewhere are not written again."""
+def write_set(
+    folder: Path, name: str, raw_set: RawSet, image_size: int, store: PixelStore, *, sharded: bool = False
+) -> dict[str, Any]:
+    """Write a data set's arrays, `meta.json` and card; images that lie elsewhere are not written again.
+
+    Args:
+        folder: to write to.
+        name: of the set.
+        raw_set: what to write.
+        image_size: height and width in px.
+        store: of the decoded images.
+        sharded: the images that pretraining sees lie elsewhere, in shards.
+    """
     seen = "pretrain" if "pretrain" in raw_set.splits else "train"
     statistics = ChannelStatistics()
     splits = {}
     for split_name, split in raw_set.splits.items():
-        file = folder / split_name / "images.npy" if raw_set.images_in is None else None
+        here = raw_set.images_in is None and not (sharded and split_name == seen)
+        file = folder / split_name / "images.npy" if here else None
         see = statistics.add if split_name == seen else None
         splits[split_name] = {
             "images": len(split.images),

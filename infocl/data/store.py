@@ -13,7 +13,7 @@ from hashlib import sha256
 from pathlib import Path
 from threading import Lock
 from types import TracebackType
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 import numpy as np
 
@@ -84,9 +84,7 @@ class PixelStore:
     ) -> None:
         self.folder, self.size, self.crop, self.bits, self.keep_pixels = folder, size, crop, bits, keep_pixels
         self.background = background
-        self.decoder = DECODER if bits == "auto" else f"{DECODER}, {bits} of 16 bits"
-        if background != "white":
-            self.decoder += f", transparency on {background}"
+        self.decoder = decoder_of(bits, background)
         self.decoded = 0
         folder.mkdir(parents=True, exist_ok=True)
         self._lock = Lock()
@@ -140,7 +138,7 @@ class PixelStore:
         """Rows of the store's own pixels that are named in the database."""
         return int(database.execute("SELECT count(*) FROM facts").fetchone()[0])
 
-    def __enter__(self) -> PixelStore:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(
@@ -207,6 +205,12 @@ class PixelStore:
         rows = ((fact.digest, place, row, *fact[1:]) for row, fact in enumerate(facts, first))
         self.database.executemany("INSERT OR IGNORE INTO facts VALUES (?, ?, ?, ?, ?, ?, ?, ?)", rows)
 
+    def facts(self) -> list[Fact]:
+        """What is known of the images that this store has decoded, in the order of their rows."""
+        columns = ", ".join(Fact._fields)
+        rows = self.database.execute(f"SELECT {columns} FROM facts WHERE place = ? ORDER BY row", (OWN,))
+        return [Fact(*row) for row in rows]
+
     def borrow(self, array: Path, facts: Iterator[Fact]) -> None:
         """Use the images of a `.npy` file of uint8 (N, S, S, 3), which must stay while the store is used.
 
@@ -257,6 +261,12 @@ class StoredFiles:
                 raise UserError(f"{path} {seen.reason}; replace or remove it")
             digests.append(seen.digest)
         return self._store.pixels(digests)
+
+
+def decoder_of(bits: Bits, background: str) -> str:
+    """What decodes, by all that decides which pixels come out but for size and crop."""
+    depth = "" if bits == "auto" else f", {bits} of 16 bits"
+    return DECODER + depth + ("" if background == "white" else f", transparency on {background}")
 
 
 def _fact(digest: bytes, decoded: Decoded) -> Fact:

@@ -1,6 +1,6 @@
 """Parts of a table, as each process of `infocl embed --engine ray` writes them, in folders and in buckets.
 
-Ray itself is no part of this environment: `python -m benchmarks.cluster` runs it on two nodes and kills one.
+Two nodes of Ray, one of which is killed, are in test_cluster.py.
 """
 
 from __future__ import annotations

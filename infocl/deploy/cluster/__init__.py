@@ -1,1 +1,1 @@
-"""`infocl embed --engine ray`: the same embeddings by many processes on many machines."""
+"""Many machines, by Ray: `infocl embed` and `infocl shard` with `--engine ray`."""

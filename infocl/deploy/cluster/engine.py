@@ -1,24 +1,22 @@
-"""The engine: Ray Data hands parts to processes, and again to others where a machine is lost."""
+"""`infocl embed --engine ray`: parts of the images go to many processes."""
 
 from __future__ import annotations
 
 import json
-import logging
 import os
 from collections.abc import Sequence
 from pathlib import Path
 
 import ray
-import ray.data
-from ray.exceptions import RayError
 
-from infocl.deploy.cluster.parts import Part, agree, finished, split
+from infocl.deploy.cluster.connection import connect, on_cluster
+from infocl.deploy.cluster.parts import Done, Part, agree, finished, split
 from infocl.deploy.cluster.storage import Folder, find_anywhere, is_remote
-from infocl.deploy.cluster.worker import PartWriter
+from infocl.deploy.cluster.worker import Work, write_part
 from infocl.deploy.embed import LINE_EVERY, summary
 from infocl.deploy.table import SUFFIX
 from infocl.deploy.trust import open_trusted
-from infocl.runtime.errors import UserError, one_line
+from infocl.runtime.errors import UserError
 from infocl.runtime.progress import StepProgress
 
 
@@ -42,7 +40,7 @@ def embed_on_ray(
         images: as of `find_anywhere`; every machine must reach them under the same names.
         output: a folder that every machine reaches, or a bucket.
         encoder, variant, strict, signers: as of `embed_files`.
-        actors: processes, each with one onnxruntime session of one thread; None: one for each CPU.
+        actors: processes at once, each with one onnxruntime session of one thread; None: one for each CPU.
         part: images in a file.
 
     Raises:
@@ -58,18 +56,27 @@ def embed_on_ray(
     folder = Folder(output if is_remote(output) else str(Path(output).absolute()))
     agree(folder, names, part, export.variant(variant).sha256)
     parts = split(names, part)
-    done = {number: found for number, found in enumerate(finished(folder, each) for each in parts) if found}
+    done = _finished(folder, parts)
     content = {path.name: path.read_bytes() for path in export.folder.iterdir()}
     waiting = [each for each in parts if each.number not in done]
     begun = len(names) - sum(len(each.names) for each in waiting)
     with StepProgress("Embedding", len(names), done=begun, line_every=LINE_EVERY) as progress:
-        while waiting:
-            problem = _run(waiting, (content, variant, folder.address), strict, actors, progress)
-            new = {each.number: found for each in waiting if (found := finished(folder, each))}
-            if not new:
-                raise UserError(f"no part reached {output} ({problem}); run the same command again")
-            done |= new
-            waiting = [each for each in waiting if each.number not in new]
+        if waiting:
+            connect()
+            shared = [ray.put(content)]
+            work = Work(export.variant(variant).sha256, variant, folder.address, strict)
+            tasks = ((each.number, each.names, shared, work) for each in waiting)
+            for _, answer in on_cluster(write_part, tasks, actors):
+                for line in json.loads(answer["skipped"]):
+                    progress.log(f"infocl: skipped: {line}")
+                for _ in range(answer["images"]):
+                    progress.advance()
+    done |= _finished(folder, waiting)
+    if missing := len(parts) - len(done):
+        raise UserError(
+            f"{missing} of {len(parts)} parts did not reach {output}; name a folder or bucket that all "
+            "machines of the cluster reach under this name, and run again"
+        )
     folder.clean()
     skipped = sum(len(each.skipped) for each in done.values())
     if skipped == len(names):
@@ -77,47 +84,5 @@ def embed_on_ray(
     print(summary(len(names) - skipped, skipped, output, export.card.dim))
 
 
-def _run(
-    parts: Sequence[Part],
-    work: tuple[dict[str, bytes], str, str],
-    strict: bool,
-    actors: int | None,
-    progress: StepProgress,
-) -> str:
-    """Have parts written; why Ray gave up, if it did before all were.
-
-    Raises:
-        UserError: a part cannot be written.
-    """
-    _connect()
-    count = actors or max(1, int(ray.cluster_resources().get("CPU", 1)))
-    rows = [{"number": part.number, "names": part.names} for part in parts]
-    written = ray.data.from_items(rows, override_num_blocks=len(rows)).map(
-        PartWriter,
-        fn_constructor_args=work,
-        fn_constructor_kwargs={"strict": strict},
-        num_cpus=1,
-        # Fewer where a machine is lost, instead of waiting for another.
-        compute=ray.data.ActorPoolStrategy(min_size=1, max_size=count, initial_size=count),
-    )
-    try:
-        for row in written.iter_rows():
-            if row["error"]:
-                raise UserError(row["error"])
-            for line in json.loads(row["skipped"]):
-                progress.log(f"infocl: skipped: {line}")
-            for _ in range(row["images"]):
-                progress.advance()
-    except RayError as error:
-        return one_line(error)
-    return "no machine wrote there"
-
-
-def _connect() -> None:
-    """Join the cluster of RAY_ADDRESS, or start one on this machine; nothing is reported to Ray's makers."""
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # what concerns users comes as exceptions
-    if not ray.is_initialized():
-        ray.init(logging_level=logging.ERROR, log_to_driver=False)
-    logging.getLogger("ray.data").setLevel(logging.ERROR)
-    ray.data.DataContext.get_current().enable_progress_bars = False
+def _finished(folder: Folder, parts: Sequence[Part]) -> dict[int, Done]:
+    return {part.number: found for part in parts if (found := finished(folder, part))}

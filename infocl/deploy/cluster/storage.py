@@ -95,6 +95,21 @@ class Folder:
         files, path = _opened(self.name(file))
         return files.open_input_file(path)
 
+    def files(self) -> list[str]:
+        """Names of what lies in it, at any depth; none where it is missing."""
+        files, path = _opened(self.address)
+        found = files.get_file_info(fs.FileSelector(path, recursive=True, allow_not_found=True))
+        return [info.path.removeprefix(path).lstrip("/") for info in found if info.is_file]
+
+    def remove(self, file: str) -> None:
+        """Remove a file, or a folder with all that it holds; none there is fine."""
+        files, path = _opened(self.name(file))
+        kind = files.get_file_info(path).type
+        if kind == fs.FileType.Directory:
+            files.delete_dir(path)
+        elif kind == fs.FileType.File:
+            files.delete_file(path)
+
     def clean(self) -> None:
         """Remove what killed processes left half written; the rest of a bucket's uploads is never seen."""
         if not self.remote:

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pyarrow.parquet as pq
 
@@ -68,6 +68,40 @@ class PartWriter:
             writer.add_key_value_metadata({SKIPPED.decode(): json.dumps(skipped)})
         self.folder.write(part.file, stream.getvalue())
         return Done(len(part.names) - len(skipped), skipped)
+
+
+class Work(NamedTuple):
+    """What is the same for all parts, as of `PartWriter`; the encoder by its SHA-256."""
+
+    encoder_sha256: str
+    variant: str
+    output: str
+    strict: bool
+
+
+_ready: dict[Work, PartWriter] = {}  # of this process, for the next part
+
+
+def write_part(number: int, names: list[str], encoder: list[Any], work: Work) -> dict[str, Any] | str:
+    """Write a part of the images; its answer as of `PartWriter`, or what went wrong.
+
+    Args:
+        number: of the part.
+        names: of its images.
+        encoder: a reference of Ray to the files of the exported folder, in a list, so that Ray fetches them
+            where they are needed alone.
+        work: what is the same for all parts.
+    """
+    import ray
+
+    try:
+        if work not in _ready:
+            _ready.clear()
+            _ready[work] = PartWriter(ray.get(encoder[0]), work.variant, work.output, strict=work.strict)
+        answer = _ready[work]({"number": number, "names": names})
+    except UserError as error:
+        return one_line(error)
+    return answer["error"] or answer
 
 
 @contextmanager

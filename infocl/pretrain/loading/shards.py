@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-
-import numpy as np
 
 from infocl.prepared.reader import Prepared
 from infocl.pretrain.loading.places import BUCKET, Bucket, Location
@@ -89,7 +87,7 @@ def write_shards(prepared: Prepared, url: str) -> Manifest:
     count = shard_count(len(images), prepared.image_size)
     shards = []
     with _target(url) as (folder, deliver):
-        for file in _written(folder, images, count):
+        for file in shard_files(folder, (images[number::count].tobytes() for number in range(count)), count):
             shards.append(Shard(file.name, file.stat().st_size, sha256_file(file)))
             deliver(file)
         deliver(folder / INDEX)
@@ -99,16 +97,22 @@ def write_shards(prepared: Prepared, url: str) -> Manifest:
     return manifest
 
 
-def _written(folder: Path, images: np.ndarray, count: int) -> Iterator[Path]:
-    """The files of the shards, each once it is complete; the index is written after the last."""
+def shard_files(folder: Path, contents: Iterable[bytes], count: int) -> Iterator[Path]:
+    """The files of so many shards, each once it is complete; the index is written after the last.
+
+    Args:
+        folder: to write to.
+        contents: of each shard, the pixels of its images.
+        count: of shards.
+    """
     from litdata.streaming.serializers import BytesSerializer
     from litdata.streaming.writer import BinaryWriter
 
     # One item of plain bytes per file: no other of the engine's encodings, some of which pickle.
     writer = BinaryWriter(str(folder), chunk_size=1, serializers={"bytes": BytesSerializer()})
     with StepProgress("writing shards", count, done=0, line_every=max(1, count // LINES)) as progress:
-        for shard in range(count):
-            writer[shard] = images[shard::count].tobytes()
+        for shard, content in enumerate(contents):
+            writer[shard] = content
             if shard:
                 yield folder / f"chunk-0-{shard - 1}.bin"
             progress.advance()
