@@ -108,30 +108,30 @@ def test_json_and_binary_requests_give_the_example(server, exported):
             np.testing.assert_allclose(output["data"], expected.ravel(), rtol=1e-4, atol=1e-6)
 
 
-@pytest.mark.parametrize(
-    ("change", "reason"),
-    [
-        ({"name": "picture"}, "the request has the inputs ['picture']; give one, image"),
-        ({"datatype": "FP32"}, "image is FP32 [1, 1, 1, 3]; give UINT8 [N, H, W, 3]"),
-        ({"shape": [1, 3, 1, 1]}, "image is UINT8 [1, 3, 1, 1]; give"),
-        ({"shape": [1, 0, 1, 3]}, "image is UINT8 [1, 0, 1, 3]; give"),
-        ({"shape": [1, 1, True, 3]}, "inputs.0.shape.2 is not usable"),
-        ({"shape": None}, "inputs.0.shape is not usable"),
-        ({"shape": [TOO_MANY, 1, 1, 3], "data": [0] * 3 * TOO_MANY}, "has 65 images, but 64 are the most"),
-        ({"shape": [1, 1 << 40, 1 << 40, 3]}, "pixels, but 8388608 are the most"),
-        ({"data": None}, "image has neither data nor binary_data_size"),
-        ({"data": [1, 2]}, "image holds 2 numbers, but its shape has 3"),
-        ({"data": [1, 2, 300]}, "something else than 3 whole numbers from 0 to 255"),
-        ({"data": [1, 2, -1]}, "something else than 3 whole numbers from 0 to 255"),
-        ({"data": [1, 2, 1.7]}, "something else than 3 whole numbers from 0 to 255"),
-        ({"data": [1, 2, 3.0]}, "something else than 3 whole numbers from 0 to 255"),
-        ({"data": [1, 2, True]}, "something else than 3 whole numbers from 0 to 255"),
-        ({"data": [1, 2, None]}, "something else than 3 whole numbers from 0 to 255"),
-        ({"data": [1, 2, float("nan")]}, "something else than 3 whole numbers from 0 to 255"),
-        ({"data": [[1, 2], 3]}, "something else than 3 whole numbers from 0 to 255"),
-        ({"parameters": {"binary_data_size": 3}}, "image has both data and binary_data_size"),
-    ],
-)
+WRONG_TENSORS = [
+    ({"name": "picture"}, "the request has the inputs ['picture']; give one, image"),
+    ({"datatype": "FP32"}, "image is FP32 [1, 1, 1, 3]; give UINT8 [N, H, W, 3]"),
+    ({"shape": [1, 3, 1, 1]}, "image is UINT8 [1, 3, 1, 1]; give"),
+    ({"shape": [1, 0, 1, 3]}, "image is UINT8 [1, 0, 1, 3]; give"),
+    ({"shape": [1, 1, True, 3]}, "inputs.0.shape.2 is not usable"),
+    ({"shape": None}, "inputs.0.shape is not usable"),
+    ({"shape": [TOO_MANY, 1, 1, 3], "data": [0] * 3 * TOO_MANY}, "has 65 images, but 64 are the most"),
+    ({"shape": [1, 1 << 40, 1 << 40, 3]}, "pixels, but 8388608 are the most"),
+    ({"data": None}, "image has neither data nor binary_data_size"),
+    ({"data": [1, 2]}, "image holds 2 numbers, but its shape has 3"),
+    ({"data": [1, 2, 300]}, "something else than 3 whole numbers from 0 to 255"),
+    ({"data": [1, 2, -1]}, "something else than 3 whole numbers from 0 to 255"),
+    ({"data": [1, 2, 1.7]}, "something else than 3 whole numbers from 0 to 255"),
+    ({"data": [1, 2, 3.0]}, "something else than 3 whole numbers from 0 to 255"),
+    ({"data": [1, 2, True]}, "something else than 3 whole numbers from 0 to 255"),
+    ({"data": [1, 2, None]}, "something else than 3 whole numbers from 0 to 255"),
+    ({"data": [1, 2, float("nan")]}, "something else than 3 whole numbers from 0 to 255"),
+    ({"data": [[1, 2], 3]}, "something else than 3 whole numbers from 0 to 255"),
+    ({"parameters": {"binary_data_size": 3}}, "image has both data and binary_data_size"),
+]
+
+
+@pytest.mark.parametrize(("change", "reason"), WRONG_TENSORS)
 def test_a_wrong_tensor_is_told_what_to_give_and_the_server_goes_on(server, change, reason):
     answer = infer(server, **change)
     assert answer.status == 400
@@ -139,28 +139,27 @@ def test_a_wrong_tensor_is_told_what_to_give_and_the_server_goes_on(server, chan
     assert infer(server).status == 200
 
 
-@pytest.mark.parametrize(
-    ("body", "headers", "status", "reason"),
-    [
-        (b"", {}, 400, "the request is not usable (Invalid JSON"),
-        (b"null", {}, 400, "the request is not usable (Input should be an object)"),
-        (b"[" * 100_000, {}, 400, "recursion limit exceeded"),
-        (b'{"inputs": []}', {}, 400, "the request has the inputs []"),
-        (b"{}", {"Inference-Header-Content-Length": "9" * 5000}, 400, "but the body has 2 bytes"),
-        (b"{}", {"Inference-Header-Content-Length": "-1"}, 400, "but the body has 2 bytes"),
-        (
-            *binary(np.zeros((1, 9, 9, 3), np.uint8), size=7),
-            400,
-            "binary_data_size is 7, but 243 bytes follow",
-        ),
-        (*binary(np.zeros((1, 9, 9, 3), np.uint8), size=-1), 400, "binary_data_size is -1"),
-        (binary(np.zeros((1, 9, 9, 3), np.uint8))[0], {}, 400, "Invalid JSON"),
-        (b"{}", {"Content-Encoding": "gzip"}, 415, "send it as it is"),
-        (b" " * (5 << 20), {}, 413, "5242880 bytes of JSON, but 4194304 are the most; send binary tensors"),
-        (b" " * (40 << 20), {}, 413, "41943040 bytes, but 33554432 are the most; send fewer images"),
-    ],
-    ids=range(12),
-)
+WRONG_BODIES = [
+    (b"", {}, 400, "the request is not usable (Invalid JSON"),
+    (b"null", {}, 400, "the request is not usable (Input should be an object)"),
+    (b"[" * 100_000, {}, 400, "recursion limit exceeded"),
+    (b'{"inputs": []}', {}, 400, "the request has the inputs []"),
+    (b"{}", {"Inference-Header-Content-Length": "9" * 5000}, 400, "but the body has 2 bytes"),
+    (b"{}", {"Inference-Header-Content-Length": "-1"}, 400, "but the body has 2 bytes"),
+    (
+        *binary(np.zeros((1, 9, 9, 3), np.uint8), size=7),
+        400,
+        "binary_data_size is 7, but 243 bytes follow",
+    ),
+    (*binary(np.zeros((1, 9, 9, 3), np.uint8), size=-1), 400, "binary_data_size is -1"),
+    (binary(np.zeros((1, 9, 9, 3), np.uint8))[0], {}, 400, "Invalid JSON"),
+    (b"{}", {"Content-Encoding": "gzip"}, 415, "send it as it is"),
+    (b" " * (5 << 20), {}, 413, "5242880 bytes of JSON, but 4194304 are the most; send binary tensors"),
+    (b" " * (40 << 20), {}, 413, "41943040 bytes, but 33554432 are the most; send fewer images"),
+]
+
+
+@pytest.mark.parametrize(("body", "headers", "status", "reason"), WRONG_BODIES, ids=range(12))
 def test_a_wrong_body_is_told_why(server, body, headers, status, reason):
     answer = ask(server, INFER, body, headers)
     assert answer.status == status

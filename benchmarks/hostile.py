@@ -1,0 +1,90 @@
+"""`python -m benchmarks.hostile`: what hostile folders and wrong requests get.
+
+They are those of tests/deploy: folders for `infocl verify`, requests to `infocl serve`, by exports/encoder/.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from benchmarks.run import RESULTS, processor
+from infocl.results.card import CARD_FILE
+from infocl.runtime.files import read_json, write_text
+from infocl.runtime.paths import EXPORT, rerun
+from tests.deploy.test_hostile import HARMS, unfolds_without_end
+from tests.deploy.test_serving import INFER, PIXEL, WRONG_BODIES, WRONG_TENSORS, ask, running
+
+LONGEST = 60  # characters of a request that are shown
+
+
+def folders(place: Path) -> list[str]:
+    """A line of Markdown for each hostile folder."""
+    lines = ["| folder | `infocl verify` says | exit code | s |", "|---|---|---|---|"]
+    harms = {name: harm for name, (harm, _) in HARMS.items()} | {"unfolds without end": unfolds_without_end}
+    for name, harm in harms.items():
+        folder = shutil.copytree(EXPORT, place / "encoder")
+        harm(folder)
+        began = time.perf_counter()
+        command = [sys.executable, "-m", "infocl", "verify", str(folder)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        took = time.perf_counter() - began
+        said = _cell(
+            done.stderr.removeprefix("infocl: ").replace(f"{folder}/", "").replace(str(folder), "it")
+        )
+        lines.append(f"| {name} | {said} | {done.returncode} | {took:.1f} |")
+        shutil.rmtree(folder)
+    return lines
+
+
+def requests(place: Path) -> list[str]:
+    """A line of Markdown for each wrong request, all to one server, which answers a right one after it."""
+    lines = ["| request | status | `infocl serve` answers |", "|---|---|---|"]
+    right = json.dumps({"inputs": [PIXEL]}).encode()
+    asked = [
+        (json.dumps(change), json.dumps({"inputs": [PIXEL | change]}).encode(), dict[str, str]())
+        for change, _ in WRONG_TENSORS
+    ]
+    asked += [(_shown(body, headers), body, headers) for body, headers, *_ in WRONG_BODIES]
+    with running(EXPORT, place) as port:
+        for name, body, headers in asked:
+            answer = ask(port, INFER, body, headers)
+            if ask(port, INFER, right).status != 200:
+                raise RuntimeError(f"after {name} the server no longer answers")
+            lines.append(f"| `{_cell(name)}` | {answer.status} | {_cell(answer.content['error'])} |")
+    return lines
+
+
+def _shown(body: bytes, headers: dict[str, str]) -> str:
+    begin = "".join(map(chr, body[:LONGEST])).strip()
+    more = f" ... {len(body):,} bytes" if len(body) > LONGEST else ""
+    return f"{begin}{more} {headers or ''}".strip() or "an empty body"
+
+
+def _cell(text: str) -> str:
+    """Text that stays in its cell."""
+    short = re.sub(r"[^ -~]", ".", " ".join(text.split())).replace("|", "/").replace("`", "'")
+    return short if len(short) < 3 * LONGEST else f"{short[: 3 * LONGEST]} ..."
+
+
+def main() -> None:
+    """Try all, and write results/hostile.md."""
+    read_json(EXPORT / CARD_FILE, rerun("export", EXPORT))
+    with tempfile.TemporaryDirectory() as name:
+        tables = [*folders(Path(name)), "", *requests(Path(name))]
+    load = os.getloadavg()[0]
+    head = ["# What hostile folders and requests get", "", f"{processor()}, load {load:.1f} at the end.", ""]
+    text = "\n".join([*head, *tables]) + "\n"
+    write_text(RESULTS / "hostile.md", text)
+    print(text)
+
+
+if __name__ == "__main__":
+    main()
