@@ -15,9 +15,9 @@ import tempfile
 import time
 from pathlib import Path
 
-from benchmarks.run import RESULTS, processor
+from benchmarks.publish import about, publish
 from infocl.results.card import CARD_FILE
-from infocl.runtime.files import read_json, write_text
+from infocl.runtime.files import read_json
 from infocl.runtime.paths import EXPORT, rerun
 from tests.deploy.test_hostile import HARMS, unfolds_without_end
 from tests.deploy.test_serving import INFER, PIXEL, WRONG_BODIES, WRONG_TENSORS, ask, running
@@ -79,11 +79,8 @@ def main() -> None:
     read_json(EXPORT / CARD_FILE, rerun("export", EXPORT))
     with tempfile.TemporaryDirectory() as name:
         tables = [*folders(Path(name)), "", *requests(Path(name))]
-    load = os.getloadavg()[0]
-    head = ["# What hostile folders and requests get", "", f"{processor()}, load {load:.1f} at the end.", ""]
-    text = "\n".join([*head, *tables]) + "\n"
-    write_text(RESULTS / "hostile.md", text)
-    print(text)
+    described = about("onnxruntime", load=round(os.getloadavg()[0], 1))
+    publish("hostile", "What hostile folders and requests get, on", tables, described)
 
 
 if __name__ == "__main__":

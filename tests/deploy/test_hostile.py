@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import re
 import shutil
@@ -32,11 +33,12 @@ def replace_by_pipe(name):
 
 def fails_while_running(folder):
     """Sound on its face: operators, types and shapes fit, but it looks beyond the end of an embedding."""
+    dim = json.loads((folder / ABOUT).read_text())["dim"]
 
     def change(model):
         (last,) = [node for node in model.graph.node if "embedding" in node.output]
         last.output[0] = "found"
-        beyond = onnx.numpy_helper.from_array(np.full(64, 1 << 20, np.int64), "beyond")
+        beyond = onnx.numpy_helper.from_array(np.full(dim, 1 << 20, np.int64), "beyond")
         model.graph.initializer.append(beyond)
         model.graph.node.append(onnx.helper.make_node("Gather", ["found", "beyond"], ["embedding"], axis=1))
 
