@@ -187,9 +187,9 @@ rate tenfold smaller after 60 and 80) on features as they are, and its figure is
 all epochs. Ours standardises the features, chooses the penalty on a validation split and reads the test set
 once. Two judgements between them say which of the two differences does what: the last epoch instead of the
 best one, and standardised features with the best test epoch. The encoders are those of finished experiments
-of `infocl study`; ours are the figures of their stages. Accuracies in %, ± half the 95 % interval over seeds
-(Student's t); length is the mean L2 norm of the features of test images. Differences are paired by seed, and
-not corrected for their number.
+of `infocl study`; ours are the figures of their stages. Accuracies in %, ± half the 95 % interval over
+seeds (Student's t); length is the mean L2 norm of the features of test images. Differences, in points, are
+paired by seed and not corrected for their number.
 
 """
 
