@@ -14,19 +14,10 @@ from prefect.states import Completed
 from infocl.runtime.errors import UserError
 from pipelines import notices, service
 from pipelines.logs import plain_failures
-from pipelines.registry import (
-    NAME,
-    STAGING,
-    Registry,
-    Version,
-    adopt,
-    draft,
-    export_md5,
-    read_registry,
-    tags_of,
-)
-from pipelines.remote import publish, require_names, tags_there, take_tags
+from pipelines.registry import NAME, STAGING, Registry, Version, draft, read_registry
+from pipelines.remote import require_names, take_tags
 from pipelines.repository import git, require_repository
+from pipelines.rollback import assign
 
 HOUR = 3600.0
 
@@ -96,13 +87,7 @@ def approve(
         version, now = _waiting(registry, name), registry.in_service
         decision = "rejected" if reject else "promoted"
         tags = draft(version, f"{decision} by {by}", *([f"{STAGING}!"] if reject else []))
-        with service.placing(version, log):
-            if git_remote is not None:
-                known = version.tag in tags_there(git_remote)
-                publish(git_remote, tags_of(version) | tags, with_branch=not known)
-            adopt(tags)
-        service.record(decision, export_md5(version.commit) or "", {}, version=version.name, by=by)
-        service.reconcile(log)
+        assign(version, tags, git_remote, log, decision, by=by)
     kept = f"{now.name} stays in service" if now else "none is in service"
     replaced = f" in place of {now.name}" if now else ""
     log(f"{version.name} {f'was rejected, {kept}' if reject else f'is in service{replaced}'}.")

@@ -1,13 +1,14 @@
-"""The commands `infocl retrain`, `rollback` and `sweep`, which are `python -m pipelines NAME`.
+"""The commands of `infocl` that work in a project, which are `python -m pipelines NAME`.
 
 What needs Prefect is imported when it is needed, so that a run that finds nothing to do ends at once.
 """
 
 from __future__ import annotations
 
+import functools
 import sys
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn, ParamSpec
 
 import typer
 
@@ -31,22 +32,26 @@ GitRemote = Annotated[str | None, typer.Option(help="Push commits and tags there
 Wait = Annotated[float, typer.Option(help="Minutes to wait for a workspace that is in use.")]
 
 
-def retrain_command() -> None:
-    """Parse the command line and run the flow once."""
-    typer.run(_retrain)
+app = typer.Typer(add_completion=False)
+P = ParamSpec("P")
 
 
-def rollback_command() -> None:
-    """Parse the command line and roll back, without a flow run."""
-    typer.run(_rollback)
+def command(work: Callable[P, int | None]) -> Callable[P, NoReturn]:
+    """Make a function the command of its name; it ends by the project's contract of exit codes."""
+
+    @app.command(work.__name__)
+    @functools.wraps(work)
+    def run(*arguments: P.args, **options: P.kwargs) -> NoReturn:
+        listen()
+        codes: list[int | None] = []
+        failed = guarded(lambda: codes.append(work(*arguments, **options)))
+        sys.exit(failed or codes[0])
+
+    return run
 
 
-def sweep_command() -> None:
-    """Parse the command line and run the flow once."""
-    typer.run(_sweep)
-
-
-def _retrain(
+@command
+def retrain(
     track: Track = None,
     force: Annotated[
         bool, typer.Option(help="Put the new encoder in service whatever the gate says.")
@@ -57,147 +62,110 @@ def _retrain(
     staging: Annotated[
         bool, typer.Option(help="Let a new version wait for `infocl promote`; the old one stays in service.")
     ] = False,
-) -> None:
+) -> int:
     """Rerun what changed, judge the encoder, put it in service or keep the old one."""
+    require_repository()
+    require_names(track, git_remote)
+    branch()
+    if track is None and git_remote is None and (done := _nothing_to_do(force)):
+        heartbeat.beat(print)
+        print(done.message)
+        return 0
+    from pipelines.retrain import retrain
+    from pipelines.temporary_server import reachable_server
 
-    def work() -> int:
-        require_repository()
-        require_names(track, git_remote)
-        branch()
-        if track is None and git_remote is None and (done := _nothing_to_do(force)):
-            heartbeat.beat(print)
-            print(done.message)
-            return 0
-        from pipelines.retrain import retrain
-        from pipelines.temporary_server import reachable_server
-
-        with reachable_server():
-            state = retrain(
-                track=track,
-                force=force,
-                wait_minutes=wait,
-                notify=notify,
-                git_remote=git_remote,
-                staging=staging,
-                return_state=True,
-            )
-        return _exit_code(state)
-
-    _run(work)
+    with reachable_server():
+        state = retrain(
+            track=track,
+            force=force,
+            wait_minutes=wait,
+            notify=notify,
+            git_remote=git_remote,
+            staging=staging,
+            return_state=True,
+        )
+    return _exit_code(state)
 
 
-def _rollback(
+@command
+def rollback(
     to: Annotated[str | None, typer.Option(help="A version such as v1.2.0; none: the one before.")] = None,
     wait: Wait = 1.0,
     git_remote: GitRemote = None,
 ) -> None:
     """Put the previous version of the encoder back in service."""
+    from pipelines.rollback import roll_back
 
-    def work() -> int:
-        from pipelines.rollback import roll_back
-
-        roll_back(to, git_remote, print, 60 * wait)
-        return 0
-
-    _run(work)
+    roll_back(to, git_remote, print, 60 * wait)
 
 
-def _promote(
+@command
+def promote(
     version: Annotated[str | None, typer.Argument(help="Such as v1.2.0; none: the one that waits.")] = None,
     reject: Annotated[bool, typer.Option(help="Take it out of staging; the old one stays.")] = False,
     wait: Wait = 1.0,
     git_remote: GitRemote = None,
 ) -> None:
     """Put the version that waits in staging in service."""
+    from pipelines.approval import approve
 
-    def work() -> int:
-        from pipelines.approval import approve
-
-        approve(version, git_remote, print, 60 * wait, reject=reject)
-        return 0
-
-    _run(work)
+    approve(version, git_remote, print, 60 * wait, reject=reject)
 
 
-def _sweep(
+@command
+def sweep(
     overrides: Annotated[list[str], typer.Option("-S", "--set-param", help="Such as reg.weight=0,0.1,1.")],
     until: Annotated[str, typer.Option(help="The last stage to run; transfer suffices.")] = "report",
-) -> None:
+) -> int:
     """Run a DVC experiment for each combination of values and show their table."""
+    require_repository()
+    from pipelines.sweep import expand, require_table, sweep
+    from pipelines.temporary_server import reachable_server
 
-    def work() -> int:
-        require_repository()
-        from pipelines.sweep import expand, require_table, sweep
-        from pipelines.temporary_server import reachable_server
-
-        require_table(until)
-        expand(overrides)
-        with reachable_server():
-            return _exit_code(sweep(overrides, until, return_state=True))
-
-    _run(work)
+    require_table(until)
+    expand(overrides)
+    with reachable_server():
+        return _exit_code(sweep(overrides, until, return_state=True))
 
 
-def _versions() -> None:
+@command
+def versions() -> None:
     """Print all versions of the encoder and write them as one page."""
+    require_repository()
+    from pipelines.versions import print_versions
 
-    def work() -> int:
-        require_repository()
-        from pipelines.versions import print_versions
-
-        print_versions()
-        return 0
-
-    _run(work)
+    print_versions()
 
 
-def _clean(
+@command
+def clean(
     days: Annotated[float, typer.Option(help="How long checkpoints and data are kept.", min=0.0)] = 90.0,
     remote: Annotated[str | None, typer.Option(help="Clean this DVC remote as well.")] = None,
     yes: Annotated[bool, typer.Option("--yes", help="Remove, not only say what would be.")] = False,
     wait: Wait = 1.0,
 ) -> None:
     """Say, or remove with --yes, old checkpoints and data that no version, branch or experiment names."""
+    from pipelines.clean import clean_up
 
-    def work() -> int:
-        from pipelines.clean import clean_up
-
-        clean_up(days, remote, print, 60 * wait, dry=not yes)
-        if not yes:
-            print("Nothing was removed; infocl clean --yes does it.")
-        return 0
-
-    _run(work)
+    clean_up(days, remote, print, 60 * wait, dry=not yes)
+    if not yes:
+        print("Nothing was removed; infocl clean --yes does it.")
 
 
-def _automations(
+@command
+def automations(
     block: Annotated[str, typer.Argument(help="Notification block, such as slack-webhook/ops.")],
     hours: Annotated[
         float, typer.Option(help="Without a retraining that are too many; more than the schedule's interval.")
     ] = 26.0,
 ) -> None:
     """Let the Prefect server tell of late, missing, crashed, failed and refused runs, and of drift."""
+    from pipelines.automations import register
+    from pipelines.temporary_server import require_server
 
-    def work() -> int:
-        from pipelines.automations import register
-        from pipelines.serve import require_server
-
-        require_server()
-        for name in register(block, hours):
-            print(f"{name}: told by {block}.")
-        return 0
-
-    _run(work)
-
-
-app = typer.Typer(add_completion=False)
-app.command("automations")(_automations)
-app.command("clean")(_clean)
-app.command("retrain")(_retrain)
-app.command("rollback")(_rollback)
-app.command("promote")(_promote)
-app.command("sweep")(_sweep)
-app.command("versions")(_versions)
+    require_server()
+    for name in register(block, hours):
+        print(f"{name}: told by {block}.")
 
 
 def _nothing_to_do(forced: bool) -> Outcome | None:
@@ -214,11 +182,3 @@ def _exit_code(state: State[Any]) -> int:
         return REFUSED_CODE
     state.result(raise_on_failure=True)
     return 0
-
-
-def _run(work: Callable[[], int]) -> None:
-    """Run a command and exit by the project's contract of exit codes."""
-    listen()
-    codes: list[int] = []
-    failed = guarded(lambda: codes.append(work()))
-    sys.exit(failed or codes[0])

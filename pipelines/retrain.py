@@ -1,4 +1,4 @@
-"""`python -m pipelines.retrain`: rerun what changed, judge the encoder, put it in service or refuse it."""
+"""`infocl retrain`: rerun what changed, judge the encoder, put it in service or refuse it."""
 
 from __future__ import annotations
 
@@ -27,6 +27,7 @@ from pipelines.repository import OURS, branch, commit_results, require_repositor
 from pipelines.reproduce import RETRY_SECONDS, has_remote, patient, reproduce
 from pipelines.sources import record_data, update
 from pipelines.status import REFUSED, Outcome, nothing_to_do, require_unchanged, rules_in_force
+from pipelines.waiting import Place, SuperfluousError
 
 TITLES = {"promoted": "Promoted", "staged": "Staged", "unchanged": "Nothing changed"}
 
@@ -60,24 +61,31 @@ def retrain(
     keep_listening()
     plain_failures()
     notices.tag_starter()
-    before = service.serving()
+    before, run = service.serving(), str(flow_run.get_name())
+    place = Place(run, {"all": [track, gate, force, git_remote, staging]})
+
+    def wait(holder: str) -> None:
+        place.take()
+        log.info(f"Waiting for {holder}.")
+
     try:
         require_repository()
         require_names(track, git_remote)
         branch()
-        with workspace(
-            f"flow run {flow_run.get_name()}",
-            60 * wait_minutes,
-            lambda holder: log.info(f"Waiting for {holder}."),
-        ) as lock:
+        with workspace(f"flow run {run}", 60 * wait_minutes, wait) as lock:
+            place.leave()
             retries = list(RETRY_SECONDS) if retry_seconds is None else retry_seconds
             with unfinished.marked(str(flow_run.get_id())) as killed:
                 if killed is not None:
                     notices.show_ended(killed)
                 outcome = _run(track, gate, force, retries, git_remote, staging, lock)
             if report_url and outcome.kind != "unchanged":
-                notices.show_report(reports.keep(report_url, str(flow_run.get_name())))
+                notices.show_report(reports.keep(report_url, run))
                 _show_versions(report_url)
+    except SuperfluousError as other:
+        words = f"Nothing to do: the run {other} waits for this workspace and will see the same changes."
+        log.info(words)
+        return Completed(name="Nothing to do", message=words)
     except Exception as error:
         message = in_words(error) if isinstance(error, OSError) else None
         notices.notify(
@@ -156,9 +164,3 @@ def _rename(headline: str) -> None:
     name = headline if len(headline) <= 80 else headline[:77] + "..."
     with get_client(sync_client=True) as client:
         client.update_flow_run(UUID(flow_run.get_id()), name=name)
-
-
-if __name__ == "__main__":
-    from pipelines.command_line import retrain_command
-
-    retrain_command()

@@ -1,8 +1,8 @@
-"""`python -m pipelines.rollback`: put the previous version of the encoder back in service."""
+"""`infocl rollback`: put the previous version of the encoder back in service."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from prefect import flow, get_run_logger
 
@@ -61,17 +61,34 @@ def roll_back(
         registry = read_registry()
         version = _wanted(registry, to)
         now = registry.in_service
-        tags = draft(version, f"{ROLLED_BACK}{now.name if now else 'none'}")
-        with service.placing(version, log):
-            if git_remote is not None:
-                # The branch may have moved on there, and is needed only where the version is not known yet.
-                known = version.tag in tags_there(git_remote)
-                publish(git_remote, tags_of(version) | tags, with_branch=not known)
-            adopt(tags)
-        service.record("rolled back", export_md5(version.commit) or "", {}, version=version.name)
-        service.reconcile(log)
+        mark = f"{ROLLED_BACK}{now.name if now else 'none'}"
+        assign(version, draft(version, mark), git_remote, log, "rolled back")
     log(f"{version.name} is in service{f' instead of {now.name}' if now else ''}.")
     return version
+
+
+def assign(
+    version: Version,
+    tags: Mapping[str, str],
+    git_remote: str | None,
+    log: Callable[[str], object],
+    decision: str,
+    **more: str,
+) -> None:
+    """Make a version's new stage known, on the git remote and then here, and record the decision.
+
+    Raises:
+        CommandError: its files are neither here nor on the DVC remote, or the git remote refuses or does not
+            answer; nothing is changed then.
+    """
+    with service.placing(version, log):
+        if git_remote is not None:
+            # The branch may have moved on there, and is needed only where the version is not known yet.
+            known = version.tag in tags_there(git_remote)
+            publish(git_remote, tags_of(version) | dict(tags), with_branch=not known)
+        adopt(tags)
+    service.record(decision, export_md5(version.commit) or "", {}, version=version.name, **more)
+    service.reconcile(log)
 
 
 def _wanted(registry: Registry, to: str | None) -> Version:
@@ -89,9 +106,3 @@ def _wanted(registry: Registry, to: str | None) -> Version:
     if version == registry.in_service:
         raise UserError(f"{version.name} is in service already")
     return version
-
-
-if __name__ == "__main__":
-    from pipelines.command_line import rollback_command
-
-    rollback_command()

@@ -15,7 +15,6 @@ from prefect.client.orchestration import get_client
 from prefect.deployments import run_deployment
 from prefect.deployments.runner import RunnerDeployment
 from prefect.schedules import Cron
-from prefect.settings import PREFECT_API_URL
 from prefect.types.entrypoint import EntrypointType
 
 from infocl.runtime.errors import UserError, guarded, one_line
@@ -32,6 +31,7 @@ from pipelines.retrain import retrain
 from pipelines.rollback import rollback
 from pipelines.status import idle
 from pipelines.sweep import sweep
+from pipelines.temporary_server import require_server
 from pipelines.watch import Watch
 
 RETRY_SECONDS = 5.0  # before a server that is down is asked again
@@ -62,7 +62,7 @@ def main(
     report_host: Annotated[
         str, typer.Option(help="Name of this machine in links to reports; other machines may then read them.")
     ] = LOCAL,
-    limit: Annotated[int, typer.Option(help="Runs at the same time; one of them at most reproduces.")] = 2,
+    limit: Annotated[int, typer.Option(help="Runs at the same time; one of them at most reproduces.")] = 4,
 ) -> None:
     """Serve the flows of this workspace to the Prefect server in PREFECT_API_URL, until stopped."""
     raise SystemExit(
@@ -126,19 +126,6 @@ def _serve(
                 time.sleep(RETRY_SECONDS)
     finally:
         stop.set()
-
-
-def require_server() -> None:
-    """Refuse to go on where no server is named that outlives this process.
-
-    Raises:
-        UserError: so it is.
-    """
-    if PREFECT_API_URL.value() is None:
-        raise UserError(
-            "PREFECT_API_URL is not set; start `prefect server start` and set it to "
-            "http://127.0.0.1:4200/api, or to your server"
-        )
 
 
 def _schedule(cron: str | None, every: float | None, timezone: str, option: str = "--cron") -> dict[str, Any]:

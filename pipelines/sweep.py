@@ -1,4 +1,4 @@
-"""`python -m pipelines.sweep`: DVC experiments over a grid of params, each a task, and their table."""
+"""`infocl sweep`: DVC experiments over a grid of params, each a task, and their table."""
 
 from __future__ import annotations
 
@@ -140,9 +140,3 @@ def markdown(rows: Sequence[Mapping[str, Any]]) -> str:
     cells = [["" if row.get(column) is None else str(row[column]) for column in columns] for row in ranked]
     lines += [f"| {' | '.join(row)} |" for row in cells]
     return "\n".join(lines)
-
-
-if __name__ == "__main__":
-    from pipelines.command_line import sweep_command
-
-    sweep_command()

@@ -21,7 +21,7 @@ from prefect.settings import (
     temporary_settings,
 )
 
-from infocl.runtime.errors import InfoCLError
+from infocl.runtime.errors import InfoCLError, UserError
 from pipelines.commands import start_guarded
 
 if TYPE_CHECKING:
@@ -48,6 +48,19 @@ def reachable_server() -> Iterator[None]:
         )
     with temporary_settings({PREFECT_API_URL: _start(), PREFECT_UI_URL: ""}):
         yield
+
+
+def require_server() -> None:
+    """Refuse to go on where no server is named that outlives this process.
+
+    Raises:
+        UserError: so it is.
+    """
+    if PREFECT_API_URL.value() is None:
+        raise UserError(
+            "PREFECT_API_URL is not set; start `prefect server start` and set it to "
+            "http://127.0.0.1:4200/api, or to your server"
+        )
 
 
 def application() -> FastAPI:

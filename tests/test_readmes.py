@@ -39,7 +39,7 @@ OTHERS = {
     "srun",
     "torchrun",
 }
-PIPELINES = {f"pipelines.{name}": name for name in ("retrain", "rollback", "sweep")}
+PIPELINES = {command.name for command in flows.registered_commands}
 
 
 class Block(NamedTuple):
@@ -98,7 +98,7 @@ def parse_click(program: click.Command, words: list[str]) -> None:
 
 
 def parse_infocl(words: list[str]) -> None:
-    group = flows if words[0] in PIPELINES.values() else app
+    group = flows if words[0] in PIPELINES else app
     parse_click(typer.main.get_command(group), words)
 
 
@@ -121,8 +121,6 @@ def parse_python(words: list[str]) -> None:
     assert words[0] == "-m", words
     module, rest = words[1], words[2:]
     assert find_spec(module), module
-    if module in PIPELINES:
-        parse_infocl([PIPELINES[module], *rest])
     if module == "pipelines.serve":
         server = typer.Typer()
         server.command()(serve.main)

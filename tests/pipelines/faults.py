@@ -29,9 +29,9 @@ LOOSE = {  # tiny test sets prove nothing, and a busy machine is slow
     "gate__max_latency_ratio": 1000.0,
 }
 IMPATIENT = (
-    "import pipelines.retrain as r, pipelines.command_line as c\n"
+    "import sys, pipelines.retrain as r, pipelines.command_line as c\n"
     "r.RETRY_SECONDS = (0.5,)\n"
-    "c.retrain_command()"
+    "c.app(['retrain', *sys.argv[1:]])"
 )
 WATCHFUL = "import typer, pipelines.watch as w, pipelines.serve as s; w.SECONDS = 1.0; typer.run(s.main)"
 
@@ -133,9 +133,9 @@ class Prefect:
             "OMP_NUM_THREADS": "1",
         }
 
-    def runs(self):
-        """All runs of the flow retrain, oldest first: name, state's type and message."""
-        asked = {"sort": "EXPECTED_START_TIME_ASC", "flows": {"name": {"any_": ["retrain"]}}}
+    def runs(self, flow="retrain"):
+        """All runs of a flow, oldest first: name, state's type and message."""
+        asked = {"sort": "EXPECTED_START_TIME_ASC", "flows": {"name": {"any_": [flow]}}}
         # A server that has just started on a busy machine may take its time.
         rows = httpx.post(f"{self.url}/flow_runs/filter", json=asked, timeout=120).raise_for_status().json()
         return [

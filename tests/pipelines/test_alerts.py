@@ -12,7 +12,7 @@ from prefect.blocks.notifications import CustomWebhookNotificationBlock
 from prefect.client.orchestration import get_client
 from prefect.deployments import run_deployment
 from prefect.settings import PREFECT_API_URL, PREFECT_HOME, temporary_settings
-from prefect.states import Completed
+from prefect.states import Completed, Crashed
 
 from infocl.runtime.errors import UserError
 from pipelines.automations import alerts, register
@@ -83,13 +83,19 @@ def test_the_server_tells_of_each_fault_by_itself(told, monkeypatch, listener):
     with get_client(sync_client=True) as client:
         assert len(client.read_automations()) == len(alerts(1.0)), "registered twice, they are there once"
     run_deployment("retrain/served", flow_run_name="nightly", timeout=0)
+    cut_off = run_deployment("retrain/served", flow_run_name="cut off", timeout=0)
+    with get_client(sync_client=True) as client:
+        client.set_flow_run_state(cut_off.id, Crashed(message="its process is gone"), force=True)
     monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(Path.cwd().parent))
     failed = retrain(return_state=True)
     assert failed.is_failed()
     drift(["darker"])
+    drift(["nowhere"], return_state=True)
     refused = flow(lambda: Completed(name="Refused", message="digits: too few"), name="retrain")
     refused(return_state=True)
     expected = {
+        "a retraining crashed": "cut off: its process is gone",
+        "a drift check failed": "nowhere does not exist",
         "a retraining failed": failed.message.splitlines()[0],
         "new images drift": "Drift: 30 of 30 images",
         "a new encoder was refused": "digits: too few",
