@@ -65,7 +65,9 @@ def group_tasks(inputs: Inputs) -> list[TaskGroup]:
             _targets(inputs, destroyed=True),
         ),
         TaskGroup(
-            "Other tasks", "Neither the source task nor a cue that the views change.", _targets(inputs)
+            "Other tasks",
+            "Neither the source task nor one that is known to ask for a cue that the views change.",
+            _targets(inputs),
         ),
     ]
     return [groups[0], *(group for group in groups[1:] if group.tasks)]
