@@ -33,7 +33,7 @@ from tests.deploy.two_nodes import PATIENCE
 from tests.workspace import ROOT, digit_images, raw_params
 
 pytestmark = pytest.mark.slow
-SECONDS = 500  # after which something that must happen has not
+SECONDS = 900  # after which something that must happen has not
 FILES, PART = 400, 2
 FILES_TO_SHARD = 900
 SIZE = 160  # px of prepared images, so that a shard holds 436 of them
@@ -140,7 +140,7 @@ def test_embedding_outlives_a_killed_command_and_a_killed_node(cluster, folder, 
     second = parts()
     cluster.kill_second()
     process.send_signal(signal.SIGCONT)
-    assert process.wait() == 0, log.read_text()
+    assert process.wait(SECONDS) == 0, log.read_text()
     assert len(second) < FILES / PART, "the node was killed after the last part"
 
     blocks = list(EmbeddingTable(output).blocks())
@@ -197,7 +197,7 @@ def test_shards_of_a_folder_are_those_of_its_prepared_set(cluster, tmp_path, mon
         )
         if worker is not True:
             break
-        assert process.wait() == 0, log.read_text()  # it was done before it was seen
+        assert process.wait(SECONDS) == 0, log.read_text()  # it was done before it was seen
         shutil.rmtree("shards")
     with suppress(psutil.Error):
         worker.suspend()  # in the middle of a part
@@ -205,7 +205,7 @@ def test_shards_of_a_folder_are_those_of_its_prepared_set(cluster, tmp_path, mon
     cluster.kill_second()
     with suppress(psutil.Error):  # Ray has killed it
         worker.kill()
-    assert process.wait() == 0, log.read_text()
+    assert process.wait(SECONDS) == 0, log.read_text()
     count = len(list(Path("expected").glob("*.bin")))
     assert f"shards holds {whole.count('pretrain')} images in {count} shards." in log.read_text()
     assert count > 1
