@@ -20,7 +20,7 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from benchmarks.measure import timed
-from benchmarks.publish import about, publish
+from benchmarks.publish import about, publish, table
 from infocl.config.file import load_params
 from infocl.data.embedded.shapes import draw_split
 from infocl.deploy.index import ADDING, LINKS, SEARCHING, open_index
@@ -138,8 +138,8 @@ def main() -> None:
     rows: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as place:
         for count in counts:
-            table = write_table(Path(place) / f"{count}.parquet", model, embeddings[:count])
-            rows += measure(table, unit(embeddings[:count]), queries, Path(place) / f"{count}.index")
+            stored = write_table(Path(place) / f"{count}.parquet", model, embeddings[:count])
+            rows += measure(stored, unit(embeddings[:count]), queries, Path(place) / f"{count}.index")
     threads = os.environ.get("OMP_NUM_THREADS", "all")
     card = model.export.card
     described = about(threads=threads, encoder=card.weights_sha256[:12], dim=card.dim)
