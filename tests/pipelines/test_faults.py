@@ -19,7 +19,7 @@ import pytest
 from tests.pipelines import faults
 from tests.pipelines.exports import write_export
 from tests.pipelines.once import records
-from tests.pipelines.quick import QuickProject
+from tests.pipelines.quick import ASIDE, QuickProject
 from tests.ports import free_port
 
 
@@ -35,7 +35,7 @@ def prefect(tmp_path_factory):
 def project(tmp_path_factory, prefect):
     """v1.0.0 is in service; the branch `other` holds results that were never judged."""
     outside = tmp_path_factory.mktemp("hand")
-    quick = QuickProject(outside / "project")
+    quick = QuickProject(outside / "project", without=ASIDE)
     write_export(outside / "encoders/2", weights=2.0, digits=(415, 449))
     for encoder in (outside / "encoders").iterdir():
         make_large(encoder, 6_000_000 if encoder.name == "2" else 3_000_000)
