@@ -116,16 +116,26 @@ def promote(
 def sweep(
     overrides: Annotated[list[str], typer.Option("-S", "--set-param", help="Such as reg.weight=0,0.1,1.")],
     until: Annotated[str, typer.Option(help="The last stage to run; transfer suffices.")] = "report",
+    pool: Annotated[
+        str | None,
+        typer.Option(help="A Prefect work pool whose workers run them, in clones of their own."),
+    ] = None,
+    git_remote: Annotated[str, typer.Option(help="By which a pool's workers hand them over.")] = "origin",
 ) -> int:
     """Run a DVC experiment for each combination of values and show their table."""
     require_repository()
     from pipelines.sweep import expand, require_table, sweep
-    from pipelines.temporary_server import reachable_server
+    from pipelines.temporary_server import reachable_server, require_server
 
     require_table(until)
     expand(overrides)
+    if pool is not None:
+        from pipelines.pool import require_pool
+
+        require_server()
+        require_pool(pool, git_remote)
     with reachable_server():
-        return _exit_code(sweep(overrides, until, return_state=True))
+        return _exit_code(sweep(overrides, until, pool, git_remote, return_state=True))
 
 
 @command

@@ -29,6 +29,21 @@ def head() -> str:
     return git("rev-parse", "HEAD")
 
 
+def known(commit: str) -> bool:
+    """Whether this clone has a commit."""
+    try:
+        git("cat-file", "-e", f"{commit}^{{commit}}")
+    except CommandError:
+        return False
+    return True
+
+
+def uncommitted() -> str:
+    """Files that differ from the last commit, in words; empty where none does."""
+    lines = git("status", "--porcelain", "--untracked-files=no").splitlines()
+    return ", ".join(line[3:] for line in lines[:6]) + (", ..." if len(lines) > 6 else "")
+
+
 def branch() -> str:
     """The branch that is checked out.
 

@@ -6,33 +6,39 @@ import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from prefect import flow, get_run_logger, task
+from prefect import flow, get_run_logger
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
 from prefect.client.schemas.objects import State
-from prefect.runtime import flow_run, task_run
+from prefect.runtime import flow_run
 from prefect.states import Completed
 
 from infocl.config.file import PARAMS_FILE, read_yaml
 from infocl.experiments.overrides import parse_overrides, validated
 from infocl.experiments.table.experiments import Experiment, read_experiments
 from infocl.runtime.errors import InfoCLError, UserError
-from pipelines.commands import output_of, stream
+from pipelines.commands import output_of
+from pipelines.experiment import run
 from pipelines.interrupts import keep_listening
 from pipelines.logs import plain_failures
+from pipelines.pool import name_of, require_pool, run_on_pool
 from pipelines.reports import plain_name
-from pipelines.repository import require_repository
-from pipelines.reproduce import RETRY_SECONDS, helps, patient
+from pipelines.repository import head, require_repository
+from pipelines.reproduce import RETRY_SECONDS, patient
 
 LAST = ("transfer", "export", "report")  # stages after which there is something to show
 
 
 @flow(name="sweep", persist_result=False)
-def sweep(overrides: list[str], until: str = "report") -> State[Any]:
-    """Run one DVC experiment for each combination of values, in a folder of its own, one after the other.
+def sweep(
+    overrides: list[str], until: str = "report", pool: str | None = None, git_remote: str = "origin"
+) -> State[Any]:
+    """Run one DVC experiment for each combination of values: here, one after the other, or on a work pool.
 
     Args:
         overrides: such as ["reg.weight=0,0.1,1", "seed=0,1,2"], by the grammar of `dvc exp run -S`.
         until: the last stage to run; `transfer` suffices for the table.
+        pool: a Prefect work pool whose workers run them in clones of their own; none: this clone does.
+        git_remote: by which a pool's workers get the code and hand over experiments.
     """
     keep_listening()
     plain_failures()
@@ -40,42 +46,37 @@ def sweep(overrides: list[str], until: str = "report") -> State[Any]:
     require_repository()
     require_table(until)
     grid = expand(overrides)
-    log.info(f"{len(grid)} experiments.")
-    failed: dict[str, str] = {}
-    run = plain_name(str(flow_run.get_name()))
-    names = [f"{run}-{number:03}" for number in range(1, len(grid) + 1)]
-    for name, settings in zip(names, grid, strict=True):
-        try:
-            patient(experiment, RETRY_SECONDS)(name, settings, until)
-        except InfoCLError as error:
-            failed[name] = str(error)
-            log.error(f"{' '.join(settings)}: {error}")
-    rows = table_rows(names, grid, failed)
+    commit = head()
+    if pool is None:
+        run_name = plain_name(str(flow_run.get_name()))
+        named = {f"{run_name}-{number:03}": settings for number, settings in enumerate(grid, 1)}
+        failed = _run_here(named, until)
+    else:
+        require_pool(pool, git_remote)
+        named = {name_of(commit, settings, until): settings for settings in grid}
+        failed = run_on_pool(pool, git_remote, commit, named, until, log.info)
+    rows = table_rows(named, failed, commit)
     create_table_artifact(rows, key="sweep", description=" ".join(overrides))
     create_markdown_artifact(markdown(rows), key="sweep-summary", description=" ".join(overrides))
     for line in markdown(rows).splitlines():
         log.info(line)
-    message = f"{len(grid) - len(failed)} of {len(grid)} experiments are done; `dvc exp show` has them."
-    if len(failed) == len(grid):
+    message = f"{len(named) - len(failed)} of {len(named)} experiments are done; `dvc exp show` has them."
+    if len(failed) == len(named):
         raise InfoCLError(f"every experiment failed; the first: {next(iter(failed.values()))}")
     return Completed(message=message)
 
 
-def _settings() -> str:
-    """The name of an experiment's task."""
-    return " ".join(task_run.parameters["settings"])
-
-
-@task(task_run_name=_settings, retry_condition_fn=helps, persist_result=False)
-def experiment(name: str, settings: Sequence[str], until: str) -> None:
-    """One experiment; one that exists already by this name is done.
-
-    Raises:
-        CommandError: a stage failed; the message is its own.
-    """
-    words = [word for setting in settings for word in ("-S", setting)]
-    command = ["dvc", "exp", "run", "--temp", "--name", name, *words, until]
-    stream(command, get_run_logger().info)
+def _run_here(grid: Mapping[str, Sequence[str]], until: str) -> dict[str, str]:
+    """Why, for each experiment that failed."""
+    log, failed = get_run_logger(), dict[str, str]()
+    log.info(f"{len(grid)} experiments.")
+    for name, settings in grid.items():
+        try:
+            patient(run, RETRY_SECONDS)(name, settings, until)
+        except InfoCLError as error:
+            failed[name] = str(error)
+            log.error(f"{' '.join(settings)}: {error}")
+    return failed
 
 
 def require_table(until: str) -> None:
@@ -111,14 +112,14 @@ def expand(overrides: Sequence[str]) -> list[list[str]]:
 
 
 def table_rows(
-    names: Sequence[str], grid: Sequence[Sequence[str]], failed: Mapping[str, str]
+    grid: Mapping[str, Sequence[str]], failed: Mapping[str, str], commit: str
 ) -> list[dict[str, Any]]:
-    """A row for each experiment: its settings, accuracies in %, or why it failed."""
-    shown = output_of(["dvc", "exp", "show", "--json"])
+    """A row for each experiment from a commit: its settings, accuracies in %, or why it failed."""
+    shown = output_of(["dvc", "exp", "show", "--json", "--rev", commit])
     by_name = {run.name: run for run in read_experiments(shown, partly_run=True).finished}
     return [
         _row(name, settings, None if name in failed else by_name.get(name), failed.get(name))
-        for name, settings in zip(names, grid, strict=True)
+        for name, settings in grid.items()
     ]
 
 

@@ -14,11 +14,11 @@ from threading import Event
 from typing import TypeVar
 
 from infocl.config.file import PARAMS_FILE, load_params
-from infocl.runtime.errors import InfoCLError, UserError, one_line
+from infocl.runtime.errors import UserError, one_line
 from infocl.runtime.files import read_json, write_json
 from infocl.runtime.lock import BusyError, holder
 from infocl.runtime.paths import raw_folder
-from pipelines.repository import OURS, fetch, git, newest
+from pipelines.repository import OURS, fetch, git, known, newest
 from pipelines.service import SERVICE
 from pipelines.sources import outdated_imports
 from pipelines.unfinished import killed_run
@@ -193,7 +193,7 @@ def _branches(track: str) -> State:
     A merge moves none of the two, so that a run that merged is not followed by another.
     """
     tip = newest(track)
-    if not _known(tip):
+    if not known(tip):
         fetch(track)
     return {
         f"the branch {track}": _newest_of_others(tip),
@@ -203,14 +203,6 @@ def _branches(track: str) -> State:
 
 def _newest_of_others(*revisions: str) -> str:
     return git("log", "-1", "--format=%H", "--invert-grep", f"--grep=^{OURS}", *revisions, "--")
-
-
-def _known(commit: str) -> bool:
-    try:
-        git("cat-file", "-e", f"{commit}^{{commit}}")
-    except InfoCLError:
-        return False
-    return True
 
 
 def _imports() -> State:

@@ -228,7 +228,7 @@ def test_a_rollback_does_not_wait_for_training_and_params_edited_meanwhile_are_n
 def test_a_sweep_runs_an_experiment_for_each_combination_and_shows_their_table(project):
     project.git("checkout", "--quiet", ".")
     told = project.run("infocl", "sweep", "-S", "reg.weight=0.5,1.0", "-S", "seed=0", "--until", "transfer")
-    assert told.endswith("2 of 2 experiments are done; `dvc exp show` has them.\n")
+    assert "2 of 2 experiments are done; `dvc exp show` has them." in told
     rows = json.loads(artifact("sweep").data)
     assert [(row["reg.weight"], row["seed"], row["mean transfer %"]) for row in rows] == [
         ("0.5", "0", 90.0),
