@@ -134,12 +134,17 @@ class Prefect:
         }
 
     def runs(self, flow="retrain"):
-        """All runs of a flow, oldest first: name, state's type and message."""
+        """All runs of a flow, oldest first: name, tags, state's type and message."""
         asked = {"sort": "EXPECTED_START_TIME_ASC", "flows": {"name": {"any_": [flow]}}}
         # A server that has just started on a busy machine may take its time.
         rows = httpx.post(f"{self.url}/flow_runs/filter", json=asked, timeout=120).raise_for_status().json()
         return [
-            {"name": row["name"], "type": row["state"]["type"], "message": row["state"]["message"] or ""}
+            {
+                "name": row["name"],
+                "tags": row["tags"],
+                "type": row["state"]["type"],
+                "message": row["state"]["message"] or "",
+            }
             for row in rows
             if row["state"]
         ]

@@ -85,6 +85,7 @@ def test_broken_params_fail_by_name_and_a_server_killed_in_the_run_of_the_mended
         run
     )
     assert len(served.prefect.runs()) == before + 1, log(served)
+    assert all(run["tags"] == ["watch"] for run in served.prefect.runs())
     assert served.promotions() == ["v1.0.0", "v1.1.0"]
     subject = served.project.git("log", "-1", "--format=%s")
     assert subject == "Retrain: pretrain: reg.weight 1.0 -> 0.5\n"
