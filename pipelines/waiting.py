@@ -40,7 +40,8 @@ class Place:
         try:
             self._lock.acquire(timeout=0)
         except Timeout:
-            raise SuperfluousError(self._sign.read_text(encoding="utf-8")) from None
+            other = self._sign.read_text(encoding="utf-8") if self._sign.exists() else ""
+            raise SuperfluousError(other or "another run") from None
         self._sign.write_text(self._run, encoding="utf-8")
 
     def leave(self) -> None:
