@@ -11,14 +11,14 @@ import numpy as np
 
 from benchmarks import try_export
 from benchmarks.export import TORCH, variant_rows, variant_table
-from infocl.export.card import TRIED_PREPARED, TRIED_RUNTIMES
+from infocl.export.card import TRIED_IN_JAVASCRIPT, TRIED_PREPARED, TRIED_RUNTIMES
 from tests.workspace import ROOT
 
 
 def test_every_release_that_cards_name_was_tried_and_repeated_the_example():
     rows = json.loads((ROOT / "benchmarks/results/runtimes.json").read_text())["rows"]
     tried = tuple((row["runtime"], row["version"]) for row in rows)
-    assert tried == (*TRIED_RUNTIMES, *TRIED_PREPARED)
+    assert tried == (*TRIED_RUNTIMES, *TRIED_PREPARED, *TRIED_IN_JAVASCRIPT)
     for row in rows:
         raw = row["runtime"], row["version"]
         assert row["error"].get("prepared", 0) < 1e-5

@@ -93,7 +93,7 @@ def test_the_server_tells_of_each_fault_by_itself(told, monkeypatch, listener):
     drift(["nowhere"], return_state=True)
     refused = flow(lambda: Completed(name="Refused", message="digits: too few"), name="retrain")
     refused(return_state=True)
-    expected = {
+    expected = {  # what else is late, silent or missing on a busy machine is told as well
         "a retraining crashed": "cut off: its process is gone",
         "a drift check failed": "nowhere does not exist",
         "a retraining failed": failed.message.splitlines()[0],
@@ -104,10 +104,12 @@ def test_the_server_tells_of_each_fault_by_itself(told, monkeypatch, listener):
     }
 
     def heard():
-        bodies = {message["subject"].removeprefix("InfoCL: "): message["body"] for message in listener[1]}
-        return all(words in bodies.get(title, "") for title, words in expected.items())
+        pairs = [(message["subject"].removeprefix("InfoCL: "), message["body"]) for message in listener[1]]
+        return all(
+            any(of == title and words in body for of, body in pairs) for title, words in expected.items()
+        )
 
-    until(heard, lambda: listener[1])
+    until(heard, lambda: {str(message) for message in listener[1]})
 
 
 def test_only_a_notification_block_can_be_told(told):
