@@ -15,7 +15,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from benchmarks.publish import about, publish
+from benchmarks.publish import about, publish, table
 from infocl.results.card import CARD_FILE
 from infocl.runtime.files import read_json
 from infocl.runtime.paths import EXPORT, rerun
@@ -26,8 +26,8 @@ LONGEST = 60  # characters of a request that are shown
 
 
 def folders(place: Path) -> list[str]:
-    """A line of Markdown for each hostile folder."""
-    lines = ["| folder | `infocl verify` says | exit code | s |", "|---|---|---|---|"]
+    """A table of what each hostile folder gets."""
+    rows = []
     harms = {name: harm for name, (harm, _) in HARMS.items()} | {"unfolds without end": unfolds_without_end}
     for name, harm in harms.items():
         folder = shutil.copytree(EXPORT, place / "encoder")
@@ -39,14 +39,14 @@ def folders(place: Path) -> list[str]:
         said = _cell(
             done.stderr.removeprefix("infocl: ").replace(f"{folder}/", "").replace(str(folder), "it")
         )
-        lines.append(f"| {name} | {said} | {done.returncode} | {took:.1f} |")
+        rows.append((name, said, done.returncode, f"{took:.1f}"))
         shutil.rmtree(folder)
-    return lines
+    return table(("folder", "`infocl verify` says", "exit code", "s"), rows)
 
 
 def requests(place: Path) -> list[str]:
-    """A line of Markdown for each wrong request, all to one server, which answers a right one after it."""
-    lines = ["| request | status | `infocl serve` answers |", "|---|---|---|"]
+    """A table of what each wrong request gets, all by one server, which answers a right one after it."""
+    rows = []
     right = json.dumps({"inputs": [PIXEL]}).encode()
     asked = [
         (json.dumps(change), json.dumps({"inputs": [PIXEL | change]}).encode(), dict[str, str]())
@@ -58,8 +58,8 @@ def requests(place: Path) -> list[str]:
             answer = ask(port, INFER, body, headers)
             if ask(port, INFER, right).status != 200:
                 raise RuntimeError(f"after {name} the server no longer answers")
-            lines.append(f"| `{_cell(name)}` | {answer.status} | {_cell(answer.content['error'])} |")
-    return lines
+            rows.append((f"`{_cell(name)}`", answer.status, _cell(answer.content["error"])))
+    return table(("request", "status", "`infocl serve` answers"), rows)
 
 
 def _shown(body: bytes, headers: dict[str, str]) -> str:

@@ -29,7 +29,7 @@ from infocl.evaluate.stored import Features
 from infocl.experiments.dvc_command import run_dvc
 from infocl.experiments.table.build import label
 from infocl.experiments.table.experiments import Experiment, read_experiments
-from infocl.experiments.table.stats import Estimate, estimate, paired_difference
+from infocl.experiments.table.stats import estimate, in_percent, paired_difference
 from infocl.prepared.reader import Prepared, load_prepared
 from infocl.results.comparison import SOURCE
 from infocl.runtime.files import read_json, write_json, write_text
@@ -143,14 +143,14 @@ def tables(rows: Rows) -> list[str]:
         length = float(np.mean([row["feature_norm"] for row in found]))
         for key, words in JUDGEMENTS.items():
             of = [_by_seed(found, task, key) for task in names]
-            shares = [_share(estimate(list(each.values()))) for each in of]
+            shares = [in_percent(estimate(list(each.values()))) for each in of]
             accuracies.append([name, words, len(found), f"{length:.1f}", *shares])
             pairs = [
                 paired_difference(each, _by_seed(alone, task, key))
                 for task, each in zip(names, of, strict=True)
             ]
             if found[0]["regularizer"] != "none" and all(pairs):
-                differences.append([name, words, *map(_points, pairs)])
+                differences.append([name, words, *(in_percent(pair, "+.1f") for pair in pairs)])
     lines = table(["encoder", "judged by", "seeds", "length", *names], accuracies)
     if differences:
         lines += ["", *table(["difference to the objective alone", "judged by", *names], differences)]
@@ -163,21 +163,6 @@ def _alone(row: Mapping[str, Any], of: Mapping[str, Any]) -> bool:
 
 def _by_seed(rows: list[dict[str, Any]], task: str, key: str) -> dict[int, float]:
     return {row["seed"]: row["tasks"][task][key] for row in rows}
-
-
-def _share(found: Estimate | None) -> str:
-    return _shown(found, "{:.1f}")
-
-
-def _points(found: Estimate | None) -> str:
-    return _shown(found, "{:+.1f}")
-
-
-def _shown(found: Estimate | None, form: str) -> str:
-    if found is None:
-        return "-"
-    half = "" if found.half_width is None else f" ± {100 * found.half_width:.1f}"
-    return form.format(100 * found.mean) + half
 
 
 ABOUT = """# The same encoders by the paper's protocol and by ours

@@ -10,7 +10,7 @@ import numpy as np
 from scipy.stats import ttest_1samp
 
 from infocl.experiments.study.plan import CONTROL, Method
-from infocl.experiments.table.stats import Estimate, estimate
+from infocl.experiments.table.stats import Estimate, estimate, in_percent
 
 LEVEL = 0.05  # of the whole study, after Holm's correction
 
@@ -136,5 +136,4 @@ def _direction(effect: Effect) -> float:
 
 def points(found: Estimate) -> str:
     """Such as "+64.0 ± 11.2", in points."""
-    half = "" if found.half_width is None else f" ± {100 * found.half_width:.1f}"
-    return f"{100 * found.mean:+.1f}{half}"
+    return in_percent(found, "+.1f")

@@ -74,14 +74,8 @@ def run_study(
     if mode == "run" and missing:
         _run(missing)
         finished = _finished()
-    words = [
-        "infocl",
-        "study",
-        "--objectives",
-        ",".join(objectives),
-        "--regularizers",
-        ",".join(regularizers),
-    ]
+    words = ["infocl", "study", "--objectives", ",".join(objectives)]
+    words += ["--regularizers", ",".join(regularizers)]
     words += ["--weights", ",".join(f"{weight:g}" for weight in weights)] if weights else []
     words += ["--seeds", ",".join(map(str, seeds)), *(word for one in overrides for word in ("-S", one))]
     command = shlex.join([*words, *(["--new-data"] if new_data else [])])

@@ -12,7 +12,7 @@ from rich.table import Table
 from infocl.experiments.study.judge import Accuracies, Judgement, judge, points, sentence
 from infocl.experiments.study.plan import CONTROL, Method
 from infocl.experiments.study.record import BASELINES, Study
-from infocl.experiments.table.stats import Estimate, estimate
+from infocl.experiments.table.stats import Estimate, estimate, in_percent
 from infocl.results.comparison import TITLES_OF_KINDS
 from infocl.runtime.console import Output
 from infocl.runtime.errors import UserError
@@ -87,9 +87,13 @@ def _rows(judgements: Sequence[Judgement], baselines: Baselines) -> Iterator[lis
     tasks = list(judgements[0].accuracy)
     yield ["model", "seeds", *tasks]
     for kind, figures in baselines.items():
-        yield [TITLES_OF_KINDS[kind], _seeds(figures), *(_share(figures.get(task)) for task in tasks)]
+        yield [TITLES_OF_KINDS[kind], _seeds(figures), *(in_percent(figures.get(task)) for task in tasks)]
     for one in judgements:
-        yield [one.method.title, _seeds(one.accuracy), *(_share(one.accuracy.get(task)) for task in tasks)]
+        yield [
+            one.method.title,
+            _seeds(one.accuracy),
+            *(in_percent(one.accuracy.get(task)) for task in tasks),
+        ]
         if one.effects:
             effects = [one.effects.get(task) for task in tasks]
             cells = [f"{points(e.difference)}{'*' if e.shown else ''}" if e else "-" for e in effects]
@@ -98,13 +102,6 @@ def _rows(judgements: Sequence[Judgement], baselines: Baselines) -> Iterator[lis
 
 def _seeds(figures: Mapping[str, Estimate]) -> str:
     return str(max(found.seeds for found in figures.values()))
-
-
-def _share(found: Estimate | None) -> str:
-    if found is None:
-        return "-"
-    half = "" if found.half_width is None else f" ± {100 * found.half_width:.1f}"
-    return f"{100 * found.mean:.1f}{half}"
 
 
 def _rule(header: Sequence[str]) -> list[str]:

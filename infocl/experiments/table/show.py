@@ -14,7 +14,7 @@ from infocl.experiments.dvc_command import run_dvc
 from infocl.experiments.table.build import Row, Section, build_sections
 from infocl.experiments.table.experiments import Experiments, read_experiments
 from infocl.experiments.table.published import read_published
-from infocl.experiments.table.stats import Estimate
+from infocl.experiments.table.stats import Estimate, in_percent
 from infocl.runtime.console import Output
 from infocl.runtime.errors import UserError
 from infocl.runtime.text import counted
@@ -109,20 +109,16 @@ def _cells(section: Section, row: Row) -> Iterator[str]:
 
 
 def _share(found: Estimate | None, row: Row) -> str:
-    if found is None:
-        return "-"
-    return f"{100 * found.mean:.{2 if row.published else 1}f}{_half(found)}"
+    return in_percent(found, _decimals(row))
 
 
 def _difference(found: Estimate | None, row: Row) -> str:
-    if found is None:
-        return "-"
-    pairs = "" if found.seeds == row.mean.seeds else f" (n {found.seeds})"
-    return f"{100 * found.mean:+.{2 if row.published else 1}f}{_half(found)}{pairs}"
+    pairs = f" (n {found.seeds})" if found and found.seeds != row.mean.seeds else ""
+    return in_percent(found, f"+{_decimals(row)}") + pairs
 
 
-def _half(found: Estimate) -> str:
-    return "" if found.half_width is None else f" ± {100 * found.half_width:.1f}"
+def _decimals(row: Row) -> str:
+    return ".2f" if row.published else ".1f"
 
 
 def as_markdown(section: Section) -> str:

@@ -33,6 +33,14 @@ def estimate(values: Sequence[float]) -> Estimate | None:
     return Estimate(mean, half, count)
 
 
+def in_percent(found: Estimate | None, form: str = ".1f") -> str:
+    """Such as "81.4 ± 1.2", or "+64.0 ± 11.2" by the form "+.1f"; "-" where there is none."""
+    if found is None:
+        return "-"
+    half = "" if found.half_width is None else f" ± {100 * found.half_width:.1f}"
+    return f"{100 * found.mean:{form}}{half}"
+
+
 def paired_difference(of: Mapping[int, float], to: Mapping[int, float]) -> Estimate | None:
     """Mean of `of[seed] - to[seed]` over the seeds that both have, with its interval; None without any."""
     return estimate([of[seed] - to[seed] for seed in sorted(of.keys() & to.keys())])
