@@ -10,11 +10,11 @@ from prefect import get_run_logger, task
 from prefect.client.schemas.objects import State, TaskRun
 from prefect.tasks import Task
 
-from pipelines.commands import CommandError, output_of, stream
+from pipelines.commands import INTERRUPTED, CommandError, output_of, stream
 
 HINT = re.compile(
     r"To (track the changes|enable auto staging)|\s*(git add|dvc config)|Use `dvc push`|"
-    r"WARNING: Failed to pull run cache"
+    r"WARNING: Failed to pull run cache|ERROR: failed to reproduce .* without a confirmation"
 )
 
 RETRY_SECONDS = (30.0, 120.0)  # pauses before what a lost connection or a full GPU stopped is tried again
@@ -43,7 +43,7 @@ def reproduce(stage: str, why: str, lock: int | None, pull: bool) -> bool:
         stage: of dvc.yaml.
         why: it may run.
         lock: the workspace's.
-        pull: take results that the DVC remote has, as `dvc repro --pull` does; if it does not answer, go on.
+        pull: take results that the DVC remote has, as `dvc repro --pull` does; if it gives none, go on.
 
     Returns:
         Whether to pull for the next stages.
@@ -53,8 +53,11 @@ def reproduce(stage: str, why: str, lock: int | None, pull: bool) -> bool:
     """
     log = get_run_logger()
     log.info(f"{stage}: {why}")
+    begun = False
 
     def show(line: str) -> None:
+        nonlocal begun
+        begun = begun or line.startswith(f"Running stage '{stage}'")
         if not HINT.match(line):
             log.info(line)
 
@@ -64,9 +67,13 @@ def reproduce(stage: str, why: str, lock: int | None, pull: bool) -> bool:
             stream([*command, "--pull", "--", stage], show, keep=lock)
             return True
         except CommandError as error:
-            if not error.retryable or f"Running stage '{stage}'" in error.output:
+            if begun or error.code == INTERRUPTED:
                 raise
-            log.warning(f"The DVC remote does not answer ({error}); results there are not looked for.")
+            # Of a result that the cache lost, too, DVC says only that it does not overwrite the copy here.
+            reason = "it has none or does not answer" if "without a confirmation" in str(error) else error
+            log.warning(
+                f"No result of {stage} came from the DVC remote ({reason}); the run goes on without."
+            )
     stream([*command, "--", stage], show, keep=lock)
     return False
 

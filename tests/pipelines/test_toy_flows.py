@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import sys
@@ -44,6 +45,19 @@ def test_runs_with_other_parameters_wait_beside_it_and_a_place_is_free_again(in_
         same.take()
     one.leave()
     same.take()
+
+
+def test_a_result_that_the_cache_lost_is_made_here_where_no_remote_answers(in_service, server):
+    in_service.git("reset", "--quiet", "--hard", in_service.commits[0])
+    in_service.dvc("checkout", "--quiet")
+    in_service.dvc("remote", "modify", "--local", "store", "url", f"http://127.0.0.1:{free_port()}/store")
+    lost = hashlib.md5((in_service.folder / "exports/encoder/encoder.json").read_bytes()).hexdigest()
+    (in_service.folder / ".dvc/cache/files/md5" / lost[:2] / lost[2:]).unlink()
+    message = in_service.run(*RETRAIN)
+    assert "WARNING" in next(line for line in message.splitlines() if "No result of export came from" in line)
+    assert message.count("the run goes on without.") == 1
+    assert "Running stage 'export'" in message
+    assert "The encoder came out as it was, byte for byte; v1.0.0 stays in service." in message
 
 
 @pytest.fixture
