@@ -21,6 +21,10 @@ def test_a_study_in_a_clone_without_results_goes_on_where_it_was_stopped(tmp_pat
     made.git("clone", "--quiet", ".", str(tmp_path / "project"))
     project = copy(made)
     project.folder = tmp_path / "project"
+    for _ in range(2):
+        project.run("infocl", "study", "--regularizers", "rc", "--seeds", "0", "--queue")
+    assert project.run("dvc", "queue", "status").count("Queued") == 2, "what waits is not queued again"
+    project.run("dvc", "queue", "remove", "--queued")
     project.fault("pretrain", "wrong the first training goes wrong")
     found, messages = study(project)
     assert "SimCLR, seed 0: dvc exp run failed: the first training goes wrong" in messages

@@ -12,11 +12,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
-from infocl.config.titles import objective_title, regularizer_title
+from infocl.config.titles import objective_title
 from infocl.experiments.study.judge import Judgement
 from infocl.experiments.study.plan import CONTROL
 from infocl.experiments.study.record import Study
 from infocl.experiments.study.show import judged
+from infocl.experiments.table.build import term_label
 from infocl.experiments.table.stats import Estimate
 from infocl.report.plots import COLOURS, FIRST, INK, SECOND, SOFT, STYLE, svg
 from infocl.results.comparison import TITLES_OF_KINDS
@@ -69,9 +70,9 @@ def _row(one: Judgement) -> Row:
     method = one.method
     if method.regularizer == CONTROL:
         return Row(objective_title(method.objective), one.accuracy, SECOND, "o", list(one.accuracy))
-    weight = "" if method.weight is None else f" (λ = {method.weight:g})"
+    title = term_label(method.regularizer, method.weight, method.knob)
     shown = [task for task, effect in one.effects.items() if effect.shown]
-    return Row(f"+ {regularizer_title(method.regularizer)}{weight}", one.accuracy, FIRST, "o", shown)
+    return Row(f"+ {title}", one.accuracy, FIRST, "o", shown)
 
 
 def _draw(axes: Axes, task: str, groups: Sequence[Sequence[Row]]) -> None:

@@ -19,16 +19,28 @@ CONTROL = "none"
 
 
 class Method(NamedTuple):
-    """An objective with a regulariser; the weight is None where `reg.weight` has no effect."""
+    """An objective with a regulariser; the weight is None where `reg.weight` has no effect.
+
+    `knob` is set otherwise than in all other experiments, such as "critic=pixels"; mostly there is none.
+    """
 
     objective: str
     regularizer: str
     weight: float | None
+    knob: str = ""
 
     @property
     def title(self) -> str:
-        """Such as "SimCLR + RC (λ = 1)"."""
-        return label(self.objective, self.regularizer, self.weight)
+        """Such as "SimCLR + RC (λ = 1)" or "SimCLR + LBE (critic=pixels, λ = 1)"."""
+        return label(self.objective, self.regularizer, self.weight, self.knob)
+
+    @property
+    def settings(self) -> list[str]:
+        """The overrides that make it."""
+        settings = [f"objective.name={self.objective}", f"reg.name={self.regularizer}"]
+        if self.weight is not None:
+            settings.append(f"reg.weight={self.weight!r}")
+        return [*settings, f"reg.{self.regularizer}.{self.knob}"] if self.knob else settings
 
 
 class Planned(NamedTuple):
@@ -72,7 +84,7 @@ def plan(
 
     Args:
         objectives: names.
-        regularizers: names; `none` need not be named.
+        regularizers: names, or with one knob such as "lbe.critic=pixels"; `none` need not be named.
         weights: of each regulariser that has one; none: the weight of its recipe.
         seeds: whole numbers, each once.
         overrides: further settings of all experiments.
@@ -82,12 +94,13 @@ def plan(
     Raises:
         UserError: a name is not known, or a combination is not valid.
     """
+    terms = [(name, knob) for name, _, knob in (text.partition(".") for text in regularizers)]
     _require(objectives, OBJECTIVES, "objective")
-    _require(regularizers, REGULARIZERS, "regulariser")
+    _require([name for name, _ in terms], REGULARIZERS, "regulariser")
     methods = [
-        Method(objective, regularizer, weight)
+        Method(objective, regularizer, weight, knob)
         for objective in objectives
-        for regularizer in dict.fromkeys([CONTROL, *regularizers])
+        for regularizer, knob in dict.fromkeys([(CONTROL, ""), *terms])
         for weight in _weights(objective, regularizer, weights)
     ]
     base = overridden(raw, overrides)
@@ -122,9 +135,7 @@ def _seeded(base: Mapping[str, Any], seed: int, new_data: bool) -> list[str]:
 
 
 def _planned(method: Method, seed: int, shared: Sequence[str], raw: Mapping[str, Any]) -> Planned:
-    settings = [f"objective.name={method.objective}", f"reg.name={method.regularizer}", *shared]
-    if method.weight is not None:
-        settings.append(f"reg.weight={method.weight!r}")
+    settings = [*shared, *method.settings]
     control = method.regularizer == CONTROL
     if control:  # it is the plain encoder itself; what needs no training is judged beside it
         settings.append("compare.plain=false")

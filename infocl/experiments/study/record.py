@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from infocl.experiments.overrides import overridden
 from infocl.experiments.study.plan import CONTROL, Method, Planned
 from infocl.experiments.table.experiments import Experiment
 from infocl.experiments.table.settings import differences, method_of, setting_of
@@ -31,11 +32,12 @@ class Place(BaseModel):
     regularizer: str
     weight: float | None
     seed: int
+    knob: str = ""
 
     @property
     def method(self) -> Method:
         """What is compared."""
-        return Method(self.objective, self.regularizer, self.weight)
+        return Method(self.objective, self.regularizer, self.weight, self.knob)
 
     @property
     def key(self) -> tuple[Method, int]:
@@ -58,7 +60,7 @@ class Study(BaseModel):
     Attributes:
         commands: what was called, so that it can be called again.
         new_data: whether each seed drew the embedded source anew.
-        params: what all runs share; objective, regulariser, weight and seed are the runs' own.
+        params: what all runs share; objective, regulariser, weight, knob and seed are the runs' own.
         missing: places that are planned and not finished.
         runs: what is finished.
     """
@@ -178,11 +180,8 @@ def _settings(study: Study) -> tuple[str, dict[Method, str]]:
 
 
 def _knobs(params: Mapping[str, Any], method: Method) -> str:
-    chosen = {
-        "objective": params["objective"] | {"name": method.objective},
-        "reg": params["reg"] | {"name": method.regularizer, "weight": method.weight},
-    }
-    return " ".join(method_of(chosen, section) for section in chosen)
+    chosen = overridden(params, method.settings)
+    return " ".join(method_of(chosen, section) for section in ("objective", "reg"))
 
 
 def _require_alike(one: Study, other: Study, names: str) -> None:

@@ -63,17 +63,18 @@ def run_study(
     shown.check()
     raw = read_yaml(PARAMS_FILE)
     planned = plan(objectives, regularizers, weights, seeds, overrides, raw, new_data=new_data)
-    finished = _finished()
+    finished, waiting = _finished()
     missing = [one for one in planned if one.name not in finished]
     print(f"{counted(len(planned), 'experiment')}, {len(missing)} of them missing.", file=sys.stderr)
     if mode == "queue":
         for one in missing:
-            run_dvc(["exp", "run", "--queue", *_arguments(one)], capture=True)
+            if one.name not in waiting:
+                run_dvc(["exp", "run", "--queue", *_arguments(one)], capture=True)
         print("Start them: dvc queue start --jobs 2; this command with --show prints what is finished.")
         return
     if mode == "run" and missing:
         _run(missing)
-        finished = _finished()
+        finished, _ = _finished()
     words = ["infocl", "study", "--objectives", ",".join(objectives)]
     words += ["--regularizers", ",".join(regularizers)]
     words += ["--weights", ",".join(f"{weight:g}" for weight in weights)] if weights else []
@@ -106,9 +107,10 @@ def _arguments(one: Planned) -> list[str]:
     return ["--name", one.name, *(word for setting in one.settings for word in ("-S", setting)), one.until]
 
 
-def _finished() -> dict[str, Experiment]:
-    shown = run_dvc(["exp", "show", "--json"], capture=True)
-    return {run.name: run for run in read_experiments(shown, partly_run=True).finished}
+def _finished() -> tuple[dict[str, Experiment], set[str]]:
+    """Finished experiments by name, and the names of those that are queued or running."""
+    found = read_experiments(run_dvc(["exp", "show", "--json"], capture=True), partly_run=True)
+    return {run.name: run for run in found.finished}, found.waiting
 
 
 def _run(missing: Sequence[Planned]) -> None:

@@ -153,13 +153,17 @@ def _label(method: _Method) -> str:
     return label(json.loads(method.objective)["name"], reg["name"], reg.get("reg.weight"))
 
 
-def label(objective: str, regularizer: str, weight: float | None) -> str:
-    """A row's name, such as "SimCLR", "SimCLR + noise only" or "SimCLR + RC (λ = 1)"."""
+def label(objective: str, regularizer: str, weight: float | None, knob: str = "") -> str:
+    """A row's name, such as "SimCLR", "SimCLR + noise only" or "SimCLR + LBE (critic=pixels, λ = 1)"."""
     name = objective_title(objective)
-    if regularizer == "none":
-        return name
-    reg = regularizer_title(regularizer)
-    return f"{name} + {reg} (λ = {weight:g})" if has_weight(regularizer) else f"{name} + {reg}"
+    return name if regularizer == "none" else f"{name} + {term_label(regularizer, weight, knob)}"
+
+
+def term_label(regularizer: str, weight: float | None, knob: str = "") -> str:
+    """The regulariser's part of a row's name, such as "noise only" or "RC (λ = 1)"."""
+    details = [*([knob] if knob else []), *([f"λ = {weight:g}"] if has_weight(regularizer) else [])]
+    title = regularizer_title(regularizer)
+    return f"{title} ({', '.join(details)})" if details else title
 
 
 def _row(method: _Method, seeds: Seeds, methods: Mapping[_Method, Seeds], letter: str, label: str) -> Row:

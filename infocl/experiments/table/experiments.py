@@ -12,6 +12,7 @@ from infocl.runtime.errors import UserError
 from infocl.runtime.files import parse_json
 
 PARTLY_RUN = "partly run"
+WAITING = ("queued", "running")  # states of `dvc exp show`
 
 
 class Experiment(NamedTuple):
@@ -37,10 +38,11 @@ class Experiment(NamedTuple):
 
 
 class Experiments(NamedTuple):
-    """What was found: finished runs, and how many others were left out, by reason."""
+    """What was found: finished runs, how many others were left out, by reason, and which of these wait."""
 
     finished: list[Experiment]
     left_out: Counter[str]
+    waiting: set[str]  # names of experiments that are queued or running
 
 
 def read_experiments(text: str, *, partly_run: bool = False) -> Experiments:
@@ -58,12 +60,14 @@ def read_experiments(text: str, *, partly_run: bool = False) -> Experiments:
         UserError: the text is no such output.
     """
     try:
-        finished, left_out = [], Counter[str]()
+        finished, left_out, waiting = [], Counter[str](), set()
         for name, state, experiment in _experiments(parse_json(text)):
             data = experiment.get("data") or {}
             reason = _unfinished(state, experiment.get("error"), data)
             if reason and not (partly_run and reason == PARTLY_RUN):
                 left_out[reason] += 1
+                if state in WAITING:
+                    waiting.add(name)
             elif run := _run(name, experiment["rev"], data):
                 finished.append(run)
             else:
@@ -72,7 +76,7 @@ def read_experiments(text: str, *, partly_run: bool = False) -> Experiments:
         raise UserError(
             f"this is not the output of `dvc exp show --json` ({type(error).__name__}: {error})"
         ) from None
-    return Experiments(finished, left_out)
+    return Experiments(finished, left_out, waiting)
 
 
 def _experiments(commits: list[dict[str, Any]]) -> Iterator[tuple[str, str, dict[str, Any]]]:

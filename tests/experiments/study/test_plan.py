@@ -34,6 +34,18 @@ def test_a_name_says_what_decides_the_figures_and_nothing_else():
     assert planned(new_data=True)[3].name != name
 
 
+def test_a_knob_makes_a_method_of_its_own_that_is_the_run_with_this_knob_in_params():
+    found = planned(regularizers=["lbe", "lbe.critic=pixels"], seeds=[0])
+    assert [one.method.title for one in found] == [
+        "SimCLR",
+        "SimCLR + LBE (λ = 1)",
+        "SimCLR + LBE (critic=pixels, λ = 1)",
+    ]
+    alone = planned(regularizers=["lbe"], seeds=[0], overrides=["reg.lbe.critic=pixels"])
+    assert [found[0].name, found[2].name] == [one.name for one in alone]
+    assert found[1].name != found[2].name
+
+
 def test_without_weights_each_regulariser_has_that_of_its_recipe():
     weights = {one.method.regularizer: one.method.weight for one in planned(regularizers=["rc", "mib"])}
     assert weights["rc"] == 1.0
@@ -53,6 +65,8 @@ def test_new_data_draws_the_source_by_the_seed():
     [
         ({"objectives": ["simclrr"]}, "there is no objective 'simclrr'; did you mean simclr?"),
         ({"regularizers": ["rcc"]}, "there is no regulariser 'rcc'; did you mean rc?"),
+        ({"regularizers": ["lbe.critics=pixels"]}, "reg.lbe.critics is not a known parameter"),
+        ({"regularizers": ["lbe.critic"]}, "-S reg.lbe.critic cannot be read"),
         ({"weights": [-1.0]}, "reg.weight"),
         ({"overrides": ["train.epoch=3"]}, "train.epoch is not a known parameter"),
         ({"overrides": ["train.epochs=3,4"]}, "-S train.epochs=3,4 gives several values; give one"),
