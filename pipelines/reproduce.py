@@ -71,9 +71,7 @@ def reproduce(stage: str, why: str, lock: int | None, pull: bool) -> bool:
                 raise
             # Of a result that the cache lost, too, DVC says only that it does not overwrite the copy here.
             reason = "it has none or does not answer" if "without a confirmation" in str(error) else error
-            log.warning(
-                f"No result of {stage} came from the DVC remote ({reason}); the run goes on without."
-            )
+            log.warning(f"No result of {stage} came from the DVC remote ({reason}); the run goes on without.")
     stream([*command, "--", stage], show, keep=lock)
     return False
 
