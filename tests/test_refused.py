@@ -48,6 +48,15 @@ def test_a_refused_value_clears_no_folder(project):
     project.git("checkout", "--quiet", "infocl")
 
 
+def test_a_study_finds_downloaded_data_where_they_lie_and_names_what_is_wrong_with_them(project):
+    file = project.folder / "data/raw/emoji-datasource-google-16.0.0.tgz"
+    file.write_bytes(b"damaged")
+    words = ("--regularizers", "none", "--seeds", "0", "-S", "data.name=emoji")
+    message = project.run("infocl", "study", *words, code=1)
+    assert re.search(rf"infocl: every experiment failed; .*{re.escape(str(file))} ", message)
+    file.unlink()
+
+
 def test_an_edit_while_it_runs_is_refused_and_the_training_is_kept(project):
     path = project.folder / "params.yaml"
     process = project.start(*RUN)

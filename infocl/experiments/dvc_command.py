@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
 
 from infocl.runtime.errors import InfoCLError
 
 STANDARD_ERROR = 2
 
 
-def run_dvc(arguments: Sequence[str], *, capture: bool = False) -> str:
+def run_dvc(
+    arguments: Sequence[str], *, capture: bool = False, environment: Mapping[str, str] | None = None
+) -> str:
     """Run `dvc` of this environment; its output is returned when captured, else shown on standard error.
+
+    Args:
+        arguments: of the command.
+        capture: return the output.
+        environment: variables that it has beside those of this process.
 
     Raises:
         InfoCLError: it failed; the message carries its complaint, or that of the stage that failed.
@@ -24,6 +34,7 @@ def run_dvc(arguments: Sequence[str], *, capture: bool = False) -> str:
         stdout=subprocess.PIPE if capture else STANDARD_ERROR,
         stderr=subprocess.PIPE,
         text=True,
+        env={**os.environ, **(environment or {})},
     ) as process:
         if capture:
             output, errors = process.communicate()
@@ -36,6 +47,17 @@ def run_dvc(arguments: Sequence[str], *, capture: bool = False) -> str:
     if process.returncode:
         raise InfoCLError(f"dvc {' '.join(arguments[:2])} failed: {_reason(lines) or 'it gave no reason'}")
     return output
+
+
+def downloads(params: Mapping[str, Any]) -> dict[str, str]:
+    """For a temporary workspace, which has tracked files only: where downloaded data sets lie in this one.
+
+    A user's own images are left out: they are read only as DVC knows them.
+    """
+    root = params["data"]["root"]
+    if params["data"]["name"] == "folder" or root != params["transfer"]["root"]:
+        return {}
+    return {"INFOCL_DATA": os.environ.get("INFOCL_DATA") or str(Path(root).resolve())}
 
 
 def _reason(lines: Sequence[str]) -> str:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from infocl.config.file import PARAMS_FILE, read_yaml
-from infocl.experiments.dvc_command import run_dvc
+from infocl.experiments.dvc_command import downloads, run_dvc
 from infocl.experiments.overrides import overridden
 from infocl.experiments.study.plan import Planned, plan
 from infocl.experiments.study.record import Study, gather, load_studies, save_study
@@ -73,7 +73,7 @@ def run_study(
         print("Start them: dvc queue start --jobs 2; this command with --show prints what is finished.")
         return
     if mode == "run" and missing:
-        _run(missing)
+        _run(missing, downloads(overridden(raw, overrides)))
         finished, _ = _finished()
     words = ["infocl", "study", "--objectives", ",".join(objectives)]
     words += ["--regularizers", ",".join(regularizers)]
@@ -113,12 +113,12 @@ def _finished() -> tuple[dict[str, Experiment], set[str]]:
     return {run.name: run for run in found.finished}, found.waiting
 
 
-def _run(missing: Sequence[Planned]) -> None:
+def _run(missing: Sequence[Planned], environment: Mapping[str, str]) -> None:
     failed = []
     for number, one in enumerate(missing, 1):
         print(f"[{number}/{len(missing)}] {one.method.title}, seed {one.seed}", file=sys.stderr)
         try:
-            run_dvc(["exp", "run", "--temp", *_arguments(one)])
+            run_dvc(["exp", "run", "--temp", *_arguments(one)], environment=environment)
         except InfoCLError as error:
             failed.append(f"{one.method.title}, seed {one.seed}: {error}")
             print(failed[-1], file=sys.stderr)
