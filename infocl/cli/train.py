@@ -141,6 +141,7 @@ def study(
     ] = None,
     new_data: Annotated[bool, typer.Option(help="Draw embedded images anew by each seed.")] = False,
     queue: Annotated[bool, typer.Option(help="Queue what is missing with DVC, do not run it.")] = False,
+    jobs: Annotated[int, typer.Option(min=1, help="Experiments that run at once.")] = 1,
     show: Annotated[bool, typer.Option(help="Run nothing; print what is finished.")] = False,
     format: Annotated[str, typer.Option(help="terminal, markdown or json.")] = "terminal",
     save: Annotated[
@@ -172,6 +173,7 @@ def study(
         overrides or [],
         new_data=new_data,
         mode="queue" if queue else "show" if show else "run",
+        jobs=jobs,
         shown=shown,
     )
 

@@ -8,9 +8,9 @@ from copy import copy
 from tests.pipelines.quick import QuickProject
 
 
-def study(project):
+def study(project, *more):
     """What `infocl study` prints as JSON, and what it says meanwhile."""
-    words = "infocl study --regularizers rc --seeds 0 --format json 2> ../messages"
+    words = f"infocl study --regularizers rc --seeds 0 --format json {' '.join(more)} 2> ../messages"
     return json.loads(project.run("sh", "-c", words)), (project.outside / "messages").read_text()
 
 
@@ -36,4 +36,7 @@ def test_a_study_in_a_clone_without_results_goes_on_where_it_was_stopped(tmp_pat
     assert [method["regularizer"] for method in found["methods"]] == ["none", "rc"]
     assert found["methods"][1]["difference"]["digits"]["mean"] == 0.0
     assert found["sentences"] == ["SimCLR + RC (λ = 1): one seed allows no statement."]
+    found, messages = study(project, "--seeds", "0,1", "--jobs", "2")
+    assert "[1/2] SimCLR, seed 1\n[2/2] SimCLR + RC (λ = 1), seed 1\n" in messages
+    assert found["methods"][1]["difference"]["digits"]["seeds"] == 2
     assert project.git("status", "--short") == "", "the workspace is left alone"

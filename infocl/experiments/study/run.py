@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
@@ -48,12 +49,14 @@ def run_study(
     *,
     new_data: bool,
     mode: str,
+    jobs: int,
     shown: Shown,
 ) -> None:
     """Run, queue or only show a study; the arguments are those of `plan`.
 
     Args:
-        mode: `run` what is missing, one after the other; `queue` it with DVC; or `show` what is finished.
+        mode: `run` what is missing; `queue` it with DVC; or `show` what is finished.
+        jobs: so many experiments run at once.
         shown: how.
 
     Raises:
@@ -73,7 +76,7 @@ def run_study(
         print("Start them: dvc queue start --jobs 2; this command with --show prints what is finished.")
         return
     if mode == "run" and missing:
-        _run(missing, downloads(overridden(raw, overrides)))
+        _run(missing, downloads(overridden(raw, overrides)), jobs)
         finished, _ = _finished()
     words = ["infocl", "study", "--objectives", ",".join(objectives)]
     words += ["--regularizers", ",".join(regularizers)]
@@ -113,14 +116,19 @@ def _finished() -> tuple[dict[str, Experiment], set[str]]:
     return {run.name: run for run in found.finished}, found.waiting
 
 
-def _run(missing: Sequence[Planned], environment: Mapping[str, str]) -> None:
+def _run(missing: Sequence[Planned], environment: Mapping[str, str], jobs: int) -> None:
+    """Run experiments, several at once; only one that is alone shows what its stages print."""
     failed = []
-    for number, one in enumerate(missing, 1):
+
+    def run(number: int, one: Planned) -> None:
         print(f"[{number}/{len(missing)}] {one.method.title}, seed {one.seed}", file=sys.stderr)
         try:
-            run_dvc(["exp", "run", "--temp", *_arguments(one)], environment=environment)
+            run_dvc(["exp", "run", "--temp", *_arguments(one)], capture=jobs > 1, environment=environment)
         except InfoCLError as error:
             failed.append(f"{one.method.title}, seed {one.seed}: {error}")
             print(failed[-1], file=sys.stderr)
+
+    with ThreadPoolExecutor(jobs) as pool:
+        list(pool.map(run, range(1, len(missing) + 1), missing))
     if len(failed) == len(missing):
         raise InfoCLError(f"every experiment failed; the first: {failed[0]}")
