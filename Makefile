@@ -6,7 +6,7 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 # Each module is compiled once, not anew by each of a thousand processes.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: repro lint check test test-all env benchmarks gpu gpu-wheels clean
+.PHONY: repro lint check test test-all env gpu gpu-wheels clean
 
 repro: env  ## the environment if missing, then the whole pipeline on the embedded data
 	infocl check
@@ -38,10 +38,6 @@ env: .venv/.complete
 	.venv/bin/python -m compileall -qq -j 0 .venv/lib || true
 	.venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	touch $@
-
-benchmarks: env  ## the figures of benchmarks/README.md, on this machine
-	python -m benchmarks.run
-	python -m benchmarks.export
 
 gpu:  ## CUDA tests and benchmarks by this machine's own Python and torch -> benchmarks/results/cuda.md (DRY=1: tiny, on the CPU)
 	@"$(PYTHON)" -m benchmarks.bare run $(if $(DRY),--dry-run)

@@ -82,7 +82,7 @@ def measure(params: Params, steps: int = 10) -> LoopRow:
         f"{encoder.arch} x {encoder.width:g} ({encoder.stem} stem), {size} px, batch {batch}, "
         f"{params.objective.name} + {params.reg.name}, {params.train.precision}",
         batch / seconds,
-        views.median / seconds,
+        views / seconds,
         1e3 * statistics.median(host),
         memory,
     )

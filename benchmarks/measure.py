@@ -1,4 +1,4 @@
-"""How everything here is timed: warm-up, device sync, median and spread, memory in a fresh process."""
+"""How everything here is timed: warm-up, device sync, median, memory in a fresh process."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import statistics
 import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,37 +16,16 @@ from benchmarks.publish import processor
 from infocl.runtime.device import describe_device
 
 
-@dataclass(frozen=True)
-class Timing:
-    """Seconds of one call: the median over repeats, and the fastest and slowest."""
-
-    median: float
-    fastest: float
-    slowest: float
-
-    def __str__(self) -> str:
-        return f"{1e3 * self.median:.1f} ms ({1e3 * self.fastest:.1f} to {1e3 * self.slowest:.1f})"
-
-
-def interleaved(
-    steps: dict[str, Callable[[], object]], repeats: int = 9, warm_up: int = 2
-) -> dict[str, Timing]:
-    """Time all in turn, round by round, so that a slow minute of the machine concerns all alike."""
-    seconds: dict[str, list[float]] = {name: [] for name in steps}
+def timed(work: Callable[[], object], *, repeats: int = 9, warm_up: int = 2) -> float:
+    """Seconds of `work`, the median of several calls, waiting for the device before and after each call."""
+    seconds = []
     for _ in range(warm_up + repeats):
-        for name, step in steps.items():
-            synchronize()
-            start = time.perf_counter()
-            step()
-            synchronize()
-            seconds[name].append(time.perf_counter() - start)
-    measured = {name: values[warm_up:] for name, values in seconds.items()}
-    return {name: Timing(statistics.median(v), min(v), max(v)) for name, v in measured.items()}
-
-
-def timed(work: Callable[[], object], *, repeats: int = 9, warm_up: int = 2) -> Timing:
-    """Time `work`, waiting for the device before and after each call."""
-    return interleaved({"": work}, repeats, warm_up)[""]
+        synchronize()
+        start = time.perf_counter()
+        work()
+        synchronize()
+        seconds.append(time.perf_counter() - start)
+    return statistics.median(seconds[warm_up:])
 
 
 def in_fresh_process(work: Callable[..., Any], *arguments: Any) -> Any:

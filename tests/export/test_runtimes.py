@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks import try_export
-from benchmarks.export import TORCH, variant_rows, variant_table
 from infocl.export.card import TRIED_IN_JAVASCRIPT, TRIED_PREPARED, TRIED_RUNTIMES
 from tests.workspace import ROOT
 
@@ -44,12 +43,3 @@ def test_a_trial_needs_no_torch_and_notices_another_example(project):
     example = dict(np.load(folder / "example.npz"))
     np.savez(folder / "example.npz", **example | {"images_33x48": example["images_33x48"][::-1]})
     assert json.loads(try_it(folder).stdout)["error"]["float32"] > 0.1
-
-
-def test_variants_are_timed_beside_torch(project):
-    rows = variant_rows()
-    assert [row.variant for row in rows] == [TORCH, "float32", "float16", "int8"]
-    assert all(speed > 0 for row in rows for speed in row.images_per_second.values())
-    assert list(rows[0].times_torch.values()) == [1.0, 1.0]
-    columns = {line.count("|") for line in variant_table(rows)}
-    assert len(columns) == 1
