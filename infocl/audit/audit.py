@@ -13,12 +13,12 @@ from torch import Tensor
 from infocl.audit.factors import change, draw_amounts, wanted
 from infocl.audit.pictures import make_pictures
 from infocl.audit.readers import BATCH, TRAINED, Images, Readers, batches, open_readers, read
-from infocl.audit.ridge import fit_ridge, interval95, r2, resamples
 from infocl.config import Params
 from infocl.config.audit import Factor
 from infocl.encoder.numerics import derive_seed
 from infocl.evaluate.compare import verdict
 from infocl.evaluate.diagnostics import choose_images
+from infocl.evaluate.regression import fit_ridge, r2
 from infocl.prepared.reader import Prepared, load_source
 from infocl.results.audit import Word
 from infocl.runtime.device import choose_device
@@ -26,6 +26,8 @@ from infocl.runtime.files import read_json
 from infocl.runtime.paths import CONFIG_FILE, PRETRAIN, rerun
 
 AMOUNTS, VALIDATION, RESAMPLES = 300, 301, 302  # purposes of derived seeds
+STRENGTHS: list[float] = np.logspace(-6, 2, 17).tolist()  # by unit of a feature's variance
+DRAWS = 2000  # of the bootstrap
 
 
 def run_audit(params: Params) -> dict[str, Any]:
@@ -77,9 +79,9 @@ def _audit(
     validation = _validation(len(splits[0]), params).to(weights.device)
     told, fits = defaultdict(list), defaultdict(list)
     for (kind, _), given, new in zip(readers, *features, strict=True):
-        probe = fit_ridge(given, targets[0], validation)
+        probe = fit_ridge(given, targets[0], validation, STRENGTHS)
         told[kind].append(probe.predict(new))
-        fits[kind].append({"l2": probe.l2, "l2_at_edge": probe.l2_at_edge})
+        fits[kind].append({"l2": probe.l2, "l2_at_edge": probe.at_edge})
     values = {kind: torch.stack([r2(one, targets[1]) for one in all_]).mean() for kind, all_ in told.items()}
     draws = {kind: torch.stack([r2(one, targets[1], weights) for one in all_]) for kind, all_ in told.items()}
     row = compare(
@@ -98,6 +100,21 @@ def _validation(images: int, params: Params) -> Tensor:
 def _changed(images: Images, factor: Factor, amounts: Tensor, limits: list[float]) -> Iterator[Tensor]:
     for number, batch in enumerate(batches(images, amounts.device)):
         yield change(batch, factor, amounts[number * BATCH :][:BATCH], limits)
+
+
+def resamples(images: int, seed: int, device: torch.device) -> Tensor:
+    """How often each of N images is drawn in each resample of the bootstrap, float64 (2000, N)."""
+    counts = np.random.default_rng(seed).multinomial(images, np.full(images, 1 / images), DRAWS)
+    return torch.from_numpy(counts).to(device, torch.float64)
+
+
+def interval95(draws: Tensor) -> list[float]:
+    """The 2.5 % and 97.5 % quantiles of the bootstrap's values (B,): Efron's percentile interval.
+
+    Reference: Efron and Tibshirani, "An Introduction to the Bootstrap", 1993, section 13.3.
+    """
+    ends = torch.quantile(draws, torch.tensor([0.025, 0.975], dtype=draws.dtype, device=draws.device))
+    return [float(end) for end in ends]
 
 
 def compare(values: Mapping[str, float], draws: Mapping[str, Tensor]) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
+from sklearn.model_selection import train_test_split
 
 from infocl.config import ProbeParams, TaskKind
 from infocl.evaluate.bootstrap import (
@@ -21,9 +22,10 @@ from infocl.evaluate.bootstrap import (
 )
 from infocl.evaluate.features import require_finite
 from infocl.evaluate.knn import knn_average
-from infocl.evaluate.multilabel import fit_labels
+from infocl.evaluate.linear import fit_probe
 from infocl.evaluate.protocol import Judged
 from infocl.evaluate.regression import fit_ridge
+from infocl.evaluate.scaling import Scaling
 from infocl.evaluate.stored import Features
 
 Score = Callable[[npt.NDArray[Any], Array, Array], Array]
@@ -42,15 +44,7 @@ def evaluate_numbers(
 ) -> Judged:
     """Judge features by how well a number can be read from them.
 
-    Args:
-        train_features: unstandardised, (N, D).
-        train_numbers: (N,).
-        test_features: (M, D).
-        test_numbers: (M,); used for nothing but the final score.
-        params: the block `probe`.
-        seed: of the validation split.
-        device: where to compute.
-        name: of the data set, for messages.
+    The arguments are those of `evaluate_task`, but for the numbers, float64 (N,) and (M,).
 
     Returns:
         A row with `r2` of a ridge regression and `r2_ci95`, `rmse` and `rmse_ci95` (in the unit of the
@@ -61,34 +55,28 @@ def evaluate_numbers(
         InfoCLError: a feature is NaN or infinite.
     """
     train, test = _on_device(train_features, test_features, device, name)
-    probe = fit_ridge(train, train_numbers, params, seed)
-    predicted = probe.predict(test)
-    near = knn_average(
-        probe.scaling.single(train),
-        torch.from_numpy(train_numbers[:, None]).to(device),
-        probe.scaling(test),
-        params.knn_k,
-        params.knn_temperature,
-    )
-    neighbours, mean = near[:, 0].cpu().numpy(), np.full(len(test_numbers), train_numbers.mean())
-    alike, images = np.ones((1, len(test_numbers))), len(test_numbers)
+    images, targets = len(train_numbers), torch.from_numpy(train_numbers[:, None]).to(device)
+    _, held = train_test_split(np.arange(images), test_size=params.validation_share, random_state=seed)
+    validation = torch.zeros(images, dtype=torch.bool, device=device)
+    validation[held] = True
+    probe = fit_ridge(train, targets, validation, params.l2)
+    predicted = probe.predict(test)[:, 0].cpu().numpy()
+    neighbours = _neighbours(probe.scaling, train, targets, test, params)[:, 0]
+    mean = np.full(len(test_numbers), train_numbers.mean())
     row = {
         "kind": "number",
-        "r2": float(r2_score(test_numbers, predicted, alike)[0]),
-        "r2_ci95": bootstrap95(images, partial(r2_score, test_numbers, predicted)),
-        "rmse": float(rmse(test_numbers, predicted, alike)[0]),
-        "rmse_ci95": bootstrap95(images, partial(rmse, test_numbers, predicted)),
-        "knn_r2": float(r2_score(test_numbers, neighbours, alike)[0]),
-        "chance": float(r2_score(test_numbers, mean, alike)[0]),
-        "chance_ci95": bootstrap95(images, partial(r2_score, test_numbers, mean)),
-        "chance_rmse": float(rmse(test_numbers, mean, alike)[0]),
+        **_scored("r2", r2_score, test_numbers, predicted),
+        **_scored("rmse", rmse, test_numbers, predicted),
+        "knn_r2": _value(r2_score, test_numbers, neighbours),
+        **_scored("chance", r2_score, test_numbers, mean),
+        "chance_rmse": _value(rmse, test_numbers, mean),
         "l2": probe.l2,
         "l2_at_edge": probe.at_edge,
         "validation_r2": probe.validation_r2,
         "converged": True,
         "classes": 0,
-        "train_images": len(train_numbers),
-        "test_images": images,
+        "train_images": images,
+        "test_images": len(test_numbers),
     }
     return Judged(row, predicted)
 
@@ -105,15 +93,8 @@ def evaluate_labels(
 ) -> Judged:
     """Judge features by how well several labels, each there or not, can be read from them.
 
-    Args:
-        train_features: unstandardised, (N, D).
-        train_marks: (N, C), 1 where an image has a label.
-        test_features: (M, D).
-        test_marks: (M, C); used for nothing but the final score.
-        params: the block `probe`.
-        seed: of the validation split.
-        device: where to compute.
-        name: of the data set, for messages.
+    The arguments are those of `evaluate_task`, but for the marks, (N, C) and (M, C), 1 where an image has a
+    label; of each label some training images have it and some do not.
 
     Returns:
         A row with the `mean_average_precision` of logistic regressions over the labels and its interval,
@@ -125,29 +106,20 @@ def evaluate_labels(
         InfoCLError: a feature is NaN or infinite.
     """
     train, test = _on_device(train_features, test_features, device, name)
-    probe = fit_labels(train, train_marks, params, seed)
-    found = probe.scores(test)
-    near = knn_average(
-        probe.scaling.single(train),
-        torch.from_numpy(train_marks).to(device),
-        probe.scaling(test),
-        params.knn_k,
-        params.knn_temperature,
-    )
-    alike, images = np.ones((1, len(test_marks))), len(test_marks)
+    probe = fit_probe(train, train_marks.astype(np.float64), train_marks.shape[1], params, seed)
+    found = probe.model.logits(probe.scaling(test)).cpu().numpy()
+    near = _neighbours(probe.scaling, train, torch.from_numpy(train_marks).to(device), test, params)
+    images = len(test_marks)
     row = {
         "kind": "labels",
-        "mean_average_precision": float(mean_average_precision(test_marks, found, alike)[0]),
-        "mean_average_precision_ci95": bootstrap95(
-            images, partial(mean_average_precision, test_marks, found)
-        ),
-        "knn_mean_average_precision": float(mean_average_precision(test_marks, near.cpu().numpy(), alike)[0]),
+        **_scored("mean_average_precision", mean_average_precision, test_marks, found),
+        "knn_mean_average_precision": _value(mean_average_precision, test_marks, near),
         "chance": float(test_marks.mean()),
         "chance_ci95": bootstrap95(images, lambda weights: weights @ test_marks.mean(axis=1) / images),
-        "label_precisions": label_precisions(test_marks, found, alike)[0].tolist(),
-        "l2": probe.l2,
-        "l2_at_edge": probe.at_edge,
-        "validation_mean_average_precision": probe.validation_score,
+        "label_precisions": label_precisions(test_marks, found, np.ones((1, images)))[0].tolist(),
+        "l2": probe.choice.l2,
+        "l2_at_edge": probe.choice.at_edge,
+        "validation_mean_average_precision": probe.choice.validation_score,
         "converged": probe.model.converged,
         "classes": test_marks.shape[1],
         "train_images": len(train_marks),
@@ -162,6 +134,27 @@ def _on_device(
     for part in (train, test):
         require_finite(part, f"the encoder on {name}")
     return torch.from_numpy(train).to(device), torch.from_numpy(test).to(device)
+
+
+def _neighbours(
+    scaling: Scaling, train: torch.Tensor, values: torch.Tensor, test: torch.Tensor, params: ProbeParams
+) -> Array:
+    """What the nearest training images answer, (M, C)."""
+    near = knn_average(scaling.single(train), values, scaling(test), params.knn_k, params.knn_temperature)
+    answers: Array = near.cpu().numpy()
+    return answers
+
+
+def _value(score: Score, truth: npt.NDArray[Any], answers: Array) -> float:
+    return float(score(truth, answers, np.ones((1, len(truth))))[0])
+
+
+def _scored(key: str, score: Score, truth: npt.NDArray[Any], answers: Array) -> dict[str, Any]:
+    """A score and its interval, by their keys."""
+    return {
+        key: _value(score, truth, answers),
+        f"{key}_ci95": bootstrap95(len(truth), partial(score, truth, answers)),
+    }
 
 
 def difference95(

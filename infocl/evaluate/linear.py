@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from infocl.config import ProbeParams
+from infocl.evaluate.bootstrap import mean_average_precision
 from infocl.evaluate.scaling import Scaling, fit_scaling
 
 HISTORY = 30
@@ -23,22 +24,22 @@ LEAST_CURVATURE = 1e-9  # far above the rounding of a covariance in float64, so 
 
 
 class LinearModel(NamedTuple):
-    """A softmax classifier in float64: weight (C, D), bias (C,)."""
+    """A softmax classifier, or logistic regressions of labels, in float64: weight (C, D), bias (C,)."""
 
     weight: Tensor
     bias: Tensor
     converged: bool
 
-    def predict(self, features: Tensor) -> Tensor:
-        """The most probable class (N,) of standardised features (N, D)."""
-        return F.linear(features, self.weight, self.bias).argmax(dim=1)
+    def logits(self, features: Tensor) -> Tensor:
+        """(N, C) of standardised features (N, D)."""
+        return F.linear(features, self.weight, self.bias)
 
 
 class L2Choice(NamedTuple):
     """The strength chosen on the validation split, and the model that was chosen with it."""
 
     l2: float
-    validation_accuracy: float
+    validation_score: float
     at_edge: bool
     model: LinearModel
 
@@ -58,7 +59,7 @@ class LinearProbe(NamedTuple):
 def predict(model: LinearModel, scaling: Scaling, features: Tensor) -> Tensor:
     """The most probable class (N,) of unstandardised features (N, D), a chunk of them after the other."""
     parts = torch.split(features, rows_at_once(*model.weight.shape))
-    return torch.cat([model.predict(scaling(part)) for part in parts])
+    return torch.cat([model.logits(scaling(part)).argmax(dim=1) for part in parts])
 
 
 def rows_at_once(classes: int, dim: int) -> int:
@@ -207,8 +208,19 @@ def fit_linear(
 def minimise(
     loss: Callable[[], Tensor], parameters: list[Tensor], max_iterations: int, tolerance: float
 ) -> bool:
-    """Minimise a scalar by L-BFGS with a strong Wolfe line search; whether it ended by the gradient."""
-    optimizer = _lbfgs(parameters, max_iterations, tolerance)
+    """Minimise a scalar by L-BFGS with a strong Wolfe line search; whether it ended by the gradient.
+
+    Otherwise it ended by `max_iterations`, never by the count of evaluations.
+    """
+    optimizer = torch.optim.LBFGS(
+        parameters,
+        max_iter=max_iterations,
+        max_eval=25 * max_iterations,
+        tolerance_grad=tolerance,
+        tolerance_change=tolerance**2,
+        history_size=HISTORY,
+        line_search_fn="strong_wolfe",
+    )
 
     def closure() -> Tensor:
         optimizer.zero_grad()
@@ -228,51 +240,48 @@ def curvature_factor(covariance: Tensor, l2: float) -> Tensor:
     return factor
 
 
-def _lbfgs(parameters: list[Tensor], max_iterations: int, tolerance: float) -> torch.optim.LBFGS:
-    """L-BFGS that ends by the gradient or by `max_iterations`, not by the count of evaluations."""
-    return torch.optim.LBFGS(
-        parameters,
-        max_iter=max_iterations,
-        max_eval=25 * max_iterations,
-        tolerance_grad=tolerance,
-        tolerance_change=tolerance**2,
-        history_size=HISTORY,
-        line_search_fn="strong_wolfe",
-    )
-
-
 def choose_l2(
-    features: Tensor, labels: npt.NDArray[np.int64], classes: int, params: ProbeParams, seed: int
+    features: Tensor, labels: npt.NDArray[Any], classes: int, params: ProbeParams, seed: int
 ) -> L2Choice:
-    """Choose the strength by the accuracy on a stratified validation split of the training data.
+    """Choose the strength by the score on a validation split of the training data.
 
-    The strengths are fitted from strong to weak, each starting from the one before; of equally good
-    ones the strongest is taken. The validation part takes no part in the standardisation.
+    Classes are judged by accuracy, on a stratified split; several labels by mean average precision. The
+    strengths are fitted from strong to weak, each starting from the one before; of equally good ones the
+    strongest is taken. The validation part takes no part in the standardisation.
 
     Args:
         features: unstandardised, (N, D).
-        labels: (N,) in 0..classes-1, at least two of each class.
-        classes: C, the number of classes.
+        labels: int64 (N,) in 0..classes-1, at least two of each class; or float64 (N, classes) of 0 and 1.
+        classes: C, the number of classes or labels.
         params: the grid, the validation share and the iterations.
         seed: of the split.
     """
     fit_rows, validation_rows = train_test_split(
-        np.arange(len(labels)), test_size=params.validation_share, stratify=labels, random_state=seed
+        np.arange(len(labels)),
+        test_size=params.validation_share,
+        stratify=labels if labels.ndim == 1 else None,
+        random_state=seed,
     )
     scaling = fit_scaling(features[fit_rows])
     targets = torch.from_numpy(labels).to(features.device)
     problem = Problem.of(features[fit_rows], targets[fit_rows], classes, scaling)
-    validation = features[validation_rows]
+    validation = features[validation_rows], targets[validation_rows]
     strengths = sorted(params.l2, reverse=True)
     models: list[LinearModel] = []
-    accuracies: list[float] = []
+    scores: list[float] = []
     for l2 in strengths:
         start = models[-1] if models else None
         models.append(fit_linear(problem, l2, params.max_iterations, start))
-        predicted = predict(models[-1], scaling, validation)
-        accuracies.append(share_right(predicted, targets[validation_rows]))
-    best = int(np.argmax(accuracies))
-    return L2Choice(strengths[best], accuracies[best], at_edge(accuracies, best), models[best])
+        scores.append(_score(models[-1], scaling, *validation))
+    best = int(np.argmax(np.nan_to_num(scores, nan=-np.inf)))
+    return L2Choice(strengths[best], scores[best], at_edge(scores, best), models[best])
+
+
+def _score(model: LinearModel, scaling: Scaling, features: Tensor, labels: Tensor) -> float:
+    if labels.ndim == 1:
+        return float((predict(model, scaling, features) == labels).double().mean())
+    found, truth = (part.cpu().numpy() for part in (model.logits(scaling(features)), labels))
+    return float(mean_average_precision(truth, found, np.ones((1, len(truth))))[0])
 
 
 def at_edge(accuracies: Sequence[float], best: int) -> bool:
@@ -283,13 +292,8 @@ def at_edge(accuracies: Sequence[float], best: int) -> bool:
     return accuracies[best] > accuracies[neighbour]
 
 
-def share_right(predicted: Tensor, labels: Tensor) -> float:
-    """Accuracy in 0..1."""
-    return float((predicted == labels).double().mean())
-
-
 def fit_probe(
-    features: Tensor, labels: npt.NDArray[np.int64], classes: int, params: ProbeParams, seed: int
+    features: Tensor, labels: npt.NDArray[Any], classes: int, params: ProbeParams, seed: int
 ) -> LinearProbe:
     """Choose the strength, then fit all the training data with it; arguments as in `choose_l2`."""
     choice = choose_l2(features, labels, classes, params, seed)

@@ -84,7 +84,7 @@ def evaluate_task(
         "majority": float((test_labels == known[np.bincount(train_codes).argmax()]).mean()),
         "l2": probe.choice.l2,
         "l2_at_edge": probe.choice.at_edge,
-        "validation_accuracy": probe.choice.validation_accuracy,
+        "validation_accuracy": probe.choice.validation_score,
         "converged": probe.model.converged,
         "classes": len(known),
         "train_images": len(train_labels),

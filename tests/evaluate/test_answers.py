@@ -8,7 +8,7 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
-from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import average_precision_score, r2_score, root_mean_squared_error
 from sklearn.multioutput import MultiOutputClassifier
 
@@ -16,7 +16,6 @@ from infocl.evaluate import bootstrap
 from infocl.evaluate.answers import difference95, evaluate_labels, evaluate_numbers
 from infocl.evaluate.knn import knn_average
 from infocl.evaluate.linear import Problem, fit_linear
-from infocl.evaluate.regression import ridge_weights
 from infocl.prepared.tasks import check_numbers, judged_labels
 from infocl.runtime.errors import UserError
 from tests.workspace import tiny_params
@@ -33,15 +32,6 @@ def drawn():
     numbers = 40 + 3 * features[:, 0] - features[:, 3] + generator.normal(size=200)
     marks = (features[:, 1:4] + generator.normal(size=(200, 3)) > [0, 1, 2]).astype(np.int64)
     return features.astype(np.float32), numbers, marks
-
-
-def test_ridge_is_scikit_learns(drawn):
-    features, numbers, _ = drawn
-    centred = features.astype(np.float64) - features.mean(axis=0, dtype=np.float64)
-    found = ridge_weights(torch.from_numpy(centred), torch.from_numpy(numbers), [10.0, 1e-3])
-    for weights, l2 in zip(found.numpy(), (10.0, 1e-3), strict=True):
-        oracle = Ridge(alpha=len(numbers) * l2, solver="svd").fit(centred, numbers)
-        np.testing.assert_allclose(weights, oracle.coef_, rtol=1e-9, atol=1e-12)
 
 
 def test_several_labels_are_separate_logistic_regressions(drawn):

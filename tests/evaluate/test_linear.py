@@ -189,7 +189,7 @@ def test_the_strength_is_the_best_of_a_brute_force_search(kind, seed):
     choice = choose_l2(
         torch.from_numpy(features), labels, 3, probe_params(l2=GRID, max_iterations=5000), seed=seed
     )
-    assert choice.validation_accuracy == pytest.approx(best)
+    assert choice.validation_score == pytest.approx(best)
     assert choice.l2 == max(l2 for l2, accuracy in accuracies.items() if accuracy == best)
 
 
@@ -202,7 +202,7 @@ def test_validation_images_do_not_shape_the_fit():
     params = probe_params(l2=[1e-2])
     plain, other = (choose_l2(images, labels, 3, params, seed=0) for images in (features, moved))
     assert torch.equal(plain.model.weight, other.model.weight)
-    assert plain.validation_accuracy != other.validation_accuracy
+    assert plain.validation_score != other.validation_score
 
 
 def test_the_chosen_strength_is_fitted_to_all_training_images():
@@ -218,7 +218,7 @@ def test_the_order_of_the_grid_does_not_matter():
     features, labels = problem(200, dim=30, spread=4.0)
     up = choose_l2(features, labels, 3, probe_params(l2=GRID), seed=0)
     down = choose_l2(features, labels, 3, probe_params(l2=GRID[::-1]), seed=0)
-    assert (up.l2, up.validation_accuracy, up.at_edge) == (down.l2, down.validation_accuracy, down.at_edge)
+    assert (up.l2, up.validation_score, up.at_edge) == (down.l2, down.validation_score, down.at_edge)
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""The statistics of the audit against scikit-learn, in float64."""
+"""Ridge regression, and the statistics of the audit, against scikit-learn, in float64."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from sklearn.linear_model import Ridge
 from sklearn.metrics import r2_score
 from sklearn.preprocessing import StandardScaler
 
-from infocl.audit.ridge import DRAWS, STRENGTHS, fit_ridge, interval95, r2, resamples, solve
+from infocl.audit.audit import DRAWS, STRENGTHS, interval95, resamples
+from infocl.evaluate.regression import fit_ridge, r2, ridge_weights
 
 CPU = torch.device("cpu")
 
@@ -27,7 +28,7 @@ def planted(images=120, dim=9, targets=2, noise=1.0, seed=0):
 def test_every_strength_is_scikit_learns_ridge():
     features, targets = planted()
     features, targets = StandardScaler().fit_transform(features), targets - targets.mean(0)
-    found = solve(*map(torch.from_numpy, (features, targets)), STRENGTHS)
+    found = ridge_weights(*map(torch.from_numpy, (features, targets)), STRENGTHS)
     for l2, weight in zip(STRENGTHS, found, strict=True):
         expected = Ridge(alpha=l2 * len(features), fit_intercept=False, solver="svd").fit(features, targets)
         np.testing.assert_allclose(weight.T, expected.coef_, rtol=1e-7, atol=1e-9)
@@ -48,9 +49,9 @@ def test_the_strength_is_chosen_on_the_validation_images_and_all_images_are_fitt
     assert STRENGTHS[0] < best < STRENGTHS[-1]
     scaler = StandardScaler().fit(features)
     expected = Ridge(alpha=best * len(features)).fit(scaler.transform(features), targets)
-    probe = fit_ridge(*map(torch.from_numpy, (features, targets, validation)))
+    probe = fit_ridge(*map(torch.from_numpy, (features, targets, validation)), STRENGTHS)
     assert probe.l2 == best
-    assert not probe.l2_at_edge
+    assert not probe.at_edge
     new = planted(images=30, dim=40, seed=3)[0]
     found = probe.predict(torch.from_numpy(new))
     np.testing.assert_allclose(found, expected.predict(scaler.transform(new)), rtol=1e-7, atol=1e-9)
@@ -58,7 +59,7 @@ def test_the_strength_is_chosen_on_the_validation_images_and_all_images_are_fitt
 
 def test_of_features_that_tell_nothing_the_mean_is_told():
     targets = torch.from_numpy(planted()[1])
-    probe = fit_ridge(torch.ones(120, 4), targets, torch.arange(120) % 4 == 0)
+    probe = fit_ridge(torch.ones(120, 4), targets, torch.arange(120) % 4 == 0, STRENGTHS)
     assert torch.allclose(probe.predict(torch.ones(3, 4)), targets.mean(0).expand(3, 2))
     assert float(r2(probe.predict(torch.ones(120, 4)), targets)) == pytest.approx(0, abs=1e-12)
 
