@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import platform
 import shutil
-import time
 from importlib.metadata import version
 from pathlib import Path
 
 import torch
+from torch.utils.benchmark import Timer
 
 from infocl.cli.images import print_images_diagnosis
 from infocl.config import Params
@@ -68,18 +68,13 @@ def _print_storage(params: Params, size: int, device: torch.device) -> None:
 
 
 def _bf16_note(device: torch.device) -> str:
-    seconds = {dtype: _product_seconds(device, dtype) for dtype in (torch.float32, torch.bfloat16)}
-    ratio = seconds[torch.float32] / seconds[torch.bfloat16]
-    advice = "" if ratio > 1 else "; set train.precision to fp32"
-    return f"a matrix product in bf16 takes 1/{ratio:.1f} of its time in float32 here{advice}"
-
-
-def _product_seconds(device: torch.device, dtype: torch.dtype) -> float:
-    """The fastest of ten products of square matrices."""
-    matrix = torch.randn(1024, 1024, device=device, dtype=dtype)
-    seconds = []
-    for _ in range(10):
-        start = time.perf_counter()
-        float((matrix @ matrix)[0, 0])  # waits for the device
-        seconds.append(time.perf_counter() - start)
-    return min(seconds)
+    matrices = (
+        torch.randn(1024, 1024, device=device, dtype=kind) for kind in (torch.float32, torch.bfloat16)
+    )
+    threads = torch.get_num_threads()
+    single, half = (
+        Timer("matrix @ matrix", globals={"matrix": matrix}, num_threads=threads).blocked_autorange().median
+        for matrix in matrices
+    )
+    advice = "" if single > half else "; set train.precision to fp32"
+    return f"a matrix product in bf16 takes 1/{single / half:.1f} of its time in float32 here{advice}"

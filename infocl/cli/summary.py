@@ -69,12 +69,3 @@ def comparison_lines(compared: CompareResult) -> list[str]:
         row = "".join(f"  {shares[kind]:{width}.1f}" for kind, width in zip(kinds, widths, strict=True))
         lines.append(f"{task.name:{first}}{row}")
     return [*lines, *compared.notes(), *compared.sentences()]
-
-
-def print_summary() -> None:
-    """Print the summary.
-
-    Raises:
-        UserError: a result is missing or damaged.
-    """
-    print("\n".join(summary_lines()))

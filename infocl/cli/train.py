@@ -28,9 +28,9 @@ def check() -> None:
 @command()
 def summary() -> None:
     """Name what the last `dvc repro` made: accuracies, the ONNX file, the page to open."""
-    from infocl.cli.summary import print_summary
+    from infocl.cli.summary import summary_lines
 
-    print_summary()
+    print("\n".join(summary_lines()))
 
 
 @command()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, get_args
@@ -17,6 +16,7 @@ from ruamel.yaml.nodes import Node
 
 from infocl.config import Params
 from infocl.runtime.errors import UserError
+from infocl.runtime.text import near
 
 PARAMS_FILE = Path("params.yaml")
 
@@ -103,7 +103,7 @@ def _explain(problem: ErrorDetails, raw: Mapping[str, Any]) -> str:
     key, given, kind = _key(problem, raw), problem.get("input"), problem["type"]
     context = problem.get("ctx", {})
     if kind == "extra_forbidden":
-        return f"{key} is not a known parameter; " + _nearest(key, _known_keys(Params), "remove it")
+        return f"{key} is not a known parameter; " + near(key, _known_keys(Params), "remove it")
     if kind == "missing":
         return f"{key} is missing; add it"
     if kind == "invalid_key":
@@ -112,7 +112,7 @@ def _explain(problem: ErrorDetails, raw: Mapping[str, Any]) -> str:
         return f"{place} has a key that is not text, {name}; remove it"
     if kind == "literal_error":
         names = [name.strip(" '") for name in context["expected"].replace(" or ", ", ").split(",")]
-        return f"{key} is {_show(given)}; " + _nearest(given, names, f"use one of {', '.join(names)}")
+        return f"{key} is {_show(given)}; " + near(given, names, f"use one of {', '.join(names)}")
     if kind == "value_error":
         about_one_value = key and not isinstance(given, (Mapping, BaseModel))
         return f"{key} {context['error']}" if about_one_value else str(context["error"])
@@ -143,11 +143,6 @@ def _known_keys(model: type[BaseModel], prefix: str = "") -> list[str]:
             if isinstance(kind, type) and issubclass(kind, BaseModel):
                 keys += _known_keys(kind, f"{prefix}{name}.")
     return keys
-
-
-def _nearest(given: Any, names: list[str], otherwise: str) -> str:
-    close = difflib.get_close_matches(str(given), names, n=1, cutoff=0.6)
-    return f"did you mean {close[0]}?" if close else otherwise
 
 
 def _show(value: Any) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import PurePosixPath
@@ -12,6 +11,7 @@ from pydantic import Field, model_validator
 
 from infocl.config.names import DataName, ScenesTarget, TargetName
 from infocl.runtime.schema import Model
+from infocl.runtime.text import near
 
 TaskKind = Literal["class", "labels", "number"]
 NAMES = get_args(TargetName)
@@ -80,7 +80,9 @@ class TransferParams(Model):
                 )
         for place, name in enumerate(self.targets):
             if name not in self.own and name not in NAMES:
-                raise ValueError(f"transfer.targets.{place} is {name!r}; {_hint(name, [*NAMES, *self.own])}")
+                known = [*NAMES, *self.own]
+                hint = near(name, known, f"use one of {', '.join(known)}, or describe it in transfer.own")
+                raise ValueError(f"transfer.targets.{place} is {name!r}; {hint}")
         twice = sorted({name for name in self.tasks if self.tasks.count(name) > 1})
         if twice:
             raise ValueError(f"transfer.targets names {twice[0]} twice; name each target once")
@@ -122,12 +124,3 @@ def chosen_targets(data: Any, own: Any) -> list[str]:
         return [str(name) for name in own]
     source = data.get("name") if isinstance(data, Mapping) else None
     return list(OF_SOURCE.get(str(source), EMBEDDED))
-
-
-def _hint(given: str, names: list[str]) -> str:
-    close = difflib.get_close_matches(given, names, n=1, cutoff=0.6)
-    return (
-        f"did you mean {close[0]}?"
-        if close
-        else f"use one of {', '.join(names)}, or describe it in transfer.own"
-    )

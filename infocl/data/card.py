@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -33,17 +33,7 @@ def render_data_card(meta: Mapping[str, Any], raw_set: RawSet) -> str:
         f"- Channels in 0..1: means {_numbers(meta['mean'])}; deviations {_numbers(meta['std'])}",
         *([f"- Images lie in `../{meta['images_in']}`, whose labels these are"] if meta["images_in"] else []),
         *([f"- Decoded by {meta['decoder']}; {CROPS[meta['crop']]}"] if "decoder" in meta else []),
-        *_left_out(meta.get("rejected")),
-        *(
-            [f"- Classes left out for want of images of use: {', '.join(lost)}"]
-            if (lost := meta.get("lost_classes"))
-            else []
-        ),
-        *(
-            [f"- Test images nearly equal to a training image: {near:,}"]
-            if (near := meta.get("near_duplicates"))
-            else []
-        ),
+        *_left_out(meta),
         "",
         "| split | images | bytes | labels | SHA-256 of the images |",
         "|---|---|---|---|---|",
@@ -61,15 +51,14 @@ def _numbers(values: list[float]) -> str:
     return ", ".join(f"{value:.4f}" for value in values)
 
 
-def _left_out(rejected: Mapping[str, int] | None) -> list[str]:
-    if rejected is None:
-        return []
-    listed = ", ".join(f"{count:,} {kind}" for kind, count in rejected.items())
-    return [f"- Files left out: {listed or 'none'}"]
-
-
-def _near(count: int | None) -> list[str]:
-    return [f"- Test images nearly equal to a training image: {count:,}"] if count else []
+def _left_out(meta: Mapping[str, Any]) -> Iterator[str]:
+    if (rejected := meta.get("rejected")) is not None:
+        listed = ", ".join(f"{count:,} {kind}" for kind, count in rejected.items())
+        yield f"- Files left out: {listed or 'none'}"
+    if lost := meta.get("lost_classes"):
+        yield f"- Classes left out for want of images of use: {', '.join(lost)}"
+    if near := meta.get("near_duplicates"):
+        yield f"- Test images nearly equal to a training image: {near:,}"
 
 
 def _classes(raw_set: RawSet) -> list[str]:

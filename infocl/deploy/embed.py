@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import os
-import warnings
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow.parquet as pq
-from PIL import Image
 
-from infocl.data.decoding import Images, decode
+from infocl.data.decoding import Images, decode, decoding_threads
 from infocl.deploy.exported import Export
 from infocl.deploy.session import OnnxEncoder
 from infocl.deploy.table import SUFFIX, as_batch, table_schema
@@ -38,13 +36,7 @@ def embed_files(
 
     Columns: `path` (text), `embedding` (D float32). The metadata key `infocl` says which encoder made them.
 
-    Args:
-        files: of any format that Pillow reads.
-        output: replaced once all is done.
-        encoder: an exported folder.
-        variant: one that it ships.
-        strict: refuse the first file that cannot be read, instead of naming and skipping it.
-        signers: of the encoder, as in `open_trusted`.
+    The arguments are the options of `infocl embed`; the table replaces `output` once all is done.
 
     Raises:
         UserError: the encoder cannot be used, or no file (with `strict`, one file) cannot be read.
@@ -101,9 +93,7 @@ def decoded(files: Sequence[Path], read: Callable[[Path], Images] | None = None)
     """
     threads = os.cpu_count() or 1
     waiting: deque[Future[Decoded]] = deque()
-    # Outside the threads, because filters of warnings belong to the whole process.
-    with warnings.catch_warnings(), ThreadPoolExecutor(threads) as pool:
-        warnings.simplefilter("error", Image.DecompressionBombWarning)
+    with decoding_threads() as pool:
         try:
             for path in files:
                 waiting.append(pool.submit(_attempt, read or _square, path))

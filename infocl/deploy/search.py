@@ -40,14 +40,7 @@ def print_nearest(
 ) -> None:
     """Print the nearest images of each query, and show them on a page.
 
-    Args:
-        queries: paths in the table, or image files, which are embedded; none: rows spread over the table.
-        place: the table of `infocl embed`.
-        count: neighbours of each query; a row of the table is none of its own.
-        index: folder of an index that is searched instead of all rows; built where it is not of this table.
-        page: HTML file to write.
-        encoder: the exported folder that made the table; needed only for queries that are not in it.
-        signers: of the encoder, as in `open_trusted`.
+    The arguments are the options of `infocl search`, `place` being the table; `page` shows the images.
 
     Raises:
         UserError: the table, a query or the encoder cannot be used.

@@ -34,14 +34,7 @@ def serve_folder(
 ) -> None:
     """Serve a variant as the model `encoder` over the Open Inference Protocol V2, until stopped.
 
-    Args:
-        folder: the exported one.
-        variant: one that it ships.
-        host: address to listen at; 0.0.0.0 for every network interface. There is no access control.
-        port: of HTTP.
-        grpc_port: of gRPC; None leaves it off.
-        signers: of the encoder, as in `open_trusted`.
-        limits: of requests.
+    The arguments are the options of `infocl serve`; there is no access control.
 
     Raises:
         UserError: the folder cannot be used, the host is not of this machine, or a port is taken.

@@ -28,11 +28,7 @@ LARGEST_BATCH = 64
 def write_repository(folder: Path, repository: Path, variant: str, signers: Path | None) -> None:
     """Write a variant as the model `encoder`, version 1, of a Triton model repository.
 
-    Args:
-        folder: the exported one.
-        variant: one that it ships.
-        repository: gets a folder `encoder`, which must not hold anything else than such a model.
-        signers: of the encoder, as in `open_trusted`.
+    The arguments are those of `infocl triton`; the folder `encoder` of the repository must hold nothing else.
 
     Raises:
         UserError: the folder cannot be used, or the repository holds another model of that name.

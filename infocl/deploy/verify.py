@@ -17,9 +17,7 @@ from infocl.runtime.text import counted
 def verify_folder(folder: Path, signers: Path | None) -> None:
     """Check a folder and print one line for each check.
 
-    Args:
-        folder: the exported one.
-        signers: file of allowed signers as in ssh-keygen(1); a signature by one of them is then demanded.
+    The arguments are those of `infocl verify`.
 
     Raises:
         UserError: the first check that fails, with the file and the fix.

@@ -75,14 +75,6 @@ def with_preprocessing(
     return model
 
 
-def to_onnx(encoder: Encoder, image_size: int, opset: int, crop: Crop = "center") -> onnx.ModelProto:
-    """The encoder in float32 for uint8 images (N, H, W, 3) of any size.
-
-    Arguments as in `network_graph` and `preprocessing_graph`.
-    """
-    return with_preprocessing(network_graph(encoder, image_size, opset), encoder, image_size, crop)
-
-
 def write_graph(path: Path, model: onnx.ModelProto, about: Mapping[str, Any]) -> None:
     """Write a checked model with `about` as its metadata; the same model gives the same bytes."""
     texts = {key: value if isinstance(value, str) else json.dumps(value) for key, value in about.items()}

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from infocl.config.titles import method
 from infocl.export.hub import hub_header
-from infocl.export.limits import limits
 from infocl.results.reading import TaskResult
 from infocl.runtime.text import file_size, interval, percent
 
@@ -59,6 +58,16 @@ def usage_example(about: Mapping[str, Any]) -> str:
             f"    print(images.shape, embedding.shape, error)  # (N, {about['dim']}), nearly 0",
         ]
     )
+
+
+def limits(tasks: Iterable[TaskResult]) -> list[str]:
+    """What the figures do not show, one sentence each."""
+    of_data = dict.fromkeys(task.task.limits for task in tasks if task.task.limits)
+    return [
+        *of_data,
+        "The figures come from one run with one seed; the intervals tell only of the draw of test images.",
+        "The encoder was tried on the tasks named here and on no others; measure it on yours before use.",
+    ]
 
 
 def plain(text: Any) -> str:

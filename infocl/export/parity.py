@@ -19,9 +19,9 @@ from infocl.evaluate.features import encode, extract
 from infocl.evaluate.protocol import evaluate_task
 from infocl.evaluate.stored import Features
 from infocl.export.compare import compare, neighbour_agreement
-from infocl.export.float16 import with_half_rounding
 from infocl.export.preprocessing import square_unit_range
 from infocl.export.session import BATCH, embed, few_threads, open_session
+from infocl.export.variants import with_half_rounding
 from infocl.prepared.reader import Prepared, Split
 from infocl.prepared.rows import evenly_spread
 from infocl.prepared.tasks import check_labels

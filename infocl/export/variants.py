@@ -42,6 +42,26 @@ def half_precision(network: onnx.ModelProto) -> onnx.ModelProto:
     return model
 
 
+def with_half_rounding(model: bytes) -> bytes | None:
+    """The same ONNX file with every float16 value between operators really rounded; None without float16.
+
+    A CPU computes float16 in float32, and onnxruntime drops the casts between two operators there: an
+    activation that float16 cannot hold would go unnoticed until an accelerator meets it. Values that are
+    outputs of the graph are not dropped, whether they are asked for or not.
+    """
+    inferred = onnx.shape_inference.infer_shapes(onnx.load_model_from_string(model))
+    halves = [
+        value
+        for value in inferred.graph.value_info
+        if value.type.tensor_type.elem_type == onnx.TensorProto.FLOAT16
+    ]
+    if not halves:
+        return None
+    inferred.graph.output.extend(halves)
+    rounded: bytes = inferred.SerializeToString()
+    return rounded
+
+
 def eight_bits(network: onnx.ModelProto, encoder: Encoder, images: npt.NDArray[np.uint8]) -> onnx.ModelProto:
     """The network with int8 weights (one scale per channel) and uint8 activations (one per tensor), as QDQ.
 

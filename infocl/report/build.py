@@ -15,8 +15,7 @@ from ruamel.yaml import YAML
 
 from infocl.config import Params
 from infocl.config.titles import method
-from infocl.export.limits import limits
-from infocl.export.model_card import usage_example
+from infocl.export.model_card import limits, usage_example
 from infocl.report.audit import heat_rows
 from infocl.report.claim import claims
 from infocl.report.classes import class_reports

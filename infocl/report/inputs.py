@@ -14,7 +14,7 @@ import numpy.typing as npt
 from infocl.config import Params
 from infocl.prepared.reader import Prepared, load_prepared, load_source
 from infocl.report.left import Left, read_left
-from infocl.report.sheets import Sheet, read_sheet
+from infocl.report.pictures import Sheet, read_sheet
 from infocl.results.audit import AuditResult, read_audit
 from infocl.results.card import CARD_FILE
 from infocl.results.comparison import SOURCE, CompareResult, read_compare

@@ -8,8 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from infocl.prepared.reader import Prepared
-from infocl.report.pictures import Picture, draw_sheet, shrink
-from infocl.report.sheets import Sheet, read_sheet
+from infocl.report.pictures import Picture, Sheet, draw_sheet, read_sheet, shrink
 from infocl.results.comparison import TITLES_OF_KINDS
 from infocl.runtime.errors import UserError
 from infocl.runtime.files import read_array, read_json

@@ -1,17 +1,23 @@
-"""Contact sheets: rows of images as one picture."""
+"""Contact sheets: rows of images, read, and drawn as one picture."""
 
 from __future__ import annotations
 
 import io
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from infocl.runtime.errors import UserError
+from infocl.runtime.files import read_array
+
 SMALLEST_SIDE = 64  # px; smaller images are enlarged so that a person can see them
 LARGEST_SIDE = 64  # px; larger images are shrunk, where many are shown
 GAP = 2  # px between images, enlarged with them
+
+Sheet = npt.NDArray[np.uint8]  # (rows, columns, S, S, 3)
 
 
 class Picture(NamedTuple):
@@ -22,7 +28,19 @@ class Picture(NamedTuple):
     height: int
 
 
-def draw_sheet(sheet: npt.NDArray[np.uint8]) -> Picture:
+def read_sheet(path: Path, hint: str) -> Sheet:
+    """Rows of images, uint8 (rows, columns, S, S, 3).
+
+    Raises:
+        UserError: the file is missing, damaged, or holds something else; the message ends with the hint.
+    """
+    sheet = read_array(path, hint)
+    if sheet.dtype != np.uint8 or sheet.ndim != 5 or sheet.shape[4] != 3 or not sheet.size:
+        raise UserError(f"{path} holds {sheet.dtype} {sheet.shape}, no rows of images; {hint}")
+    return sheet
+
+
+def draw_sheet(sheet: Sheet) -> Picture:
     """Rows of images, uint8 (rows, columns, S, S, 3), as one PNG, transparent between them."""
     scale = max(1, SMALLEST_SIDE // sheet.shape[2])
     opaque = np.pad(sheet, [(0, 0)] * 4 + [(0, 1)], constant_values=255)

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import time
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from infocl.runtime.files import write_text
+from infocl.runtime.files import write_csv
 
 
 class History:
@@ -60,8 +58,5 @@ class History:
 
     def write(self, path: Path) -> None:
         """Write all rows as CSV."""
-        text = io.StringIO()
-        table = csv.DictWriter(text, fieldnames=list(self.rows[0]), lineterminator="\n")
-        table.writeheader()
-        table.writerows({name: f"{value:.8g}" for name, value in row.items()} for row in self.rows)
-        write_text(path, text.getvalue())
+        names = list(self.rows[0])
+        write_csv(path, names, ([f"{row[name]:.8g}" for name in names] for row in self.rows))

@@ -25,8 +25,6 @@ EXPORT = Path("exports/encoder")
 SHARDS = Path("data/shards")  # copies of shards that lie in a bucket
 DETECTION = Path("models/detection")
 REPORT = Path("report/index.html")
-
-
 RAW = Path("data/raw")
 
 

@@ -1,7 +1,8 @@
-"""Numbers as people read them."""
+"""Numbers and names as people read them."""
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Sequence
 
 
@@ -24,6 +25,14 @@ def named(names: Sequence[str], most: int = 10) -> str:
     """Names in a row, such as "a, b, c and 7 more"."""
     more = f" and {len(names) - most:,} more" if len(names) > most else ""
     return ", ".join(names[:most]) + more
+
+
+def near(given: object, names: Sequence[str], otherwise: str, most: int = 1) -> str:
+    """The question that names what is close to `given`; `otherwise` when nothing is."""
+    close = difflib.get_close_matches(str(given), names, n=most, cutoff=0.6)
+    if not close:
+        return otherwise
+    return f"did you mean {' or '.join([', '.join(close[:-1]), close[-1]] if close[1:] else close)}?"
 
 
 def file_size(size: int) -> str:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from infocl.cli.summary import print_summary, summary_lines
+from infocl.cli.summary import summary_lines
 from infocl.runtime.errors import UserError
 from infocl.runtime.files import read_json, write_json, write_text
 from tests.pipelines.exports import write_export
@@ -34,7 +34,7 @@ def project(tmp_path, monkeypatch):
     write_text(Path("report/index.html"), "<p>")
 
 
-def test_it_says_what_was_made(project, capsys):
+def test_it_says_what_was_made(project):
     lines = summary_lines()
     assert lines == [
         "An encoder was trained on scenes by SimCLR + RC (λ = 1).",
@@ -52,8 +52,7 @@ def test_it_says_what_was_made(project, capsys):
         "place         40.0       45.0   50.0         64.3",
         "photos        40.0       45.0   50.0         78.6",
     ]
-    print_summary()
-    assert capsys.readouterr().out == "\n".join(lines) + "\n"
+    assert summary_lines() == lines
 
 
 def test_without_labels_there_is_no_accuracy(project):

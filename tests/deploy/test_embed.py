@@ -12,7 +12,7 @@ from PIL import Image
 
 from infocl.deploy import embed as module
 from infocl.encoder.files import load_encoder
-from infocl.export.graph import to_onnx
+from infocl.export.graph import network_graph, with_preprocessing
 from tests.deploy.test_verify import change_model, describe
 from tests.tiny_run import SIZE
 
@@ -67,7 +67,7 @@ def squash(exported, folder):
 
     def change(model):
         kept = [entry for entry in model.metadata_props if entry.key != "preprocessing"]
-        squashing = to_onnx(encoder, SIZE, 18, "squash")
+        squashing = with_preprocessing(network_graph(encoder, SIZE, 18), encoder, SIZE, "squash")
         squashing.metadata_props.extend(kept)
         model.CopyFrom(squashing)
 

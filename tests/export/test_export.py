@@ -19,7 +19,7 @@ from infocl.encoder.files import load_encoder
 from infocl.encoder.network import Encoder
 from infocl.export.compare import compare
 from infocl.export.exporter import export_encoder
-from infocl.export.graph import to_onnx
+from infocl.export.graph import network_graph, with_preprocessing
 from tests.tiny_run import (
     SIZE,
     digit_images,
@@ -182,7 +182,7 @@ def test_bottlenecks_and_another_operator_set(project):
     with torch.inference_mode():
         encoder(pixels)  # running statistics that are not the initial ones
         expected = encoder.eval()(pixels).numpy()
-    model = to_onnx(encoder, SIZE, 23)
+    model = with_preprocessing(network_graph(encoder, SIZE, 23), encoder, SIZE, "center")
     onnx.checker.check_model(model, full_check=True)
     assert model.opset_import[0].version == 23
     (found,) = onnxruntime.InferenceSession(model.SerializeToString()).run(None, {"image": images})

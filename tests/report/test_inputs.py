@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from infocl.report.inputs import read_history, read_inputs
-from infocl.report.sheets import read_sheet
+from infocl.report.pictures import read_sheet
 from infocl.runtime.errors import UserError
 from infocl.runtime.files import write_array
 from infocl.runtime.paths import rerun

@@ -6,7 +6,7 @@ import pytest
 
 from infocl.config.titles import method
 from infocl.data.embedded import describe_task
-from infocl.export.limits import limits
+from infocl.export.model_card import limits
 from infocl.pretrain.objectives import OBJECTIVES, objective_class
 from infocl.pretrain.regularizers import REGULARIZERS, regularizer_class
 from infocl.results.reading import TaskResult

@@ -36,7 +36,6 @@ MESSAGES = {
     "ModelInferResponse": "model_name=1:string id=3:string outputs=5:InferOutputTensor* "
     "raw_output_contents=6:bytes*",
 }
-METHODS = ("ServerLive", "ServerReady", "ModelReady", "ServerMetadata", "ModelMetadata", "ModelInfer")
 _Field = descriptor_pb2.FieldDescriptorProto
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
+from inspect import isawaitable
 from typing import Any
 
 import grpc
 
 from infocl.deploy.serving.limits import RequestError
-from infocl.deploy.serving.messages import METHODS, SERVICE, TYPES
+from infocl.deploy.serving.messages import SERVICE, TYPES
 from infocl.deploy.serving.requests import (
     INPUT,
     LONGEST_ID,
@@ -31,36 +32,14 @@ HEADROOM = 64 << 10  # bytes of a message beside its tensor
 CALLS = 64  # at once; gRPC has their messages in memory before anyone can refuse them
 
 
-class Answers:
-    """An answer for each method of the protocol."""
+def methods(service: Service) -> dict[str, Callable[[Any], Any]]:
+    """An answer for each method of the protocol, by its name."""
 
-    def __init__(self, service: Service) -> None:
-        self._service = service
-
-    async def server_live(self, _: Any) -> dict[str, Any]:
-        """That the server answers."""
-        return {"live": True}
-
-    async def server_ready(self, _: Any) -> dict[str, Any]:
-        """That it takes requests."""
-        return {"ready": True}
-
-    async def model_ready(self, request: Any) -> dict[str, Any]:
-        """Whether the model of that name is there."""
-        return {"ready": request.name == NAME}
-
-    async def server_metadata(self, _: Any) -> dict[str, Any]:
-        """What the server is."""
-        return self._service.server_metadata
-
-    async def model_metadata(self, request: Any) -> dict[str, Any]:
-        """The model's input and output."""
+    def metadata(request: Any) -> dict[str, Any]:
         _require_model(request.name)
-        return self._service.model_metadata
+        return service.model_metadata
 
-    async def model_infer(self, request: Any) -> dict[str, Any]:
-        """Embeddings of images."""
-        service = self._service
+    async def infer(request: Any) -> dict[str, Any]:
         with service.counted("grpc"), service.gate.admit(request.ByteSize()):
             _require_model(request.model_name)
             images = _images(request, service)
@@ -68,6 +47,15 @@ class Answers:
         output = {"name": OUTPUT, "datatype": "FP32", "shape": list(embeddings.shape)}
         raw = embeddings.astype("<f4", copy=False).tobytes()
         return {"model_name": NAME, "id": request.id, "outputs": [output], "raw_output_contents": [raw]}
+
+    return {
+        "ServerLive": lambda _: {"live": True},
+        "ServerReady": lambda _: {"ready": True},
+        "ModelReady": lambda request: {"ready": request.name == NAME},
+        "ServerMetadata": lambda _: service.server_metadata,
+        "ModelMetadata": metadata,
+        "ModelInfer": infer,
+    }
 
 
 def _require_model(name: str) -> None:
@@ -99,27 +87,23 @@ async def start(service: Service, host: str, port: int) -> grpc.aio.Server:
     most = service.limits.request_bytes + HEADROOM
     options = [("grpc.max_receive_message_length", most), ("grpc.max_send_message_length", most)]
     server = grpc.aio.server(options=options, maximum_concurrent_rpcs=CALLS)
-    answers = Answers(service)
-    handlers = {name: _handler(name, getattr(answers, _snake(name))) for name in METHODS}
+    handlers = {name: _handler(name, method) for name, method in methods(service).items()}
     server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, handlers),))
     server.add_insecure_port(f"[{host}]:{port}" if ":" in host else f"{host}:{port}")
     await server.start()
     return server
 
 
-def _handler(name: str, method: Callable[[Any], Awaitable[dict[str, Any]]]) -> Any:
+def _handler(name: str, method: Callable[[Any], Any]) -> Any:
     request, response = TYPES[f"{name}Request"], TYPES[f"{name}Response"]
 
     async def call(asked: Any, context: Any) -> Any:
         try:
-            return response(**await method(asked))
+            found = method(asked)
+            return response(**(await found if isawaitable(found) else found))
         except RequestError as refused:
             await context.abort(CODES[refused.status], refused.reason)
 
     return grpc.unary_unary_rpc_method_handler(
         call, request_deserializer=request.FromString, response_serializer=response.SerializeToString
     )
-
-
-def _snake(name: str) -> str:
-    return "".join(f"_{sign.lower()}" if sign.isupper() else sign for sign in name).removeprefix("_")

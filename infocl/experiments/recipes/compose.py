@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,6 +16,7 @@ from infocl.pretrain.objectives.params import OBJECTIVES
 from infocl.pretrain.regularizers.params import REGULARIZERS
 from infocl.runtime.errors import UserError
 from infocl.runtime.mappings import flat, merged
+from infocl.runtime.text import near
 
 CONF = Path(__file__).parent / "conf"
 EMBEDDED = "embedded"
@@ -81,7 +81,7 @@ def find_recipe(name: str) -> Recipe:
     """
     names = recipe_names()
     if name not in names:
-        raise UserError(f"there is no recipe {name!r}; {near(name, names, 'infocl recipe lists them')}")
+        raise UserError(f"there is no recipe {name!r}; {near(name, names, 'infocl recipe lists them', 3)}")
     data, objective, regularizer = name.split("-")
     with initialize_config_dir(str(CONF), version_base="1.3"):
         composed = compose(
@@ -108,14 +108,6 @@ def _term(name: str, about: Mapping[str, Any], settings: Mapping[str, Any]) -> T
         if any(f"{key}.".startswith(f"{known}.") for known in about["keys"])
     ]
     return Term(name.replace("_", " "), about["published"], ours, about["source"], about.get("differs"))
-
-
-def near(given: str, names: list[str], otherwise: str) -> str:
-    """The question that names what is close to `given`; `otherwise` when nothing is."""
-    close = difflib.get_close_matches(given, names, n=3, cutoff=0.6)
-    if not close:
-        return otherwise
-    return f"did you mean {' or '.join([', '.join(close[:-1]), close[-1]] if close[1:] else close)}?"
 
 
 def overrides(recipe: Recipe) -> list[str]:

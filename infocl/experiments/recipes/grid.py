@@ -6,11 +6,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from infocl.config.file import parse_params, read_yaml
-from infocl.experiments.recipes.compose import CONF, EMBEDDED, checked, find_recipe, names_of, near, overrides
+from infocl.experiments.recipes.compose import CONF, EMBEDDED, checked, find_recipe, names_of, overrides
 from infocl.pretrain.objectives.params import OBJECTIVES
 from infocl.pretrain.regularizers.params import REGULARIZERS
 from infocl.runtime.errors import UserError
 from infocl.runtime.mappings import merged
+from infocl.runtime.text import near
 
 
 def grids() -> dict[str, list[str]]:
@@ -47,7 +48,7 @@ def grid_commands(name: str, seeds: Sequence[int], raw: Mapping[str, Any]) -> di
     known = grids()
     if name not in known:
         raise UserError(
-            f"there is no grid {name!r}; " + near(name, list(known), f"use one of {', '.join(known)}")
+            f"there is no grid {name!r}; " + near(name, list(known), f"use one of {', '.join(known)}", 3)
         )
     recipes = [find_recipe(recipe) for recipe in known[name]]
     for recipe in recipes:

@@ -8,12 +8,13 @@ from typing import Any, NamedTuple
 
 from infocl.config.titles import has_weight
 from infocl.experiments.overrides import overridden, validated
-from infocl.experiments.recipes.compose import EMBEDDED, find_recipe, near
+from infocl.experiments.recipes.compose import EMBEDDED, find_recipe
 from infocl.experiments.table.build import label
 from infocl.experiments.table.settings import method_of, setting_of
 from infocl.pretrain.objectives.params import OBJECTIVES
 from infocl.pretrain.regularizers.params import REGULARIZERS
 from infocl.runtime.errors import UserError
+from infocl.runtime.text import near
 
 CONTROL = "none"
 
@@ -114,7 +115,7 @@ def plan(
 def _require(names: Sequence[str], known: Iterable[str], kind: str) -> None:
     for name in names:
         if name not in known:
-            hint = near(name, list(known), f"use some of {', '.join(known)}")
+            hint = near(name, list(known), f"use some of {', '.join(known)}", 3)
             raise UserError(f"there is no {kind} {name!r}; {hint}")
 
 

@@ -26,11 +26,7 @@ PIPED_WIDTH = 200  # columns, where the output is no terminal
 def print_table(*, paper: str | None, style: str, file: Path | None, all_commits: bool) -> None:
     """Print the finished experiments; notes go to standard error where the output is CSV.
 
-    Args:
-        paper: the published table to put beside, or None.
-        style: terminal, markdown or csv.
-        file: saved output of `dvc exp show --json`; `-` is standard input; None asks DVC.
-        all_commits: ask DVC for the experiments of every commit, not of HEAD alone.
+    The arguments are the options of `infocl table`; `file` may be `-`, and None asks DVC.
 
     Raises:
         UserError: nothing is finished, or an argument or the file is wrong.
