@@ -7,7 +7,6 @@ its DVC cache. What was judged before is in `results/protocol.json` and is not j
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -139,7 +138,9 @@ def tables(rows: Rows) -> list[str]:
         methods.setdefault(label(row["objective"], row["regularizer"], row["weight"]), []).append(row)
     accuracies, differences = [], []
     for name, found in methods.items():
-        alone = [row for row in rows.values() if _alone(row, found[0])]
+        objective = found[0]["objective"]
+        plain = [row for row in rows.values() if row["regularizer"] == "none"]
+        alone = [row for row in plain if row["objective"] == objective]
         length = float(np.mean([row["feature_norm"] for row in found]))
         for key, words in JUDGEMENTS.items():
             of = [_by_seed(found, task, key) for task in names]
@@ -155,10 +156,6 @@ def tables(rows: Rows) -> list[str]:
     if differences:
         lines += ["", *table(["difference to the objective alone", "judged by", *names], differences)]
     return lines
-
-
-def _alone(row: Mapping[str, Any], of: Mapping[str, Any]) -> bool:
-    return bool(row["regularizer"] == "none" and row["objective"] == of["objective"])
 
 
 def _by_seed(rows: list[dict[str, Any]], task: str, key: str) -> dict[int, float]:

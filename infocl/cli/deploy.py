@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -76,7 +77,7 @@ def drift(
 
     files = newest_files(find_images(images), newest)
     found = find_drift(files, encoder, false_alarms=false_alarms, signers=signers)
-    print(json.dumps(found.as_json()) if as_json else found.line, flush=True)
+    print(json.dumps(asdict(found)) if as_json else found.line, flush=True)
     if found.drift:
         sys.exit(DRIFTED)
 

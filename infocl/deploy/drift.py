@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -53,10 +52,6 @@ class Drift:
     looks: dict[str, tuple[float, float]]
     most_moved: str
     encoder_sha256: str
-
-    def as_json(self) -> dict[str, Any]:
-        """The same for programs."""
-        return asdict(self)
 
     @property
     def line(self) -> str:
@@ -130,7 +125,10 @@ def find_drift(
 
 def _pixels(files: Sequence[Path], about: Reference) -> Images:
     """The images that can be read, as the preparation of training images makes them: (M, S, S, 3)."""
-    read = functools.partial(_prepared, about=about)
+
+    def read(path: Path) -> Images:
+        return decode_image(path, about.image_size, about.crop).pixels
+
     images = [image for _, image in decoded(files, read) if not isinstance(image, UserError)]
     if len(images) < LEAST:
         raise UserError(
@@ -138,10 +136,6 @@ def _pixels(files: Sequence[Path], about: Reference) -> Images:
             f"needs {LEAST}; name more images"
         )
     return np.stack(images)
-
-
-def _prepared(path: Path, about: Reference) -> Images:
-    return decode_image(path, about.image_size, about.crop).pixels
 
 
 def _mean_looks(

@@ -52,12 +52,12 @@ def dvc_hashes() -> dict[str, dict[str, str]]:
         }
     except (KeyError, TypeError):
         raise UserError(f"{DVC_LOCK} is damaged; restore it (git checkout {DVC_LOCK})") from None
-    current = {name: _timeless(outs) for name, outs in made.items() if _current(name, outs)}
+    current = {
+        name: {path: digest for path, digest in outs.items() if not path.startswith(TIMED)}
+        for name, outs in made.items()
+        if _current(name, outs)
+    }
     return {name: outs for name, outs in current.items() if outs}
-
-
-def _timeless(outs: Mapping[str, str]) -> dict[str, str]:
-    return {path: digest for path, digest in outs.items() if not path.startswith(TIMED)}
 
 
 def _current(stage: str, outs: Mapping[str, str]) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from colorsys import hls_to_rgb
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -166,7 +166,10 @@ def draw_map(
     low, high = points.min(axis=0), points.max(axis=0)
     scale = (SIDE - 2 * MARGIN) / (max(high - low) or 1)
     placed = (SIDE / 2 + scale * (points - (low + high) / 2)).round().astype(np.int64)
-    dots = {label: _dots(placed[colour_of == label]) for label in np.unique(colour_of).tolist()}
+    dots = {  # lines of no length, which round ends make dots
+        label: "".join(f"M{x} {y}h0" for x, y in placed[colour_of == label])
+        for label in np.unique(colour_of).tolist()
+    }
     paths = [
         f'<path class="class-{label}" stroke="{class_colour(label)}" d="{path}"/>'
         for label, path in dots.items()
@@ -176,11 +179,6 @@ def draw_map(
         f'<svg class="dots" role="img" aria-label="{escape(description)}" '
         f'viewBox="0 {top} {SIDE} {bottom - top}">{"".join(paths)}</svg>'
     )
-
-
-def _dots(points: Sequence[Sequence[int]] | npt.NDArray[np.int64]) -> str:
-    """Lines of no length, which round ends make dots."""
-    return "".join(f"M{x} {y}h0" for x, y in points)
 
 
 def class_colour(label: int) -> str:

@@ -33,7 +33,8 @@ def replacing(path: Path) -> Iterator[Path]:
     temporary = Path(name)
     try:
         yield temporary
-        _flush(temporary)
+        with temporary.open("rb") as stream:
+            os.fsync(stream.fileno())
         temporary.chmod(0o644)
         temporary.replace(path)
     finally:
@@ -70,11 +71,6 @@ def _clean_up(path: Path) -> None:
         olds.pop().replace(path)
     for leftover in (*olds, *path.parent.glob(f".{path.name}.*.tmp")):
         shutil.rmtree(leftover, ignore_errors=True)
-
-
-def _flush(path: Path) -> None:
-    with path.open("rb") as stream:
-        os.fsync(stream.fileno())
 
 
 def write_text(path: Path, text: str) -> None:

@@ -15,9 +15,8 @@ from infocl.config import OwnTaskParams, TaskKind
 from infocl.data.folder.layouts import PARTS, Entry, find_entries, table_rows, warn_of_links
 from infocl.data.folder.near import report_near
 from infocl.data.folder.reader import about_lost, load_folder, surveyed
-from infocl.data.folder.survey import Survey
-from infocl.data.raw import Images, RawSet, RawSplit, Request
-from infocl.data.store import PixelStore
+from infocl.data.folder.survey import KeptImages
+from infocl.data.raw import RawSet, RawSplit, Request
 from infocl.prepared.tasks import check_numbers, check_target, judged_labels
 from infocl.runtime.errors import UserError
 from infocl.runtime.paths import REJECTED
@@ -117,7 +116,7 @@ def _columns(name: str, own: OwnTaskParams, request: Request, rejected: Path) ->
         shared = all(len(rows[part]) == len(values[part]) for part in PARTS)
         splits = {
             part: RawSplit(
-                images[part].images if shared else ChosenImages(survey, part, rows[part]), labels[part]
+                images[part].images if shared else KeptImages(survey, part, rows[part]), labels[part]
             )
             for part in PARTS
         }
@@ -146,22 +145,6 @@ def _whole_column(table: Table) -> int | None:
         if column.kind == "class" and all(row[number] is not None for row in table.answers.values()):
             return number
     return None
-
-
-class ChosenImages:
-    """Some images of a split of a survey, read from its store where they are sliced."""
-
-    def __init__(self, survey: Survey, part: str, rows: npt.NDArray[np.int64]) -> None:
-        digests = survey.digests(part)
-        self._store: PixelStore = survey.store
-        self._digests = [digests[row] for row in rows]
-
-    def __len__(self) -> int:
-        return len(self._digests)
-
-    def __getitem__(self, rows: slice) -> Images:
-        """The images of a slice."""
-        return self._store.pixels(self._digests[rows])
 
 
 def read_table(root: Path, own: OwnTaskParams, key: str) -> Table:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from hashlib import sha256
@@ -197,11 +197,6 @@ class Survey:
         query = f"SELECT name FROM kept WHERE part = {SPLITS.index(part)} ORDER BY rank"
         return [os.fsdecode(name) for (name,) in self.database.execute(query)]
 
-    def digests(self, part: str) -> list[bytes]:
-        """The contents of the files of a split, in order, as the store knows them."""
-        query = f"SELECT digest FROM kept WHERE part = {SPLITS.index(part)} ORDER BY rank"
-        return [digest for (digest,) in self.database.execute(query)]
-
     def relabel(self, label: Callable[[str], str | None]) -> None:
         """Give each file another class, or None, by its name."""
 
@@ -248,20 +243,19 @@ class Survey:
 
 
 class KeptImages:
-    """The images of one split of a survey, read from its store where they are sliced."""
+    """The images of a split of a survey, or those of some rows, read from its store where they are sliced."""
 
-    def __init__(self, survey: Survey, part: str) -> None:
+    def __init__(self, survey: Survey, part: str, rows: Sequence[int] | Labels | None = None) -> None:
         self._survey, self._part = survey, SPLITS.index(part)
-        self._count = survey.count(part)
+        self._rows = range(survey.count(part)) if rows is None else rows
 
     def __len__(self) -> int:
-        return self._count
+        return len(self._rows)
 
     def __getitem__(self, rows: slice) -> Images:
-        """The images of a slice of contiguous rows."""
-        start, stop, _ = rows.indices(self._count)
-        query = "SELECT digest FROM kept WHERE part = ? AND rank >= ? AND rank < ? ORDER BY rank"
-        found = self._survey.database.execute(query, (self._part, start, stop))
+        """The images of a slice."""
+        query, find = "SELECT digest FROM kept WHERE part = ? AND rank = ?", self._survey.database.execute
+        found = [find(query, (self._part, int(rank))).fetchone() for rank in self._rows[rows]]
         return self._survey.store.pixels([digest for (digest,) in found])
 
 

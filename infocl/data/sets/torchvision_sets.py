@@ -5,7 +5,9 @@ torchvision's classes parse the published lists, here without downloading and wi
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -82,12 +84,7 @@ def load_dtd(request: Request) -> RawSet:
     """DTD, 47 textures (Cimpoi et al. 2014), the official split `data.dtd.split`: train + val, and test."""
     split = request.data.dtd.split
     about = DTD_SET._replace(source=f"{DTD_SET.source}, official split {split} of 10: train + val, and test")
-
-    def read(raw: Path) -> Listing:
-        train = [DTD(raw, "train", split), DTD(raw, "val", split)]
-        return _listing(raw / "dtd" / "dtd", {"train": train, "test": [DTD(raw, "test", split)]})
-
-    return load_pictures(request, about, read)
+    return _official(request, about, partial(DTD, partition=split), "dtd/dtd", ("train", "val"))
 
 
 def load_flowers102(request: Request) -> RawSet:
@@ -96,47 +93,22 @@ def load_flowers102(request: Request) -> RawSet:
     Training and validation images are trained on together, 2,040 in all, as in linear evaluation since
     Kornblith, Shlens, Le (CVPR 2019).
     """
-
-    def read(raw: Path) -> Listing:
-        for remote in FLOWERS_SET.remotes[1:]:
-            require_intact(remote.place(raw), remote.md5)
-        train = [Flowers102(raw, "train"), Flowers102(raw, "val")]
-        return _listing(raw / "flowers-102", {"train": train, "test": [Flowers102(raw, "test")]})
-
-    return load_pictures(request, FLOWERS_SET, read)
+    return _official(request, FLOWERS_SET, Flowers102, "flowers-102", ("train", "val"))
 
 
 def load_aircraft(request: Request) -> RawSet:
     """FGVC-Aircraft, 100 variants, trainval and test (Maji et al. 2013)."""
-
-    def read(raw: Path) -> Listing:
-        parts = {
-            part: [FGVCAircraft(raw, split)] for part, split in (("train", "trainval"), ("test", "test"))
-        }
-        return _listing(raw / "fgvc-aircraft-2013b", parts)
-
-    return load_pictures(request, AIRCRAFT_SET, read)
+    return _official(request, AIRCRAFT_SET, FGVCAircraft, "fgvc-aircraft-2013b", ("trainval",))
 
 
 def load_pets(request: Request) -> RawSet:
     """Oxford-IIIT Pet, 37 breeds, trainval and test (Parkhi et al. 2012)."""
-
-    def read(raw: Path) -> Listing:
-        parts = {
-            part: [OxfordIIITPet(raw, split)] for part, split in (("train", "trainval"), ("test", "test"))
-        }
-        return _listing(raw / "oxford-iiit-pet", parts, "_images")
-
-    return load_pictures(request, PETS_SET, read)
+    return _official(request, PETS_SET, OxfordIIITPet, "oxford-iiit-pet", ("trainval",), "_images")
 
 
 def load_food101(request: Request) -> RawSet:
     """Food-101, train and test (Bossard, Guillaumin, Van Gool 2014)."""
-
-    def read(raw: Path) -> Listing:
-        return _listing(raw / "food-101", {part: [Food101(raw, part)] for part in ("train", "test")})
-
-    return load_pictures(request, FOOD_SET, read)
+    return _official(request, FOOD_SET, Food101, "food-101", ("train",))
 
 
 def load_eurosat(request: Request) -> RawSet:
@@ -153,16 +125,35 @@ def load_eurosat(request: Request) -> RawSet:
     return load_pictures(request, EUROSAT_SET, read)
 
 
-def _listing(root: Path, parts: Mapping[str, Sequence[Any]], files: str = "_image_files") -> Listing:
-    """The entries of torchvision's data sets, which all keep lists of files and labels."""
-    every: Iterable[Any] = [one for sets in parts.values() for one in sets]
-    classes = parts["train"][0].classes
-    if any(one.classes != classes for one in every):
-        raise ValueError("the splits have different classes")
-    entries = [
-        entry
-        for part, sets in parts.items()
-        for one in sets
-        for entry in listed(root, part, getattr(one, files), one._labels)
-    ]
-    return Listing(root, entries, list(classes))
+def _official(
+    request: Request,
+    about: Published,
+    kind: Callable[..., Any],
+    folder: str,
+    train: Sequence[str],
+    files: str = "_image_files",
+) -> RawSet:
+    """A set by its official splits, whose lists of files and labels torchvision's class `kind` keeps.
+
+    Args:
+        request: of the data.
+        about: the set.
+        kind: of torchvision, called with the folder of raw files and the name of a split.
+        folder: of the set below the raw files.
+        train: its splits that are trained on; `test` is judged on.
+        files: the attribute that holds the list of files.
+    """
+
+    def read(raw: Path) -> Listing:
+        for remote in about.remotes:
+            if remote.file == remote.made:
+                require_intact(remote.place(raw), remote.md5)
+        sets = [("train", kind(raw, split)) for split in train] + [("test", kind(raw, "test"))]
+        classes = sets[0][1].classes
+        if any(one.classes != classes for _, one in sets):
+            raise ValueError("the splits have different classes")
+        root = raw / folder
+        entries = [listed(root, part, getattr(one, files), one._labels) for part, one in sets]
+        return Listing(root, chain.from_iterable(entries), list(classes))
+
+    return load_pictures(request, about, read)

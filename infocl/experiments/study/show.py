@@ -51,7 +51,8 @@ def print_study(study: Study, style: str, *, with_commands: bool = False) -> Non
     quote = "`" if style == "markdown" else ""
     made = [f"Made by {quote}{command}{quote}." for command in study.commands] if with_commands else []
     if style == "markdown":
-        print("\n".join(f"| {' | '.join(row)} |" for row in [rows[0], _rule(rows[0]), *rows[1:]]))
+        rule = ["---", *["---:"] * (len(rows[0]) - 1)]
+        print("\n".join(f"| {' | '.join(row)} |" for row in [rows[0], rule, *rows[1:]]))
         print("\n" + "\n".join(f"- {note}" for note in [*ABOUT, *notes, *made]))
     else:
         _to_terminal(rows, [*ABOUT, *notes, *made])
@@ -102,10 +103,6 @@ def _rows(judgements: Sequence[Judgement], baselines: Baselines) -> Iterator[lis
 
 def _seeds(figures: Mapping[str, Estimate]) -> str:
     return str(max(found.seeds for found in figures.values()))
-
-
-def _rule(header: Sequence[str]) -> list[str]:
-    return ["---", *["---:"] * (len(header) - 1)]
 
 
 def _to_terminal(rows: Sequence[Sequence[str]], notes: Sequence[str]) -> None:
