@@ -29,9 +29,9 @@ from infocl.config.file import read_yaml
 from infocl.encoder.views import Views
 from infocl.experiments.overrides import validated
 from infocl.prepared.reader import FORMAT, load_prepared
+from infocl.prepared.sharding import write_shards
 from infocl.pretrain.learner import Learner
 from infocl.pretrain.loading.sampler import Order
-from infocl.pretrain.loading.shards import write_shards
 from infocl.pretrain.loading.storage import open_images
 from infocl.pretrain.optim import build_optimizer
 from infocl.pretrain.parallel.process_group import ALONE

@@ -45,7 +45,7 @@ def run_audit(params: Params) -> dict[str, Any]:
         InfoCLError: a feature is NaN or infinite.
     """
     device = choose_device(params.train.device)
-    source = load_source(params.data)
+    source = load_source(params.data, params.train.shards)
     readers = open_readers(params, source, device)
     train, test = (_some(source, split, params) for split in ("train", "test"))
     trained = [one for one in readers if one[0] in TRAINED]

@@ -59,7 +59,7 @@ def shard(
     """Write images as shards, for machines whose disk does not hold them (train.shards)."""
     from infocl.config.file import load_params
     from infocl.prepared.reader import load_prepared, load_source
-    from infocl.pretrain.loading.shards import write_shards
+    from infocl.prepared.sharding import write_shards
 
     if engine is Engine.ray:
         from infocl.deploy.cluster.preparation import shard_on_ray

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
-import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -16,6 +15,7 @@ from infocl.encoder.numerics import derive_seed
 from infocl.encoder.views import Views, to_unit_range
 from infocl.evaluate.stored import Features
 from infocl.prepared.reader import Prepared
+from infocl.prepared.rows import Images, in_parts
 
 SIDE = 8  # px of the small picture that raw pixels are
 CHANNEL_BINS, JOINT_BINS = 8, 4  # per channel: 3 x 8 values; of red, green and blue together: 4 x 4 x 4
@@ -25,11 +25,11 @@ CALIBRATION_BATCH = 256
 UNTRAINED_WEIGHTS, UNTRAINED_VIEWS = 200, 201  # purposes of derived seeds
 
 
-def raw_pixels(images: npt.NDArray[np.uint8], device: torch.device) -> Features:
+def raw_pixels(images: Images, device: torch.device) -> Features:
     """The images at 8x8 px, each pixel the mean of its area; float32 (N, 192) in 0..1, channel by channel.
 
     Args:
-        images: uint8 (N, H, W, 3), possibly memory-mapped; read in chunks.
+        images: uint8 (N, H, W, 3), read in chunks.
         device: where to compute.
     """
     return _in_chunks(
@@ -37,13 +37,13 @@ def raw_pixels(images: npt.NDArray[np.uint8], device: torch.device) -> Features:
     )
 
 
-def colour_histogram(images: npt.NDArray[np.uint8], device: torch.device) -> Features:
+def colour_histogram(images: Images, device: torch.device) -> Features:
     """Shares of an image's pixels by colour, whatever their places; float32 (N, 88).
 
     8 equal bins for each of red, green and blue, then 4 x 4 x 4 equal bins of the three together.
 
     Args:
-        images: uint8 (N, H, W, 3), possibly memory-mapped; read in chunks.
+        images: uint8 (N, H, W, 3), read in chunks.
         device: where to compute.
     """
     return _in_chunks(images, device, _histogram)
@@ -62,12 +62,16 @@ def _histogram(images: Tensor) -> Tensor:
 
 
 @torch.inference_mode()
-def _in_chunks(
-    images: npt.NDArray[np.uint8], device: torch.device, describe: Callable[[Tensor], Tensor]
-) -> Features:
-    rows = max(1, PIXELS // (images.shape[1] * images.shape[2]))
-    chunks = (torch.from_numpy(np.array(images[at : at + rows])) for at in range(0, len(images), rows))
-    return np.concatenate([describe(chunk.to(device)).cpu().numpy() for chunk in chunks])
+def _in_chunks(images: Images, device: torch.device, describe: Callable[[Tensor], Tensor]) -> Features:
+    most = max(1, PIXELS // (images.shape[1] * images.shape[2]))
+    parts = [
+        (rows, describe(torch.from_numpy(part).to(device)).cpu().numpy())
+        for rows, part in in_parts(images, most)
+    ]
+    features = np.empty((len(images), parts[0][1].shape[1]), np.float32)
+    for rows, described in parts:
+        features[rows] = described
+    return features
 
 
 def untrained_encoder(params: Params, data: Prepared, number: int, device: torch.device) -> Encoder:
@@ -87,8 +91,9 @@ def untrained_encoder(params: Params, data: Prepared, number: int, device: torch
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(derive_seed(params.seed, UNTRAINED_WEIGHTS, number))
         encoder = Encoder(params.encoder, data.mean, data.std)
-    images = data.pretrain.images
-    rows = np.linspace(0, len(images) - 1, min(len(images), CALIBRATION_IMAGES)).astype(np.int64)
+    count = len(data.pretrain)
+    rows = np.linspace(0, count - 1, min(count, CALIBRATION_IMAGES)).astype(np.int64)
+    images = torch.from_numpy(data.pretrain.images[rows])
     views = Views(params.views, data.image_size)
     encoder.to(device)
     for layer in encoder.modules():
@@ -96,6 +101,6 @@ def untrained_encoder(params: Params, data: Prepared, number: int, device: torch
             layer.momentum = None  # statistics are the plain mean over batches
     with torch.no_grad():
         for start in range(0, len(rows), CALIBRATION_BATCH):
-            batch = torch.from_numpy(images[rows[start : start + CALIBRATION_BATCH]]).to(device)
+            batch = images[start : start + CALIBRATION_BATCH].to(device)
             encoder(torch.cat(views(batch, derive_seed(params.seed, UNTRAINED_VIEWS, start))))
     return encoder.eval()

@@ -55,7 +55,7 @@ def run_compare(params: Params) -> dict[str, Any]:
         UserError: a file of an earlier stage is missing, or they do not belong together.
     """
     device = choose_device(params.train.device)
-    source = load_source(params.data)
+    source = load_source(params.data, params.train.shards)
     tasks = read_tasks(params, source)
     given = params.compare.imported
     imported = read_imported(given) if given.file else None

@@ -56,7 +56,7 @@ def run_probe(params: Params) -> dict[str, Any]:
     """
     device = choose_device(params.train.device)
     encoder, config = load_encoder(PRETRAIN, device)
-    data = load_source(params.data)
+    data = load_source(params.data, params.train.shards)
     check_source_data(data, config, params.data.crop)
     train, test = data.split("train"), data.split("test")
     share = params.probe.validation_share

@@ -13,15 +13,16 @@ from torch import Tensor
 from infocl.encoder.network import Encoder
 from infocl.encoder.views import to_unit_range
 from infocl.evaluate.stored import Features
+from infocl.prepared.rows import Images, in_parts
 from infocl.runtime.errors import InfoCLError
 
-Extract = Callable[[npt.NDArray[np.uint8]], Features]  # uint8 images (N, H, W, 3) to float32 (N, D)
+Extract = Callable[[Images], Features]  # uint8 images (N, H, W, 3) to float32 (N, D)
 
 
 @torch.inference_mode()
 def extract(
     encoder: Encoder,
-    images: npt.NDArray[np.uint8],
+    images: Images,
     device: torch.device,
     batch_size: int = 512,
     image_size: int | None = None,
@@ -30,7 +31,7 @@ def extract(
 
     Args:
         encoder: in evaluation mode, on `device`.
-        images: uint8 (N, H, W, 3), possibly memory-mapped; read one batch at a time.
+        images: uint8 (N, H, W, 3), read one batch at a time.
         device: where to compute.
         batch_size: images per forward pass.
         image_size: px that images are resized to, bilinearly with antialiasing; None leaves them as they are.
@@ -42,11 +43,11 @@ def extract(
         InfoCLError: a feature is NaN or infinite.
     """
     features = np.empty((len(images), encoder.dim), dtype=np.float32)
-    for start in range(0, len(images), batch_size):
-        batch = to_unit_range(torch.from_numpy(np.array(images[start : start + batch_size])).to(device))
+    for rows, part in in_parts(images, batch_size):
+        batch = to_unit_range(torch.from_numpy(part).to(device))
         if image_size not in (None, batch.shape[-1]):
             batch = F.interpolate(batch, image_size, mode="bilinear", antialias=True)
-        features[start : start + batch_size] = encode(encoder, batch).cpu().numpy()
+        features[rows] = encode(encoder, batch).cpu().numpy()
     require_finite(features, "the encoder")
     return features
 

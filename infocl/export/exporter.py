@@ -43,7 +43,7 @@ def export_encoder(params: Params) -> dict[str, Any]:
             `exports/encoder/` stays as it was.
     """
     encoder, config = load_encoder(PRETRAIN)
-    data = load_source(params.data)
+    data = load_source(params.data, params.train.shards)
     _check_pair(config, data, params.data.crop)
     key = params.export.signing_key
     signature = describe_signature(fingerprint(key) if key else None)

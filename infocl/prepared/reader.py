@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from infocl.config import Crop, DataParams, TaskKind
+from infocl.prepared.rows import Images
+from infocl.prepared.shards import ShardedRows, open_shards
 from infocl.runtime.errors import UserError
 from infocl.runtime.files import read_array, read_json, sha256_array, sha256_npy
 from infocl.runtime.paths import PREPARED, TARGETS, rerun
@@ -23,50 +26,44 @@ class Split:
     """Images of one split and their labels.
 
     Args:
-        file: of the images.
-        mapped: uint8 (N, H, W, 3), memory-mapped.
+        count: N of the images.
         labels: as `Prepared.labels` gives them, or None when the split is unlabelled.
         images_sha256: hash of the images, as written at preparation.
-        hint: for a damaged file.
+        read: gives the images.
     """
 
     def __init__(
-        self,
-        file: Path,
-        mapped: npt.NDArray[np.uint8],
-        labels: npt.NDArray[Any] | None,
-        images_sha256: str,
-        hint: str,
+        self, count: int, labels: npt.NDArray[Any] | None, images_sha256: str, read: Callable[[], Images]
     ) -> None:
         self.labels, self.images_sha256 = labels, images_sha256
-        self._file, self._mapped, self._hint = file, mapped, hint
+        self._count, self._read = count, read
 
     def __len__(self) -> int:
-        return len(self._mapped)
+        return self._count
 
     @cached_property
-    def images(self) -> npt.NDArray[np.uint8]:
-        """uint8 (N, H, W, 3), memory-mapped. Their first use reads the whole file, to compare its hash.
+    def images(self) -> Images:
+        """uint8 (N, H, W, 3), memory-mapped or in shards. What is read is compared with its hash before.
 
         Raises:
-            UserError: the file is not the one that was prepared.
+            UserError: the images are missing, or are not those that were prepared.
         """
-        if sha256_npy(self._file) != self.images_sha256:
-            raise UserError(f"{self._file} is damaged: {META_FILE} has another SHA-256; {self._hint}")
-        return self._mapped
+        return self._read()
 
 
 class Prepared:
-    """A prepared data set on disk.
+    """A prepared data set on disk, or, without the images that pretraining sees, beside their shards.
 
     Args:
         folder: where `meta.json` lies.
         meta: its content.
+        shards: folder or bucket of those images where the folder lacks them; empty: nowhere.
     """
 
-    def __init__(self, folder: Path, meta: dict[str, Any]) -> None:
+    def __init__(self, folder: Path, meta: dict[str, Any], shards: str = "") -> None:
         self.folder = folder
         self.meta = meta
+        self._shards = shards
         self._hint = _hint(folder)
         self._read: dict[str, Split] = {}
         try:
@@ -100,14 +97,30 @@ class Prepared:
 
     def _open(self, name: str) -> Split:
         about = self._about(name)
-        images_file = self.images_file(name)
-        images = read_array(images_file, self._hint, mmap=True)
+        read = self._in_shards if self._shards and self._lacks(name) else self._mapped(name)
+        return Split(about["images"], self.labels(name), about["images_sha256"], read)
+
+    def _lacks(self, name: str) -> bool:
+        """Whether these are images that pretraining sees, and not on this machine."""
+        return name == self.pretrain_name and not self.images_file(name).exists()
+
+    def _in_shards(self) -> Images:
+        files = open_shards(self._shards, self.images_sha256(self.pretrain_name), self.folder)
+        return ShardedRows(files)
+
+    def _mapped(self, name: str) -> Callable[[], Images]:
+        file, about = self.images_file(name), self._about(name)
+        images = read_array(file, self._hint, mmap=True)
         shape = (about["images"], self.image_size, self.image_size, 3)
         if images.shape != shape or images.dtype != np.uint8:
-            raise UserError(
-                f"{images_file} holds {images.dtype} {images.shape}, not uint8 {shape}; {self._hint}"
-            )
-        return Split(images_file, images, self.labels(name), about["images_sha256"], self._hint)
+            raise UserError(f"{file} holds {images.dtype} {images.shape}, not uint8 {shape}; {self._hint}")
+
+        def checked() -> Images:
+            if sha256_npy(file) != about["images_sha256"]:
+                raise UserError(f"{file} is damaged: {META_FILE} has another SHA-256; {self._hint}")
+            return images
+
+        return checked
 
     def images_file(self, name: str) -> Path:
         """Where the images of a split lie."""
@@ -169,8 +182,8 @@ class Prepared:
         return self.split(self.pretrain_name)
 
 
-def load_prepared(folder: Path) -> Prepared:
-    """Open a prepared data set.
+def load_prepared(folder: Path, shards: str = "") -> Prepared:
+    """Open a prepared data set; `shards` as of `Prepared`.
 
     Raises:
         UserError: `meta.json` is missing, corrupt or of another format.
@@ -179,16 +192,16 @@ def load_prepared(folder: Path) -> Prepared:
     meta = read_json(folder / META_FILE, hint)
     if meta.get("format") != FORMAT:
         raise UserError(f"{folder / META_FILE} has format {meta.get('format')!r}, not {FORMAT}; {hint}")
-    return Prepared(folder, meta)
+    return Prepared(folder, meta, shards)
 
 
-def load_source(data: DataParams) -> Prepared:
-    """Open the prepared source data set.
+def load_source(data: DataParams, shards: str = "") -> Prepared:
+    """Open the prepared source data set; `shards` as of `Prepared`.
 
     Raises:
         UserError: it is missing or corrupt, or was prepared with another name, size or crop.
     """
-    prepared = load_prepared(PREPARED)
+    prepared = load_prepared(PREPARED, shards)
     for key in ("name", "image_size", "crop"):
         found, wanted = getattr(prepared, key), getattr(data, key)
         if found != wanted:

@@ -85,7 +85,7 @@ def read_inputs(params: Params) -> Inputs:
             stage to run again.
     """
     config = _read_complete(PRETRAIN / CONFIG_FILE, CONFIG_KEYS, rerun("pretrain", PRETRAIN))
-    data = load_source(params.data)
+    data = load_source(params.data, params.train.shards)
     about = _read_complete(EXPORT / CARD_FILE, ABOUT_KEYS, rerun("export", EXPORT))
     if about.get("weights_sha256") != config.get("weights_sha256"):
         raise UserError(

@@ -110,10 +110,11 @@ def _others(inputs: Inputs) -> str:
 
 def verdict(inputs: Inputs) -> list[str]:
     """What was trained, how good it is and what it forgot, a few sentences."""
-    config, images = inputs.config, len(inputs.data.pretrain)
+    config, data = inputs.config, inputs.data
+    images = data.count(data.pretrain_name)
     network = inputs.params.encoder
     lines = [
-        f"A {network.arch} of width {network.width:g} learned from {images:,} images of {inputs.data.name} "
+        f"A {network.arch} of width {network.width:g} learned from {images:,} images of {data.name} "
         f"by {method(config['objective'], config['regularizer'], config['reg_weight'])}, "
         f"{config['epochs']} epochs in {duration(inputs.costs['pretrain'].seconds)}."
     ]

@@ -6,8 +6,10 @@ import pytest
 import torch
 
 from infocl.encoder.numerics import derive_seed
+from infocl.prepared import shards
+from infocl.prepared.shards import shard_count
 from infocl.pretrain.loading import sampler as order
-from infocl.pretrain.loading.sampler import ORDER, Order, shard_count
+from infocl.pretrain.loading.sampler import ORDER, Order
 
 COUNT, BATCH, SHARDS = 103, 5, 11
 
@@ -69,5 +71,5 @@ def test_each_shard_is_a_sample_of_sorted_images():
 def test_shards_hold_at_most_their_bytes(monkeypatch):
     assert shard_count(1_000_000, 32) == 92
     assert shard_count(1, 32) == 1
-    monkeypatch.setattr(order, "SHARD_BYTES", 100)
+    monkeypatch.setattr(shards, "SHARD_BYTES", 100)
     assert shard_count(7, 1024) == 7, "an image larger than a shard is one"

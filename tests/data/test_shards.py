@@ -12,26 +12,45 @@ import pytest
 import torch
 from ruamel.yaml import YAML
 
+from infocl.audit.audit import run_audit
+from infocl.evaluate.compare import run_compare
+from infocl.evaluate.evaluation import run_probe, run_transfer
+from infocl.export.exporter import export_encoder
+from infocl.prepared import places, sharding, shards
 from infocl.prepared.reader import load_prepared
+from infocl.prepared.sharding import write_shards
+from infocl.prepared.shards import MANIFEST
 from infocl.pretrain import training as stage
-from infocl.pretrain.loading import places, shards
 from infocl.pretrain.loading import sampler as order
-from infocl.pretrain.loading.shards import MANIFEST, write_shards
 from infocl.pretrain.loading.storage import open_images
 from infocl.pretrain.parallel.process_group import ALONE
+from infocl.pretrain.plain import pretrain_plain
+from infocl.report.build import build_report
+from infocl.results.writing import write_results
 from infocl.runtime.errors import UserError
 from infocl.runtime.files import read_json, write_json
-from infocl.runtime.paths import PREPARED, SHARDS
+from infocl.runtime.paths import PREPARED, SHARDS, TARGETS
 from tests.workspace import ROOT, raw_params, tiny_params, write_prepared
 
 URL = "s3://infocl/set"
+COST = {"seconds": 1.0, "peak_memory_mib": 1.0}
+STAGES = {
+    "pretrain": stage.pretrain,
+    "plain": pretrain_plain,
+    "probe": run_probe,
+    "transfer": run_transfer,
+    "compare": run_compare,
+    "audit": run_audit,
+    "export": export_encoder,
+    "report": build_report,
+}
 ROW = 3 * 32**2
 
 
 @pytest.fixture
 def prepared(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(order, "SHARD_BYTES", 7 * ROW)
+    monkeypatch.setattr(shards, "SHARD_BYTES", 7 * ROW)
     return load_prepared(write_prepared(PREPARED))
 
 
@@ -211,7 +230,7 @@ def test_a_server_that_does_not_answer_is_one_line(prepared, bucket, monkeypatch
 
 def test_a_write_that_was_stopped_leaves_no_shards(prepared, bucket, monkeypatch):
     write_shards(prepared, URL)
-    monkeypatch.setattr(shards, "sha256_file", lambda _: (_ for _ in ()).throw(KeyboardInterrupt))
+    monkeypatch.setattr(sharding, "sha256_file", lambda _: (_ for _ in ()).throw(KeyboardInterrupt))
     with pytest.raises(KeyboardInterrupt):
         write_shards(prepared, URL)
     with pytest.raises(UserError, match=r"infocl\.json is not there"):
@@ -262,11 +281,23 @@ def test_params_name_their_shards():
         tiny_params(train__shards="http://x")
 
 
-def test_labels_come_from_the_prepared_data(prepared):
+def test_every_stage_runs_where_the_disk_holds_labels_and_test_images_alone(prepared):
+    write_prepared(TARGETS / "digits", name="digits", train=110, test=40)
     write_shards(prepared, "shards")
     prepared.images_file("train").unlink()
     params = tiny_params(
-        objective__name="supervised", reg__name="none", train__shards="shards", train__storage="sharded"
+        objective__name="supervised",
+        train__shards="shards",
+        encoder__width=0.0625,
+        transfer__targets=["digits"],
+        compare__untrained=1,
+        audit__factors=["hue"],
+        probe__l2=[1.0],
     )
-    assert stage.pretrain(params)["steps"] == 6
+    prepare = {"data": "scenes", "classes": 10, "train_images": 96, "test_images": 48}
+    for name in ("prepare", "targets"):
+        write_results(name, prepare | COST)
+    for name, work in STAGES.items():
+        write_results(name, work(params) | COST)
     assert json.loads(Path("models/pretrain/config.json").read_text())["objective"] == "supervised"
+    assert "learned from 96 images of scenes" in Path("report/index.html").read_text()

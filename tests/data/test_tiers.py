@@ -8,12 +8,14 @@ import numpy as np
 import pytest
 import torch
 
+from infocl.prepared import shards
+from infocl.prepared.places import location_of
 from infocl.prepared.reader import load_prepared
-from infocl.pretrain.loading import prefetch, sharded
+from infocl.prepared.sharding import write_shards
+from infocl.prepared.shards import read_manifest, shard_count
+from infocl.pretrain.loading import prefetch
 from infocl.pretrain.loading import sampler as order
 from infocl.pretrain.loading import storage as tiers
-from infocl.pretrain.loading.sampler import shard_count
-from infocl.pretrain.loading.shards import read_manifest, write_shards
 from infocl.pretrain.loading.storage import choose_storage, open_images, storage_for
 from infocl.pretrain.parallel.process_group import ALONE, ProcessGroup
 from infocl.runtime.errors import UserError
@@ -29,7 +31,7 @@ STEPS = 18  # two epochs
 def prepared(tmp_path, monkeypatch):
     """96 images in 14 shards, three of which are shuffled together."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(order, "SHARD_BYTES", 7 * 3 * 32**2)
+    monkeypatch.setattr(shards, "SHARD_BYTES", 7 * 3 * 32**2)
     monkeypatch.setattr(order, "WINDOW_SHARDS", 3)
     return load_prepared(write_prepared(PREPARED))
 
@@ -134,7 +136,7 @@ def test_copies_of_a_bucket_stay_where_the_disk_has_room(opened):
 
 
 def test_copies_go_with_their_window_where_the_disk_has_none(opened, monkeypatch):
-    monkeypatch.setattr(sharded, "has_room", lambda *_: False)
+    monkeypatch.setattr(shards, "has_room", lambda *_: False)
     expected = batches(opened("resident", "shards"))
     images, most = opened("bucket", "shards"), 0
     for step, (pixels, _) in enumerate(expected):
@@ -145,19 +147,19 @@ def test_copies_go_with_their_window_where_the_disk_has_none(opened, monkeypatch
 
 
 def test_a_global_order_of_more_than_the_disk_holds_is_refused(opened, monkeypatch):
-    monkeypatch.setattr(sharded, "has_room", lambda *_: False)
+    monkeypatch.setattr(shards, "has_room", lambda *_: False)
     with pytest.raises(UserError, match=r"train\.shuffle global .* set train\.shuffle to shards"):
         opened("bucket")
 
 
 def test_room_counts_what_is_there_already(opened, prepared, monkeypatch):
     batches(opened("bucket"))
-    place = tiers.location_of("s3://infocl/some/where")
+    place = location_of("s3://infocl/some/where")
     size = read_manifest(place).size
     usage = shutil.disk_usage(".")
     for free, enough in ((0, False), (size, True)):
         monkeypatch.setattr(shutil, "disk_usage", lambda _, free=free: usage._replace(free=free))
-        assert sharded.has_room(place, read_manifest(place)) == enough
+        assert shards.has_room(place, read_manifest(place)) == enough
 
 
 @pytest.mark.parametrize("storage", ["sharded", "bucket"])
@@ -203,5 +205,5 @@ def test_the_choice_is_said_in_one_line(prepared, monkeypatch):
 def test_shards_are_what_the_order_expects(prepared):
     manifest = write_shards(prepared, "shards")
     assert len(manifest.shards) == shard_count(96, 32) == 14
-    assert read_manifest(tiers.location_of("shards")) == manifest
+    assert read_manifest(location_of("shards")) == manifest
     assert manifest.images_sha256 == prepared.pretrain.images_sha256

@@ -23,7 +23,8 @@ from infocl.config.file import parse_params
 from infocl.data.prepare import prepare_source
 from infocl.deploy.table import EmbeddingTable
 from infocl.prepared.reader import load_prepared
-from infocl.pretrain.loading.shards import INDEX, MANIFEST, write_shards
+from infocl.prepared.sharding import write_shards
+from infocl.prepared.shards import INDEX, MANIFEST
 from infocl.pretrain.loading.storage import open_images
 from infocl.pretrain.parallel.process_group import ALONE
 from infocl.runtime.files import read_json

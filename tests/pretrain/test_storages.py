@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from infocl.prepared import shards
 from infocl.prepared.reader import load_prepared
+from infocl.prepared.sharding import write_shards
 from infocl.pretrain import training as stage
 from infocl.pretrain.loading import sampler as order
-from infocl.pretrain.loading.shards import write_shards
 from infocl.runtime.paths import PREPARED, PRETRAIN
 from tests.pretrain.test_pretrain import same, train_and_kill, weights
 from tests.workspace import tiny_params, write_prepared
@@ -16,7 +17,7 @@ from tests.workspace import tiny_params, write_prepared
 @pytest.fixture
 def workspace(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(order, "SHARD_BYTES", 7 * 3 * 32**2)
+    monkeypatch.setattr(shards, "SHARD_BYTES", 7 * 3 * 32**2)
     monkeypatch.setattr(order, "WINDOW_SHARDS", 3)
     write_shards(load_prepared(write_prepared(PREPARED)), "shards")
 

@@ -17,6 +17,8 @@ import numpy.typing as npt
 from infocl.config import Bits, Crop
 from infocl.data.store import Fact, PixelStore, Seen, decoder_of
 from infocl.deploy.cluster.storage import Folder
+from infocl.prepared.sharding import shard_files
+from infocl.prepared.shards import INDEX
 from infocl.runtime.errors import UserError, one_line
 
 DECODED = "decoded"  # the folder below the target that lasts until the shards are complete
@@ -133,8 +135,6 @@ def _stretches(places: Places) -> Iterator[range]:
 
 def write_shard(number: int, places: Places, how: Decoding) -> dict[str, Any] | str:
     """Write a shard of decoded images; what the manifest and the index say of it, or what went wrong."""
-    from infocl.pretrain.loading.shards import INDEX, shard_files  # and torch with it
-
     try:
         content = gather(places, how.size, how.folder).tobytes()
         with tempfile.TemporaryDirectory() as place:

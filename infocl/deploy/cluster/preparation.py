@@ -23,8 +23,7 @@ from infocl.deploy.cluster.connection import connect, on_cluster
 from infocl.deploy.cluster.decoder import DECODED, Decoded, Decoding, Places, decode_part, gather, write_shard
 from infocl.deploy.cluster.parts import Part, split
 from infocl.deploy.cluster.storage import Folder, is_remote
-from infocl.pretrain.loading.sampler import shard_count
-from infocl.pretrain.loading.shards import FORMAT, INDEX, MANIFEST, Manifest, Shard
+from infocl.prepared.shards import FORMAT, INDEX, MANIFEST, Manifest, Shard, shard_count
 from infocl.results.writing import write_results
 from infocl.runtime.errors import UserError
 from infocl.runtime.files import replacing_folder

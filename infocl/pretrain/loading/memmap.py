@@ -7,6 +7,7 @@ import mmap
 import numpy as np
 import numpy.typing as npt
 
+from infocl.prepared.rows import Images
 from infocl.pretrain.loading.prefetch import Fill
 from infocl.pretrain.loading.sampler import Window
 
@@ -20,10 +21,10 @@ class MappedImages:
             random, since what it would read around each image is thrown away again.
     """
 
-    def __init__(self, images: npt.NDArray[np.uint8], *, fits: bool) -> None:
-        self.shape: tuple[int, int, int] = images.shape[1:]
+    def __init__(self, images: Images, *, fits: bool) -> None:
+        self.shape: tuple[int, ...] = images.shape[1:]
         self._flat = np.asarray(images).reshape(len(images), -1)
-        file: object = images.base
+        file: object = getattr(images, "base", None)
         if not fits and isinstance(file, mmap.mmap) and hasattr(mmap, "MADV_RANDOM"):
             file.madvise(mmap.MADV_RANDOM)
 

@@ -23,7 +23,7 @@ Fill = Callable[[npt.NDArray[np.uint8]], None]
 class Source(Protocol):
     """Where the images lie."""
 
-    shape: tuple[int, int, int]  # of an image: H, W, 3
+    shape: tuple[int, ...]  # of an image: H, W, 3
 
     def plan(self, rows: npt.NDArray[np.int64], windows: tuple[Window, ...]) -> Fill:
         """What writes the images `rows` into an array (n, H, W, 3), in any thread.

@@ -7,6 +7,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from infocl.prepared.rows import Images
 from infocl.pretrain.loading.sampler import Order
 from infocl.pretrain.parallel.process_group import ALONE, ProcessGroup
 
@@ -24,7 +25,7 @@ class ResidentImages:
 
     def __init__(
         self,
-        images: npt.NDArray[np.uint8],
+        images: Images,
         labels: npt.NDArray[np.int64] | None,
         order: Order,
         device: torch.device,

@@ -13,7 +13,6 @@ from infocl.encoder.numerics import derive_seed
 from infocl.runtime.device import sent
 
 ORDER = 1  # purpose of the derived seed
-SHARD_BYTES = 32 << 20  # of pixels in a shard, at most
 WINDOW_SHARDS = 16  # shards that are shuffled together
 CPU = torch.device("cpu")
 
@@ -23,15 +22,6 @@ class Window(NamedTuple):
 
     epoch: int
     number: int
-
-
-def shard_count(images: int, image_size: int) -> int:
-    """How many shards hold so many images of `image_size` px; image r lies in shard r mod that number.
-
-    Dealing them out like cards makes each shard a sample of the whole, however the images are sorted.
-    """
-    per_shard = max(1, SHARD_BYTES // (3 * image_size**2))
-    return -(-images // per_shard)
 
 
 class Order:

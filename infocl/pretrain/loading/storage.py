@@ -12,13 +12,12 @@ from torch import Tensor
 
 from infocl.config import Params, TrainParams
 from infocl.prepared.reader import Prepared
+from infocl.prepared.shards import open_shards, shard_count
 from infocl.pretrain.loading.memmap import MappedImages
-from infocl.pretrain.loading.places import location_of
 from infocl.pretrain.loading.prefetch import PrefetchedImages
 from infocl.pretrain.loading.resident import ResidentImages
-from infocl.pretrain.loading.sampler import CPU, Order, shard_count
+from infocl.pretrain.loading.sampler import CPU, Order
 from infocl.pretrain.loading.sharded import ShardedImages
-from infocl.pretrain.loading.shards import read_manifest
 from infocl.pretrain.parallel.process_group import ProcessGroup
 from infocl.runtime.device import describe_device, free_memory
 from infocl.runtime.errors import UserError
@@ -133,19 +132,9 @@ def open_images(params: Params, prepared: Prepared, group: ProcessGroup, device:
         fits = choice.size <= RESIDENT_SHARE * free_memory(CPU)
         source: MappedImages | ShardedImages = MappedImages(prepared.pretrain.images, fits=fits)
     else:
-        source = _sharded(params, prepared, order)
+        files = open_shards(train.shards, prepared.images_sha256(name), prepared.folder)
+        source = ShardedImages(files, order)
     return PrefetchedImages(source, labels, order, train.epochs * order.batches_per_epoch, device, group)
-
-
-def _sharded(params: Params, prepared: Prepared, order: Order) -> ShardedImages:
-    place = location_of(params.train.shards)
-    manifest = read_manifest(place)
-    if manifest.images_sha256 != prepared.images_sha256(prepared.pretrain_name):
-        raise UserError(
-            f"the shards in {place.url} hold other images than {prepared.folder}; write them again "
-            f"(infocl shard {place.url}), or correct train.shards"
-        )
-    return ShardedImages(place, manifest, order)
 
 
 def in_binary_units(size: int) -> str:

@@ -17,7 +17,7 @@ from ruamel.yaml import YAML
 from safetensors.torch import load_file
 
 from infocl.prepared.reader import load_prepared
-from infocl.pretrain.loading.shards import write_shards
+from infocl.prepared.sharding import write_shards
 from infocl.runtime.files import read_json
 from tests.pretrain.parallel.processes import run_in_processes
 from tests.workspace import ROOT, raw_params, write_prepared

@@ -1,77 +1,22 @@
-"""Prepared images as shards: LitData's files, and a manifest that ties them to the images."""
+"""Writing prepared images as shards."""
 
 from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 
+from infocl.prepared.places import BUCKET, Bucket
 from infocl.prepared.reader import Prepared
-from infocl.pretrain.loading.places import BUCKET, Bucket, Location
-from infocl.pretrain.loading.sampler import shard_count
+from infocl.prepared.shards import FORMAT, INDEX, MANIFEST, Manifest, Shard, shard_count
 from infocl.runtime.errors import UserError
-from infocl.runtime.files import read_json, replacing_folder, sha256_file, write_json
+from infocl.runtime.files import replacing_folder, sha256_file, write_json
 from infocl.runtime.progress import StepProgress
 
-MANIFEST, INDEX = "infocl.json", "index.json"
-FORMAT = 1
-REWRITE = "write the shards again with `infocl shard`"
 LINES = 10  # of progress, where there is no terminal
 Deliver = Callable[[Path], None]
-
-
-@dataclass(frozen=True)
-class Shard:
-    """One file: its name, its size in bytes, the SHA-256 of its content."""
-
-    name: str
-    size: int
-    sha256: str
-
-
-@dataclass(frozen=True)
-class Manifest:
-    """What the shards hold: image r is number r // len(shards) of shard r mod len(shards)."""
-
-    images: int
-    image_size: int
-    images_sha256: str
-    shards: tuple[Shard, ...]
-
-    @property
-    def size(self) -> int:
-        """Bytes of all shards."""
-        return sum(shard.size for shard in self.shards)
-
-    def pixels(self, number: int) -> int:
-        """Bytes of pixels in a shard, which are the end of its file."""
-        return len(range(number, self.images, len(self.shards))) * 3 * self.image_size**2
-
-
-def read_manifest(place: Location) -> Manifest:
-    """Read what the shards at a place hold.
-
-    Raises:
-        UserError: there are none, the place cannot be reached, or the manifest is damaged.
-    """
-    where = f"{place.url.rstrip('/')}/{MANIFEST}"
-    about = read_json(place.fetch(MANIFEST, anew=True), REWRITE)
-    if about.get("format") != FORMAT:
-        raise UserError(f"{where} has format {about.get('format')!r}, not {FORMAT}; {REWRITE}")
-    try:
-        shards = tuple(Shard(**shard) for shard in about["shards"])
-        manifest = Manifest(about["images"], about["image_size"], about["images_sha256"], shards)
-        fits = len(shards) == shard_count(manifest.images, manifest.image_size) and all(
-            Path(s.name).name == s.name and s.size >= manifest.pixels(number)
-            for number, s in enumerate(shards)
-        )
-    except (KeyError, TypeError, AttributeError):
-        fits = False
-    if not fits:
-        raise UserError(f"{where} is damaged or of another version; {REWRITE}")
-    return manifest
 
 
 def write_shards(prepared: Prepared, url: str) -> Manifest:
