@@ -6,11 +6,13 @@ import re
 from collections.abc import Callable, Sequence
 from typing import Any, ParamSpec, TypeVar, cast
 
+from dvc.config import Config
+from dvc.exceptions import DvcException
 from prefect import get_run_logger, task
 from prefect.client.schemas.objects import State, TaskRun
 from prefect.tasks import Task
 
-from pipelines.commands import INTERRUPTED, CommandError, output_of, stream
+from pipelines.commands import INTERRUPTED, CommandError, stream
 
 HINT = re.compile(
     r"To (track the changes|enable auto staging)|\s*(git add|dvc config)|Use `dvc push`|"
@@ -79,8 +81,8 @@ def reproduce(stage: str, why: str, lock: int | None, pull: bool) -> bool:
 def has_remote() -> bool:
     """Whether this project has a default DVC remote."""
     try:
-        return "No default remote" not in output_of(["dvc", "remote", "default"])
-    except CommandError:
+        return "remote" in Config.from_cwd()["core"]
+    except DvcException:
         return False
 
 

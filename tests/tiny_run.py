@@ -29,6 +29,7 @@ def tiny_params(**export) -> Params:
     raw["encoder"]["width"] = 0.125
     raw["transfer"]["targets"] = TARGETS
     raw["data"]["name"] = "scenes"
+    raw["probe"] |= {"l2": [0.001, 0.1], "max_iterations": 100}
     raw["export"] |= {"parity_images": 12, "max_accuracy_drop": 0.1} | export
     return parse_params(raw)
 

@@ -26,8 +26,13 @@ TINY = {
     "train.epochs": 2,
     "train.batch_size": 32,
     "train.schedule.warmup_epochs": 0,
+    "probe.l2": [0.001, 0.1],
     "probe.max_iterations": 20,
+    "probe.label_efficiency": {"per_class": [1, 2], "shares": [0.1], "draws": 2},
+    "compare.untrained": 1,
+    "audit.images": 48,
     "audit.decoder_steps": 2,
+    "export.drift_images": 30,
     "export.parity_images": 16,
 }
 

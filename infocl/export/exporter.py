@@ -50,6 +50,7 @@ def export_encoder(params: Params) -> dict[str, Any]:
     about = describe(encoder, config, data, params.export)
     yardstick = measure_torch(encoder, data, params)
     with replacing_folder(EXPORT) as folder:
+        write_correct(folder)  # first, because it may refuse what it reads
         outcomes, files = build_files(Bench(folder, encoder, data, params.export, yardstick, about))
         about |= {
             "parity": describe_parity(outcomes["float32"].figures, yardstick, params.export),
@@ -65,7 +66,6 @@ def export_encoder(params: Params) -> dict[str, Any]:
         parse_card(about, EXPORT / CARD_FILE)
         write_json(folder / CARD_FILE, about)
         write_text(folder / MODEL_CARD_FILE, render_card(about))
-        write_correct(folder)
         write_text(folder / SBOM_FILE, bill_of_materials(folder, about["weights_sha256"]))
         _write_sums(folder)
         if key:

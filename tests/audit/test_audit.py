@@ -23,6 +23,7 @@ BASE = {
     "train__device": "cpu",
     "encoder__width": 0.0625,
     "compare__untrained": 2,
+    "audit__images": 160,
     "audit__factors": ["brightness", "orientation"],
 }
 

@@ -83,10 +83,10 @@ def test_batches_are_those_of_the_resident_images(opened, prepared, storage, shu
 
 @pytest.mark.parametrize("shuffle", ["global", "shards"])
 @pytest.mark.parametrize("storage", STORAGES)
-@pytest.mark.parametrize("first", [1, 8, 13, 17])
-def test_started_at_a_step_they_are_the_tail(opened, storage, shuffle, first):
+def test_started_at_a_step_they_are_the_tail(opened, storage, shuffle):
     expected = batches(opened("resident", shuffle))
-    assert same(batches(opened(storage, shuffle), first), expected[first:])
+    for first in (1, 8, 13, 17):
+        assert same(batches(opened(storage, shuffle), first), expected[first:])
 
 
 @pytest.mark.parametrize("storage", STORAGES)

@@ -17,7 +17,6 @@ import httpx
 import psutil
 
 from infocl.deploy.verify import verify_folder
-from tests.once import once
 from tests.ports import free_port
 from tests.project import Project, environment
 
@@ -239,20 +238,6 @@ class Serviced:
 def copied(base, folder, prefect):
     shutil.copytree(base, folder, symlinks=True)
     return Serviced(folder, prefect)
-
-
-def build(folder):
-    """A tiny project with v1.0.0 in service, and a remote; made without a server; what that run said."""
-    project = Project(folder / "project", transfer__targets=["digits"], **LOOSE)
-    (folder / "remote").mkdir()
-    project.dvc("remote", "add", "--default", "store", str(folder / "remote"))
-    project.commit("a DVC remote")
-    return Serviced(project.folder, Prefect(folder / "prefect")).run("infocl", "retrain")
-
-
-def shared(tmp_path_factory):
-    """The project of `build`; beside it in `made` what was said."""
-    return once(tmp_path_factory, "faults", build) / "project"
 
 
 @contextmanager

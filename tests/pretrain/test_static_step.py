@@ -31,6 +31,7 @@ OTHER_FORMS = [
             "reg__rc__decoder": "published",
             "train__batch_norm": "per_view",
             "train__optimizer__lr_placement": "outside",
+            "size": 32,
         },
     ),
     (("supervised", "lbe"), "adam", {"objective__supervised__views": 1}),
@@ -42,13 +43,14 @@ OTHER_FORMS = [
 def start(tmp_path, monkeypatch):
     """Sets a run up on a device as pretraining does."""
     monkeypatch.chdir(tmp_path)
-    prepared = load_prepared(write_prepared(PREPARED))
 
-    def set_up(device, pair=("simclr", "lbe"), optimizer="adam", **changes):
+    def set_up(device, pair=("simclr", "lbe"), optimizer="adam", size=16, **changes):
         objective, reg = pair
+        prepared = load_prepared(write_prepared(PREPARED, size=size))
         params = tiny_params(
             objective__name=objective,
             reg__name=reg,
+            data__image_size=size,
             encoder__width=0.0625,
             train__optimizer__name=optimizer,
             **changes,

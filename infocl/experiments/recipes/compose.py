@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -73,6 +74,7 @@ def names_of(table: Mapping[str, Mapping[str, list[str]]]) -> list[str]:
     ]
 
 
+@cache  # Hydra takes a quarter of a second
 def find_recipe(name: str) -> Recipe:
     """The recipe of that name.
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import tomllib
-from functools import cache
 from pathlib import Path
 
 import pytest
@@ -22,7 +21,6 @@ from tests.workspace import ROOT, SHIPPED
 NAMES = recipe_names()
 
 
-@cache
 def all_recipes():
     return {name: find_recipe(name) for name in NAMES}
 
