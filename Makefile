@@ -6,7 +6,7 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 # Each module is compiled once, not anew by each of a thousand processes.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: repro lint check test test-all env gpu gpu-wheels clean
+.PHONY: repro lint check test test-slow test-all env gpu gpu-wheels clean
 
 repro: env  ## the environment if missing, then the whole pipeline on the embedded data
 	infocl check
@@ -24,7 +24,10 @@ check: lint  ## lint, types, and the tests that take a moment
 test: lint  ## lint, types, and all tests but the slow ones of whole processes
 	$(PYTEST) -m "not slow"
 
-test-all: lint  ## the same with every test, as CI runs it
+test-slow: env  ## the slow tests alone
+	$(PYTEST) -m slow
+
+test-all: lint  ## lint, types, and every test
 	$(PYTEST)
 
 env: .venv/.complete

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import shutil
+from pathlib import Path
 
 import pytest
 from hypothesis import settings
@@ -19,25 +20,41 @@ gc.disable()  # what is imported stays; looking through it again and again takes
 # Whole processes: servers, trainings, environments. They come first: no core waits for them at the end.
 SLOW = (
     *("tests/pipelines/", "tests/pretrain/parallel/", "tests/detection/", "tests/test_pipeline.py"),
-    *("tests/deploy/test_installed.py", "tests/test_own_images.py", "tests/test_refused.py"),
+    *("tests/deploy/test_cluster.py", "tests/deploy/test_installed.py", "tests/test_own_images.py"),
+    "tests/test_refused.py",
     *("tests/test_remotes.py", "tests/test_reruns.py", "tests/data/test_shards.py"),
 )
 # Trainings and exports in this process, and single stages in another: seconds each.
 MEDIUM = (
     *("tests/data/", "tests/deploy/", "tests/evaluate/", "tests/export/", "tests/report/"),
-    *("tests/experiments/recipes/", "tests/pretrain/test_contention.py", "tests/pretrain/test_knobs.py"),
-    *("tests/pretrain/test_matrix.py", "tests/pretrain/test_no_waiting.py", "tests/pretrain/test_plain.py"),
-    "tests/pretrain/test_static_step.py",
+    *("tests/audit/", "tests/encoder/test_imported.py", "tests/experiments/recipes/"),
+    *("tests/pretrain/test_contention.py", "tests/pretrain/test_knobs.py", "tests/pretrain/test_matrix.py"),
+    *("tests/pretrain/test_no_waiting.py", "tests/pretrain/test_plain.py", "tests/pretrain/test_pretrain.py"),
+    *("tests/pretrain/test_static_step.py", "tests/pretrain/test_storages.py"),
     *("tests/test_benchmarks.py", "tests/test_image_shape.py", "tests/test_imports.py"),
     *("tests/test_readmes.py", "tests/test_stage.py"),
 )
 
+ROOT = Path(__file__).parents[1]
+# The kinds that no test is of which Makefile's expressions ask for.
+UNASKED = {"slow": {"medium", None}, "not slow": {"slow"}, "not slow and not medium": {"slow", "medium"}}
+
+
+def kind(name):
+    """Whether a file or a test is slow, medium or neither (None)."""
+    return "slow" if name.startswith(SLOW) else "medium" if name.startswith(MEDIUM) else None
+
 
 def pytest_ignore_collect(collection_path, config):
-    """Tests of a GPU are for those who ask for them, by `make gpu` or `pytest -m cuda`."""
-    if collection_path.name == "cuda" and config.getoption("markexpr") != "cuda":
+    """Tests of a GPU are for those who ask for them, by `make gpu` or `pytest -m cuda`.
+
+    Nor are files read, with all that they import, of which no test is asked for.
+    """
+    asked = config.getoption("markexpr")
+    if collection_path.name == "cuda" and asked != "cuda":
         return True
-    return None
+    name = collection_path.relative_to(ROOT).as_posix()
+    return True if collection_path.is_file() and kind(name) in UNASKED.get(asked, ()) else None
 
 
 def pytest_collection_modifyitems(items):
@@ -45,10 +62,8 @@ def pytest_collection_modifyitems(items):
     for item in items:
         if item.nodeid.startswith("tests/cuda/"):
             item.add_marker("cuda")
-        if item.nodeid.startswith(SLOW):
-            item.add_marker("slow")
-        elif item.nodeid.startswith(MEDIUM):
-            item.add_marker("medium")
+        if mark := kind(item.nodeid):
+            item.add_marker(mark)
     items.sort(key=lambda item: not item.nodeid.startswith(SLOW))
 
 

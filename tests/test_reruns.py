@@ -10,6 +10,7 @@ import json
 import pytest
 from ruamel.yaml import YAML
 
+from pipelines.changes import find_changes
 from tests.pipelines.quick import QuickProject
 from tests.project import ALL, DOWNSTREAM
 
@@ -24,12 +25,7 @@ def project(tmp_path_factory):
 @pytest.mark.parametrize(
     ("key", "value", "reruns"),
     [
-        ("transfer.targets", ["hue"], {"check", "targets", "transfer", "compare", "export", "report"}),
-        ("probe.knn_k", 3, {"check"} | DOWNSTREAM - {"audit"}),
-        ("audit.ranges.hue", [-0.1, 0.1], {"check", "audit", "report"}),
-        ("export.parity_images", 8, {"check", "export", "report"}),
         ("reg.weight", 0.5, {"check", "pretrain"} | DOWNSTREAM),
-        ("compare.untrained", 2, {"check", "compare", "audit", "report"}),
         ("compare.plain", False, {"check", "plain", "compare", "audit", "report"}),
         ("train.checkpoint_minutes", 6.0, {"check", "report"}),
     ],
@@ -37,6 +33,26 @@ def project(tmp_path_factory):
 def test_only_what_depends_on_a_change_runs_again(project, key, value, reruns):
     project.change(key, value)
     assert project.repro() == reruns
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "reruns"),
+    [
+        ("transfer.targets", ["hue"], {"check", "targets", "transfer", "compare", "export", "report"}),
+        ("probe.knn_k", 3, {"check"} | DOWNSTREAM - {"audit"}),
+        ("audit.ranges.hue", [-0.1, 0.1], {"check", "audit", "report"}),
+        ("export.parity_images", 8, {"check", "export", "report"}),
+        ("compare.untrained", 2, {"check", "compare", "audit", "report"}),
+    ],
+)
+def test_of_other_stages_the_same_is_planned(project, monkeypatch, key, value, reruns):
+    monkeypatch.chdir(project.folder)
+    path = project.folder / "params.yaml"
+    text = path.read_text()
+    project.change(key, value)
+    planned = find_changes().stages
+    path.write_text(text)
+    assert set(planned) == reruns
 
 
 def test_a_comment_runs_nothing(project):

@@ -33,7 +33,6 @@ from tests.deploy.test_embed import near, save_examples
 from tests.deploy.two_nodes import PATIENCE
 from tests.workspace import ROOT, digit_images, raw_params
 
-pytestmark = pytest.mark.slow
 SECONDS = 900  # after which something that must happen has not
 FILES, PART = 400, 2
 FILES_TO_SHARD = 900

@@ -75,19 +75,19 @@ class Installation:
 
     def __init__(self, folder):
         self.source, self.bin = folder / "source", folder / "venv/bin"
+        self.pip = (sys.executable, "-m", "pip", "--python", self.bin / "python")
         self.source.mkdir()
         shutil.copytree(
             ROOT / "infocl", self.source / "infocl", ignore=shutil.ignore_patterns("node_modules")
         )
         for name in ("pyproject.toml", "README.md", "LICENSE"):
             shutil.copy(ROOT / name, self.source)
-        subprocess.run([sys.executable, "-m", "venv", folder / "venv"], check=True)
+        subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder / "venv"], check=True)
 
     def install(self, *packages, pinned=True):
         pins = ["-c", ROOT / "requirements.lock"] if pinned else []
-        subprocess.run(
-            [self.bin / "pip", "install", "-q", "--no-compile", *pins, *packages], check=True, timeout=SECONDS
-        )
+        command = (*self.pip, "install", "-q", "--no-compile", *pins, *packages)
+        subprocess.run(command, check=True, timeout=SECONDS)
 
     def run(self, *command, cwd):
         """Run a program of the environment, away from the project."""
@@ -112,7 +112,7 @@ def embed_only(tmp_path_factory):
 @pytest.fixture(scope="module")
 def packages(embed_only):
     """Names of what is installed before the rest comes."""
-    done = embed_only.run("pip", "list", "--format", "json", cwd=embed_only.source)
+    done = subprocess.run((*embed_only.pip, "list", "--format", "json"), capture_output=True, check=True)
     return {row["name"].lower() for row in json.loads(done.stdout)}
 
 
