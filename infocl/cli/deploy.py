@@ -14,6 +14,10 @@ from infocl.cli.command import Engine, command
 from infocl.runtime.paths import EXPORT
 
 DRIFTED = 3  # exit code of `infocl drift`
+Folder = Annotated[Path, typer.Argument(help="The exported folder.")]
+Encoder = Annotated[Path, typer.Option(help="The exported folder.")]
+Images = Annotated[list[str], typer.Argument(help="Images, folders, patterns, or .txt lists of images.")]
+Variant = Annotated[str, typer.Option(help="float32, float16 or int8, where shipped.")]
 Signers = Annotated[
     Path | None,
     typer.Option(help="File of allowed signers, as ssh-keygen reads it; the folder must be signed by one."),
@@ -22,12 +26,12 @@ Signers = Annotated[
 
 @command(lambda given: "ray" if given["engine"] is Engine.ray else "embed")
 def embed(
-    images: Annotated[list[str], typer.Argument(help="Images, folders, patterns, or .txt lists of images.")],
+    images: Images,
     output: Annotated[
         str, typer.Option("-o", "--output", help="The Parquet file to write; a folder or bucket with ray.")
     ],
-    encoder: Annotated[Path, typer.Option(help="The exported folder.")] = EXPORT,
-    variant: Annotated[str, typer.Option(help="float32, float16 or int8, where shipped.")] = "float32",
+    encoder: Encoder = EXPORT,
+    variant: Variant = "float32",
     strict: Annotated[bool, typer.Option(help="Refuse files that cannot be read, not skip them.")] = False,
     signers: Signers = None,
     engine: Annotated[
@@ -62,8 +66,8 @@ def embed(
 
 @command("embed")
 def drift(
-    images: Annotated[list[str], typer.Argument(help="Images, folders, patterns, or .txt lists of images.")],
-    encoder: Annotated[Path, typer.Option(help="The exported folder.")] = EXPORT,
+    images: Images,
+    encoder: Encoder = EXPORT,
     false_alarms: Annotated[
         float, typer.Option(help="Share of checks of images of the known kind that may report drift.")
     ] = 0.01,
@@ -107,7 +111,7 @@ def search(
 
 @command("embed")
 def verify(
-    folder: Annotated[Path, typer.Argument(help="The exported folder.")] = EXPORT,
+    folder: Folder = EXPORT,
     signers: Signers = None,
 ) -> None:
     """Check an exported folder: sums, signature, metadata, and its example; needs no torch."""
@@ -118,8 +122,8 @@ def verify(
 
 @command("serve")
 def serve(
-    folder: Annotated[Path, typer.Argument(help="The exported folder.")] = EXPORT,
-    variant: Annotated[str, typer.Option(help="float32, float16 or int8, where shipped.")] = "float32",
+    folder: Folder = EXPORT,
+    variant: Variant = "float32",
     host: Annotated[
         str, typer.Option(help="Address to listen at; 0.0.0.0 opens the port to every network.")
     ] = "127.0.0.1",
@@ -149,9 +153,9 @@ def serve(
 
 @command("embed")
 def triton(
-    folder: Annotated[Path, typer.Argument(help="The exported folder.")],
+    folder: Folder,
     repository: Annotated[Path, typer.Argument(help="The model repository to write or add to.")],
-    variant: Annotated[str, typer.Option(help="float32, float16 or int8, where shipped.")] = "float32",
+    variant: Variant = "float32",
     signers: Signers = None,
 ) -> None:
     """Lay an exported encoder out as a model of a Triton model repository; needs no torch."""
