@@ -68,11 +68,12 @@ def _print_storage(params: Params, size: int, device: torch.device) -> None:
 
 
 def _bf16_note(device: torch.device) -> str:
-    """The fastest of ten products of square matrices each."""
     matrix = torch.randn(1024, 1024, device=device)
-    single, half = (
-        min(timeit.repeat(lambda m=m: float((m @ m)[0, 0]), number=1, repeat=10))  # waits for the device
-        for m in (matrix, matrix.bfloat16())
-    )
-    advice = "" if single > half else "; set train.precision to fp32"
-    return f"a matrix product in bf16 takes 1/{single / half:.1f} of its time in float32 here{advice}"
+    ratio = _product_seconds(matrix) / _product_seconds(matrix.bfloat16())
+    advice = "" if ratio > 1 else "; set train.precision to fp32"
+    return f"a matrix product in bf16 takes 1/{ratio:.1f} of its time in float32 here{advice}"
+
+
+def _product_seconds(matrix: torch.Tensor) -> float:
+    """The fastest of ten squares of a matrix; reading a number of it waits for the device."""
+    return min(timeit.repeat(lambda: float((matrix @ matrix)[0, 0]), number=1, repeat=10))
