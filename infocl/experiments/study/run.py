@@ -20,6 +20,8 @@ from infocl.runtime.errors import InfoCLError, UserError
 from infocl.runtime.files import write_text
 from infocl.runtime.text import counted
 
+TRIES = 20
+
 
 class Shown(NamedTuple):
     """How a study is shown: terminal, markdown or json; as data in a file; as a picture (SVG)."""
@@ -123,7 +125,7 @@ def _run(missing: Sequence[Planned], environment: Mapping[str, str], jobs: int) 
     def run(number: int, one: Planned) -> None:
         print(f"[{number}/{len(missing)}] {one.method.title}, seed {one.seed}", file=sys.stderr)
         try:
-            run_dvc(["exp", "run", "--temp", *_arguments(one)], capture=jobs > 1, environment=environment)
+            _start(["exp", "run", "--temp", *_arguments(one)], jobs > 1, environment)
         except InfoCLError as error:
             failed.append(f"{one.method.title}, seed {one.seed}: {error}")
             print(failed[-1], file=sys.stderr)
@@ -132,3 +134,14 @@ def _run(missing: Sequence[Planned], environment: Mapping[str, str], jobs: int) 
         list(pool.map(run, range(1, len(missing) + 1), missing))
     if len(failed) == len(missing):
         raise InfoCLError(f"every experiment failed; the first: {failed[0]}")
+
+
+def _start(command: Sequence[str], capture: bool, environment: Mapping[str, str]) -> None:
+    """Run DVC, again where another one had its lock for longer than the three seconds that it waits."""
+    for left in reversed(range(TRIES)):
+        try:
+            run_dvc(command, capture=capture, environment=environment)
+            return
+        except InfoCLError as error:
+            if "Unable to acquire lock" not in str(error) or not left:
+                raise
