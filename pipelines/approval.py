@@ -13,7 +13,6 @@ from prefect.states import Completed
 
 from infocl.runtime.errors import UserError
 from pipelines import notices, service
-from pipelines.logs import plain_failures
 from pipelines.registry import NAME, STAGING, Registry, Version, draft, read_registry
 from pipelines.remote import require_names, take_tags
 from pipelines.repository import git, require_repository
@@ -37,7 +36,6 @@ def promote(
         notify: a notification block that is told of the promotion, such as slack-webhook/ops.
         wait_minutes: how long to wait for another who changes what is in service.
     """
-    plain_failures()
     require_repository()
     waiting = read_registry().staged
     if waiting is None:

@@ -39,13 +39,7 @@ def alerts(hours: float) -> list[Alert]:
     )
     return [
         Alert("a retraining is late", "retrain", "Late", "{{ flow_run.name }} was not started in time."),
-        Alert(
-            "no retraining",
-            "retrain",
-            "Running",
-            missing,
-            timedelta(hours=hours),
-        ),
+        Alert("no retraining", "retrain", "Running", missing, timedelta(hours=hours)),
         Alert("a retraining crashed", "retrain", "Crashed", RUN),
         Alert("a retraining failed", "retrain", "Failed", RUN),
         Alert("a new encoder was refused", "retrain", "Refused", RUN),

@@ -14,10 +14,11 @@ from dvc.lock import LockError
 from dvc.repo import Repo
 from dvc.stage import PipelineStage, Stage
 
-from infocl.config.file import PARAMS_FILE, load_params, read_yaml
+from infocl.config.file import PARAMS_FILE, load_params
 from infocl.runtime.errors import UserError, one_line
 from infocl.runtime.lock import BusyError
 from infocl.runtime.mappings import ABSENT, changed_values
+from infocl.runtime.text import named
 
 CHECK = "check"  # the stage whose output never changes, so that it is a reason for nothing
 MOST = 6  # reasons, or files of one reason, that are listed
@@ -49,7 +50,7 @@ class Plan:
 
     def why(self, stage: str) -> str:
         """Why a stage may run."""
-        return _listed(self.reasons.get(stage, ["what it reads may change"]), "; ")
+        return named(self.reasons.get(stage, ["what it reads may change"]), MOST, "; ")
 
     def headline(self) -> str:
         """The first reasons in one line, for names and commits."""
@@ -132,37 +133,23 @@ def _reasons(stage: Stage, status: list[Any]) -> Iterator[str]:
         yield from _params(stage, deps.get(PARAMS_FILE.name, {}))
         yield from _files(deps)
         if outs and stage.addressing != CHECK:
-            yield f"{_listed(list(outs))} {'is' if len(outs) == 1 else 'are'} missing or changed"
+            yield f"{named(list(outs), MOST)} {'is' if len(outs) == 1 else 'are'} missing or changed"
 
 
 def _params(stage: Stage, changed: Any) -> Iterator[str]:
     dependency = next((dep for dep in stage.deps if isinstance(dep, ParamsDependency)), None)
     if not isinstance(changed, Mapping) or dependency is None:
         return
-    before = dependency.hash_info.value if dependency.hash_info else None
-    now = read_yaml(PARAMS_FILE)
+    before, now = dependency.hash_info.value if dependency.hash_info else None, dependency.read_params()
     for key in changed:
-        yield from sorted(changed_values({key: (before or {}).get(key, ABSENT)}, {key: _at(now, key)}))
+        yield from sorted(changed_values({key: (before or {}).get(key, ABSENT)}, {key: now.get(key, ABSENT)}))
 
 
 def _files(deps: Mapping[str, Any]) -> Iterator[str]:
     files = [name for name in deps if name != PARAMS_FILE.name]
     code = [name for name in files if name.startswith("infocl/")]
     if code:
-        yield f"code {_listed(code)}"
+        yield f"code {named(code, MOST)}"
     data = [name for name in files if name not in code and deps[name] != "deleted"]
     if data:
-        yield f"data {_listed(data)}"
-
-
-def _listed(names: list[str], separator: str = ", ") -> str:
-    more = f" and {len(names) - MOST} more" if len(names) > MOST else ""
-    return separator.join(names[:MOST]) + more
-
-
-def _at(values: Any, key: str) -> Any:
-    for part in key.split("."):
-        if not isinstance(values, Mapping) or part not in values:
-            return ABSENT
-        values = values[part]
-    return values
+        yield f"data {named(data, MOST)}"

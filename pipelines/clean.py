@@ -15,7 +15,6 @@ from infocl.runtime.lock import workspace
 from infocl.runtime.paths import CHECKPOINTS
 from infocl.runtime.text import counted, file_size
 from pipelines.commands import Log, output_of
-from pipelines.logs import plain_failures
 from pipelines.repository import git, require_repository
 
 DAY = 86_400.0
@@ -34,7 +33,6 @@ def clean(
         dry: only say what would be removed.
         wait_minutes: how long to wait for a workspace that is in use.
     """
-    plain_failures()
     clean_up(days, remote, get_run_logger().info, 60 * wait_minutes, dry=dry)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -50,37 +49,24 @@ def _clear_dvc(log: Log) -> None:
         return
     with make_lock(str(DVC_TMP / "rwlock.lock"), tmp_dir=str(DVC_TMP)):
         try:
-            held = parse_json(path.read_bytes())
-            stale = [owner for owner in _owners(held) if not _is_dvc(owner["pid"])]
+            held: dict[str, Any] = {"write": {}, "read": {}} | parse_json(path.read_bytes())
+            readers = {name: list(filter(_is_dvc, owners)) for name, owners in held["read"].items()}
+            live = {
+                "write": {name: owner for name, owner in held["write"].items() if _is_dvc(owner)},
+                "read": {name: owners for name, owners in readers.items() if owners},
+            }
         except (ValueError, KeyError, TypeError, AttributeError):
             path.unlink()
             log(f"Removed {path}, which a killed dvc left cut off.")
             return
-        if stale:
-            path.write_text(json.dumps(_without(held, stale)), encoding="utf-8")
+        if live != held:
+            path.write_text(json.dumps(live), encoding="utf-8")
             log(f"Cleared {path} of what a killed dvc held.")
 
 
-def _owners(held: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    yield from held.get("write", {}).values()
-    for owners in held.get("read", {}).values():
-        yield from owners
-
-
-def _without(held: dict[str, Any], stale: list[dict[str, Any]]) -> dict[str, Any]:
-    reads = {
-        path: [owner for owner in owners if owner not in stale]
-        for path, owners in held.get("read", {}).items()
-    }
-    return {
-        "write": {path: owner for path, owner in held.get("write", {}).items() if owner not in stale},
-        "read": {path: owners for path, owners in reads.items() if owners},
-    }
-
-
-def _is_dvc(pid: int) -> bool:
+def _is_dvc(owner: dict[str, Any]) -> bool:
     try:
-        return is_dvc(psutil.Process(pid))
+        return is_dvc(psutil.Process(owner["pid"]))
     except psutil.Error:
         return False
 

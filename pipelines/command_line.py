@@ -16,7 +16,6 @@ from infocl.runtime.errors import guarded
 from infocl.runtime.lock import BusyError
 from pipelines import heartbeat
 from pipelines.changes import find_changes
-from pipelines.interrupts import listen
 from pipelines.remote import require_names
 from pipelines.repository import branch, require_repository
 from pipelines.status import REFUSED, Outcome, nothing_to_do, rules_in_force
@@ -36,18 +35,21 @@ app = typer.Typer(add_completion=False)
 P = ParamSpec("P")
 
 
-def command(work: Callable[P, int | None]) -> Callable[P, NoReturn]:
-    """Make a function the command of its name; it ends by the project's contract of exit codes."""
+def program(work: Callable[P, int | None]) -> Callable[P, NoReturn]:
+    """Let a function end the process by the project's contract of exit codes."""
 
-    @app.command(work.__name__)
     @functools.wraps(work)
     def run(*arguments: P.args, **options: P.kwargs) -> NoReturn:
-        listen()
         codes: list[int | None] = []
         failed = guarded(lambda: codes.append(work(*arguments, **options)))
         sys.exit(failed or codes[0])
 
     return run
+
+
+def command(work: Callable[P, int | None]) -> Callable[P, NoReturn]:
+    """Make a function the command of its name."""
+    return app.command(work.__name__)(program(work))
 
 
 @command
@@ -75,16 +77,10 @@ def retrain(
     from pipelines.temporary_server import reachable_server
 
     with reachable_server():
-        state = retrain(
-            track=track,
-            force=force,
-            wait_minutes=wait,
-            notify=notify,
-            git_remote=git_remote,
-            staging=staging,
-            return_state=True,
+        shared: dict[str, Any] = {"track": track, "notify": notify, "git_remote": git_remote}
+        return _exit_code(
+            retrain(**shared, force=force, staging=staging, wait_minutes=wait, return_state=True)
         )
-    return _exit_code(state)
 
 
 @command

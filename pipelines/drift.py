@@ -16,7 +16,6 @@ from infocl.deploy.drift import Drift, find_drift
 from infocl.deploy.inputs import find_images, newest_files
 from infocl.runtime.errors import InfoCLError, UserError
 from pipelines import notices, service
-from pipelines.logs import plain_failures
 
 
 @flow(name="drift", persist_result=False)
@@ -38,7 +37,6 @@ def drift(
         notify: a notification block that is told of drift and of failures, such as slack-webhook/ops.
         retrain: a deployment that is started where there is drift, such as retrain/retrain-served.
     """
-    plain_failures()
     try:
         files = newest_files(find_images(images), newest)
         found = find_drift(files, Path(encoder), false_alarms=false_alarms)

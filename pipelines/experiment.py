@@ -17,7 +17,6 @@ from infocl.runtime.errors import UserError, one_line
 from infocl.runtime.lock import workspace
 from pipelines import cleanup
 from pipelines.commands import CommandError, stream
-from pipelines.logs import plain_failures
 from pipelines.remote import require_names
 from pipelines.repository import git, head, known, require_repository, uncommitted
 from pipelines.reproduce import RETRY_SECONDS, helps, patient
@@ -39,7 +38,6 @@ def experiment(name: str, commit: str, settings: list[str], until: str, git_remo
         until: the last stage to run.
         git_remote: a remote of this clone, such as origin.
     """
-    plain_failures()
     log = get_run_logger()
     require_repository()
     require_names(None, git_remote)

@@ -9,7 +9,7 @@ from typing import Any
 from uuid import UUID
 
 from prefect import get_run_logger
-from prefect.artifacts import create_link_artifact, create_markdown_artifact, create_table_artifact
+from prefect.artifacts import create_markdown_artifact, create_table_artifact
 from prefect.blocks.abstract import NotificationBlock
 from prefect.blocks.core import Block
 from prefect.client.orchestration import get_client
@@ -66,16 +66,6 @@ def show_metrics(metrics: CardMetrics) -> None:
 def show_plan(lines: Sequence[str]) -> None:
     """What changed, stage by stage."""
     create_markdown_artifact("\n".join(f"- {line}" for line in lines), key="changes", description=lines[0])
-
-
-def show_report(url: str) -> None:
-    """A link to the report page."""
-    create_link_artifact(url, key="report", link_text="What was learned, and what it cost")
-
-
-def show_versions(url: str) -> None:
-    """A link to the page of all versions and decisions."""
-    create_link_artifact(url, key="versions", link_text="All versions, and what was decided on each")
 
 
 def tag_starter() -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import re
 import time
 from collections.abc import Mapping, Sequence
@@ -30,6 +28,7 @@ from pipelines.commands import Log
 from pipelines.experiment import experiment, on_remote, ref
 from pipelines.repository import git, uncommitted
 from pipelines.reproduce import RETRY_SECONDS, has_remote, helps, patient
+from pipelines.service import digest
 
 HEARTBEAT = 30  # seconds between two signs of life of a run; Prefect sends none more often
 SILENCE = 120.0  # seconds after which the server takes the run for dead
@@ -74,8 +73,7 @@ def require_pool(pool: str, remote: str) -> None:
 
 def name_of(commit: str, settings: Sequence[str], until: str) -> str:
     """The experiment's name: the same for the same combination from the same commit."""
-    about = json.dumps([commit, list(settings), until])
-    return f"sweep-{hashlib.sha256(about.encode()).hexdigest()[:12]}"
+    return f"sweep-{digest([commit, list(settings), until])}"
 
 
 @dataclass

@@ -30,7 +30,7 @@ from pipelines.registry import (
     read_registry,
     tags_of,
 )
-from pipelines.remote import publish, publish_missing
+from pipelines.remote import publish, tags_there
 from pipelines.repository import head
 from pipelines.reproduce import has_remote, helps, patient, push
 from pipelines.status import Outcome, stays_out
@@ -46,8 +46,7 @@ def gate(registry: Registry, rules: GateParams, forced: bool) -> Verdict:
     log = get_run_logger()
     service.verify(EXPORT, log.info)
     now = registry.in_service
-    folder = service.place(now, log.info) if now else None
-    new, old = _measured(folder)
+    new, old = _measured(service.place(now, log.info) if now else None)
     best = best_so_far(registry, new, old, log.info) if old else None
     verdict = judge(new, old, rules, best=best, untrained=untrained_accuracies())
     outcome = "Passed" if verdict.passed else "Forced past the gate" if forced else "Refused"
@@ -104,8 +103,9 @@ def publish_in_service(remote: str) -> None:
         CommandError: the git remote does not answer or refuses.
     """
     version = read_registry().in_service
-    if version is not None:
-        publish_missing(remote, tags_of(version))
+    tags, there = tags_of(version) if version else {}, tags_there(remote)
+    if any(there.get(tag) != name for tag, name in tags.items()):
+        publish(remote, tags)
 
 
 def warn_of_unreachable_rules(rules: GateParams, log: Log) -> None:
@@ -123,26 +123,13 @@ def decide(
     forced: bool,
     git_remote: str | None,
     retries: Sequence[float],
-    staging: bool = False,
-) -> Outcome:
-    """Judge, then put in service (or in staging) or refuse; the decision goes into the journal."""
-    stage = STAGING if staging else STAGE
-    while True:
-        outcome = _decide(rules, message, forced, git_remote, retries, stage)
-        if outcome is not None:
-            return outcome
-        get_run_logger().info("Another version was put in service meanwhile: judging against that.")
-
-
-def _decide(
-    rules: GateParams,
-    message: str,
-    forced: bool,
-    git_remote: str | None,
-    retries: Sequence[float],
-    stage: str,
+    staging: bool,
 ) -> Outcome | None:
-    """As `decide`; None where what is in service changed while this judged."""
+    """Judge, then put in service (or in staging) or refuse; the decision goes into the journal.
+
+    Returns:
+        None where what is in service changed while this judged.
+    """
     candidate = export_md5()
     assert candidate is not None
     registry = read_registry()
@@ -162,14 +149,16 @@ def _decide(
     message = message if verdict.passed else f"{FORCED}{message}"
     version = registry.made_by(candidate) or Version(registry.next_name(_kind_of_change(registry)), head())
     try:
-        done = patient(promote, retries)(version, now, draft(version, message, stage), git_remote)
+        done = patient(promote, retries)(
+            version, now, draft(version, message, STAGING if staging else STAGE), git_remote
+        )
     except (InfoCLError, OSError) as error:
         # No decision on the candidate: the next run tries again.
         service.record("failed", candidate, {}, version=version.name, reason=one_line(error))
         raise
     if not done:
         return None
-    if stage == STAGING:
+    if staging:
         service.record("staged", candidate, rules.model_dump(), version=version.name, reason=verdict.reason)
         waits = f"{version.name} waits in staging: {verdict.reason}; infocl promote puts it in service."
         return Outcome("staged", waits, version.name)

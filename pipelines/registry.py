@@ -8,6 +8,7 @@ from pathlib import Path
 
 from gto.constants import Action
 from gto.tag import parse_name
+from gto.versions import SemVer
 from ruamel.yaml import YAML
 
 from pipelines.commands import CommandError
@@ -15,7 +16,7 @@ from pipelines.repository import author, git
 
 NAME = "encoder"  # of the artifact in dvc.yaml
 STAGE, STAGING = "production", "staging"  # GTO's names for "in service" and "waits for approval"
-FIRST = (1, 0, 0)
+FIRST = "v1.0.0"
 ROLLED_BACK = "Rolled back from "  # how the tag of a rollback begins; the version that it took out follows
 FORCED = "Forced: "  # how the tag begins of a version that a person put in service against the gate
 
@@ -28,10 +29,9 @@ class Version:
     commit: str
 
     @property
-    def number(self) -> tuple[int, int, int]:
+    def number(self) -> SemVer:
         """For comparison."""
-        major, minor, patch = self.name.removeprefix("v").split(".")
-        return int(major), int(minor), int(patch)
+        return SemVer(self.name)
 
     @property
     def tag(self) -> str:
@@ -93,15 +93,9 @@ class Registry:
     def next_name(self, change: str) -> str:
         """The name of the next version; `change` is major, minor or patch."""
         if not self.versions:
-            return _name(FIRST)
-        major, minor, patch = max(version.number for version in self.versions)
-        return _name(
-            {
-                "major": (major + 1, 0, 0),
-                "minor": (major, minor + 1, 0),
-                "patch": (major, minor, patch + 1),
-            }[change]
-        )
+            return FIRST
+        newest = max(version.number for version in self.versions)
+        return str(getattr(newest, f"bump_{change}")().version)
 
 
 def read_registry() -> Registry:
@@ -207,7 +201,3 @@ def tags_of(version: Version) -> dict[str, str]:
 def _tags(field: str, *options: str) -> dict[str, str]:
     listed = git("tag", "--list", *options, f"--format=%(refname:strip=2) {field}", f"{NAME}[@#]*")
     return dict(line.split() for line in listed.splitlines())
-
-
-def _name(number: tuple[int, int, int]) -> str:
-    return "v" + ".".join(map(str, number))

@@ -132,14 +132,3 @@ def publish(remote: str, tags: Mapping[str, str], *, with_branch: bool = True) -
 
 def _merge_hint(remote: str) -> str:
     return f"merge their commits (--track {remote}/{branch()}, or git pull) and run again"
-
-
-def publish_missing(remote: str, tags: Mapping[str, str]) -> None:
-    """Publish tags that were made when no remote was named.
-
-    Raises:
-        CommandError: the remote refuses, or does not answer.
-    """
-    there = tags_there(remote)
-    if any(there.get(tag) != name for tag, name in tags.items()):
-        publish(remote, tags)

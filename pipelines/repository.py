@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from infocl.runtime.errors import UserError
+from infocl.runtime.text import named
 from pipelines.commands import CommandError, output_of
 
 MADE = ("dvc.lock", "metrics")  # what a reproduction makes
@@ -41,7 +42,7 @@ def known(commit: str) -> bool:
 def uncommitted() -> str:
     """Files that differ from the last commit, in words; empty where none does."""
     lines = git("status", "--porcelain", "--untracked-files=no").splitlines()
-    return ", ".join(line[3:] for line in lines[:6]) + (", ..." if len(lines) > 6 else "")
+    return named([line[3:] for line in lines])
 
 
 def branch() -> str:
@@ -88,19 +89,14 @@ def commit_results(message: str, more: Sequence[str] = ()) -> str | None:
     return head()
 
 
-def has_identity() -> bool:
-    """Whether git knows who commits here."""
+def author() -> tuple[str, ...]:
+    """A name for commits where git knows none on this machine."""
+    name, email = NOBODY
     try:
         git("config", "user.email")
     except CommandError:
-        return False
-    return True
-
-
-def author() -> tuple[str, ...]:
-    """A name for commits where the machine has none."""
-    name, email = NOBODY
-    return () if has_identity() else ("-c", f"user.name={name}", "-c", f"user.email={email}")
+        return "-c", f"user.name={name}", "-c", f"user.email={email}"
+    return ()
 
 
 def newest(upstream: str) -> str:
@@ -147,12 +143,8 @@ def bring_in(upstream: str) -> bool:
     Raises:
         CommandError: the remote does not answer, or a person has to merge.
     """
-    newest(upstream)
+    target = newest(upstream)
     fetch(upstream)
-    remote, name = split_upstream(upstream)
-    target = git(
-        "rev-parse", "--verify", f"refs/heads/{name}" if remote is None else f"refs/remotes/{upstream}"
-    )
     base = git("merge-base", "HEAD", target)
     if base == target:
         return False

@@ -7,6 +7,7 @@ from typing import Any
 from uuid import UUID
 
 from prefect import flow, get_run_logger
+from prefect.artifacts import create_link_artifact
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import State
 from prefect.runtime import flow_run
@@ -20,7 +21,6 @@ from infocl.runtime.paths import EXPORT
 from pipelines import cleanup, heartbeat, notices, reports, service, unfinished, versions
 from pipelines.changes import find_changes
 from pipelines.interrupts import keep_listening
-from pipelines.logs import plain_failures
 from pipelines.promotion import decide, publish_in_service, warn_of_unreachable_rules
 from pipelines.remote import if_it_answers, require_merged, require_names, take_tags
 from pipelines.repository import OURS, branch, commit_results, require_repository
@@ -59,7 +59,6 @@ def retrain(
     """
     log = get_run_logger()
     keep_listening()
-    plain_failures()
     notices.tag_starter()
     before, run = service.serving(), str(flow_run.get_name())
     place = Place(run, {"all": [track, gate, force, git_remote, staging]})
@@ -80,8 +79,7 @@ def retrain(
                     notices.show_ended(killed)
                 outcome = _run(track, gate, force, retries, git_remote, staging, lock)
             if report_url and outcome.kind != "unchanged":
-                notices.show_report(reports.keep(report_url, run))
-                _show_versions(report_url)
+                _show_pages(report_url, run)
     except SuperfluousError as other:
         words = f"Nothing to do: the run {other} waits for this workspace and will see the same changes."
         log.info(words)
@@ -145,18 +143,22 @@ def _run(
     if commit:
         log.info(f"Results are commit {commit[:7]}.")
     notices.show_metrics(Export(EXPORT).card.metrics)
-    return decide(
-        rules, message=headline, forced=force, git_remote=git_remote, retries=retries, staging=staging
-    )
+    options: dict[str, Any] = {"git_remote": git_remote, "retries": retries, "staging": staging}
+    while (outcome := decide(rules, message=headline, forced=force, **options)) is None:
+        log.info("Another version was put in service meanwhile: judging against that.")
+    return outcome
 
 
-def _show_versions(report_url: str) -> None:
+def _show_pages(report_url: str, run: str) -> None:
+    report = reports.keep(report_url, run)
+    create_link_artifact(report, key="report", link_text="What was learned, and what it cost")
     try:
         versions.write_page()
     except Exception as error:  # old cards of any form; what was decided stands
         get_run_logger().warning(f"The page of versions was not written ({one_line(error)}).")
         return
-    notices.show_versions(f"{report_url.rstrip('/')}/{versions.PAGE.name}")
+    page = f"{report_url.rstrip('/')}/{versions.PAGE.name}"
+    create_link_artifact(page, key="versions", link_text="All versions, and what was decided on each")
 
 
 def _rename(headline: str) -> None:

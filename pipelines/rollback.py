@@ -8,7 +8,6 @@ from prefect import flow, get_run_logger
 
 from infocl.runtime.errors import UserError
 from pipelines import service
-from pipelines.logs import plain_failures
 from pipelines.registry import (
     ROLLED_BACK,
     Registry,
@@ -32,7 +31,6 @@ def rollback(to: str | None = None, git_remote: str | None = None, wait_minutes:
         git_remote: where the tag is pushed; none: it stays here.
         wait_minutes: how long to wait for another who changes what is in service; a training is no reason.
     """
-    plain_failures()
     return roll_back(to, git_remote, get_run_logger().info, 60 * wait_minutes).name
 
 

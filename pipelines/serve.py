@@ -10,18 +10,18 @@ from typing import Annotated, Any, cast
 from zoneinfo import available_timezones
 
 import typer
-from prefect import serve
+from prefect import Flow, serve
 from prefect.client.orchestration import get_client
 from prefect.deployments import run_deployment
 from prefect.deployments.runner import RunnerDeployment
 from prefect.schedules import Cron
 from prefect.types.entrypoint import EntrypointType
 
-from infocl.runtime.errors import UserError, guarded, one_line
+from infocl.runtime.errors import UserError, one_line
 from pipelines import reports
 from pipelines.approval import promote
 from pipelines.clean import clean
-from pipelines.command_line import GitRemote, Notify, Track
+from pipelines.command_line import GitRemote, Notify, Track, program
 from pipelines.drift import drift
 from pipelines.notices import WATCH
 from pipelines.remote import require_names
@@ -38,6 +38,7 @@ RETRY_SECONDS = 5.0  # before a server that is down is asked again
 APPROVAL_INTERVAL = timedelta(minutes=15)  # between two looks at what waits in staging
 
 
+@program
 def main(
     name: Annotated[str, typer.Option(help="Of the deployments; another for each workspace.")] = "served",
     cron: Annotated[str | None, typer.Option(help="When to retrain, such as '0 3 * * *'.")] = None,
@@ -65,55 +66,34 @@ def main(
     limit: Annotated[int, typer.Option(help="Runs at the same time; one of them at most reproduces.")] = 4,
 ) -> None:
     """Serve the flows of this workspace to the Prefect server in PREFECT_API_URL, until stopped."""
-    raise SystemExit(
-        guarded(
-            lambda: _serve(
-                name,
-                _schedule(cron, every, timezone),
-                watch=watch,
-                parameters={
-                    "track": track,
-                    "notify": notify,
-                    "git_remote": git_remote,
-                    "staging": staging or approve_after is not None,
-                },
-                others={
-                    "drift": _looking(name, drift_images, drift_cron, timezone, notify),
-                    "promote": _approving(approve_after, git_remote, notify),
-                },
-                report=(report_host, report_port),
-                limit=limit,
-            )
-        )
-    )
-
-
-def _serve(
-    name: str,
-    schedule: dict[str, Any],
-    *,
-    watch: bool,
-    parameters: dict[str, Any],
-    others: dict[str, dict[str, Any]],
-    report: tuple[str, int],
-    limit: int,
-) -> None:
+    schedule = _schedule(cron, every, timezone)
+    others = {
+        "drift": _looking(name, drift_images, drift_cron, timezone, notify),
+        "promote": _approving(approve_after, git_remote, notify),
+    }
     require_repository()
-    require_names(parameters["track"], parameters["git_remote"])
+    require_names(track, git_remote)
     branch()
     require_server()
-    if parameters["track"] is not None:
-        newest(parameters["track"])
+    if track is not None:
+        newest(track)
     try:
-        parameters["report_url"] = reports.serve(*report)
+        report_url = reports.serve(report_host, report_port)
     except OSError as error:
         raise UserError(
-            f"the reports cannot be served on port {report[1]} ({error}); take another --report-port"
+            f"the reports cannot be served on port {report_port} ({error}); take another --report-port"
         ) from None
+    parameters = {
+        "track": track,
+        "notify": notify,
+        "git_remote": git_remote,
+        "report_url": report_url,
+        "staging": staging or approve_after is not None,
+    }
     _deployments(name, schedule, parameters, others)  # refuses what could never be served
     stop = Event()
     if watch:
-        watcher = Watch(parameters["track"], idle, lambda what, key: _ask(name, what, key), _print_line)
+        watcher = Watch(track, idle, lambda what, key: _ask(name, what, key), _print_line)
         Thread(target=watcher.run, args=(stop,), name="watch", daemon=True).start()
     try:
         while True:
@@ -167,17 +147,17 @@ def _approving(after: float | None, git_remote: str | None, notify: str | None) 
 def _deployments(
     name: str, schedule: dict[str, Any], parameters: dict[str, Any], others: dict[str, dict[str, Any]]
 ) -> list[RunnerDeployment]:
+    flows: list[tuple[Flow[..., Any], dict[str, Any]]] = [
+        (retrain, {"parameters": parameters, **schedule}),
+        (sweep, {}),
+        (rollback, {"parameters": {"git_remote": parameters["git_remote"]}}),
+        (drift, others["drift"]),
+        (promote, others["promote"]),
+        (clean, {}),
+    ]
     kind = EntrypointType.MODULE_PATH
-    remote = {"git_remote": parameters["git_remote"]}
-    made = (
-        retrain.to_deployment(f"retrain-{name}", parameters=parameters, entrypoint_type=kind, **schedule),
-        sweep.to_deployment(f"sweep-{name}", entrypoint_type=kind),
-        rollback.to_deployment(f"rollback-{name}", parameters=remote, entrypoint_type=kind),
-        drift.to_deployment(f"drift-{name}", entrypoint_type=kind, **others["drift"]),
-        promote.to_deployment(f"promote-{name}", entrypoint_type=kind, **others["promote"]),
-        clean.to_deployment(f"clean-{name}", entrypoint_type=kind),
-    )
-    return cast(list[RunnerDeployment], list(made))
+    made = [flow.to_deployment(f"{flow.name}-{name}", entrypoint_type=kind, **more) for flow, more in flows]
+    return cast(list[RunnerDeployment], made)
 
 
 def _ask(name: str, what: str, key: str) -> None:

@@ -181,9 +181,9 @@ def decided(candidate: str, rules: Mapping[str, Any]) -> dict[str, Any] | None:
     return found
 
 
-def digest(rules: Mapping[str, Any]) -> str:
-    """A short name of the rules that a decision was made by."""
-    return hashlib.sha256(json.dumps(rules, sort_keys=True).encode()).hexdigest()[:12]
+def digest(values: Any) -> str:
+    """A short name of plain values, such as the rules that a decision was made by."""
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:12]
 
 
 def serving() -> str | None:

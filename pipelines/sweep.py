@@ -19,7 +19,6 @@ from infocl.runtime.errors import InfoCLError, UserError
 from pipelines.commands import output_of
 from pipelines.experiment import run
 from pipelines.interrupts import keep_listening
-from pipelines.logs import plain_failures
 from pipelines.pool import name_of, require_pool, run_on_pool
 from pipelines.reports import plain_name
 from pipelines.repository import head, require_repository
@@ -41,7 +40,6 @@ def sweep(
         git_remote: by which a pool's workers get the code and hand over experiments.
     """
     keep_listening()
-    plain_failures()
     log = get_run_logger()
     require_repository()
     require_table(until)

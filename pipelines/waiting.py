@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,6 +9,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from infocl.runtime.lock import LOCK
+from pipelines.service import digest
 
 
 class SuperfluousError(Exception):
@@ -26,9 +25,8 @@ class Place:
     """
 
     def __init__(self, run: str, parameters: Mapping[str, Any]) -> None:
-        digest = hashlib.sha256(json.dumps(parameters, sort_keys=True).encode()).hexdigest()
         self._run = run
-        self._sign = Path(f"{LOCK.with_suffix('')}-waiting-{digest[:12]}")
+        self._sign = Path(f"{LOCK.with_suffix('')}-waiting-{digest(parameters)}")
         self._lock = FileLock(f"{self._sign}.lock")
 
     def take(self) -> None:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from threading import Event
@@ -19,7 +18,7 @@ from infocl.runtime.files import read_json, write_json
 from infocl.runtime.lock import BusyError, holder
 from infocl.runtime.paths import raw_folder
 from pipelines.repository import OURS, fetch, git, known, newest
-from pipelines.service import SERVICE
+from pipelines.service import SERVICE, digest
 from pipelines.sources import outdated_imports
 from pipelines.unfinished import killed_run
 
@@ -76,7 +75,7 @@ class Watch:
         if holder() is not None:
             return
         if killed := killed_run():
-            self.ask("a killed run goes on", _digest({"after": killed}))
+            self.ask("a killed run goes on", digest({"after": killed}))
         seen = self._seen()
         now = self._state(seen)
         if now == seen and self._start is None:
@@ -97,8 +96,8 @@ class Watch:
         if not {self._branch, IMPORTS} & set(changed) and self.idle():
             message = f"{what}, and no stage has anything to do."
         else:
-            change = {"from": _digest(seen or {}), "to": _digest(now), "at": self._start or ""}
-            self.ask(what, _digest(change))
+            change = {"from": digest(seen or {}), "to": digest(now), "at": self._start or ""}
+            self.ask(what, digest(change))
             message = f"{what}: a run was asked for."
         write_json(SEEN, now)
         self._start = None
@@ -208,7 +207,3 @@ def _newest_of_others(*revisions: str) -> str:
 def _imports() -> State:
     outdated = outdated_imports()
     return {IMPORTS: " ".join(outdated)} if outdated else {}
-
-
-def _digest(value: Mapping[str, str]) -> str:
-    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()

@@ -21,10 +21,10 @@ def counted(count: int, noun: str, plural: str = "") -> str:
     return f"{count:,} {noun if count == 1 else plural or f'{noun}s'}"
 
 
-def named(names: Sequence[str], most: int = 10) -> str:
+def named(names: Sequence[str], most: int = 10, separator: str = ", ") -> str:
     """Names in a row, such as "a, b, c and 7 more"."""
     more = f" and {len(names) - most:,} more" if len(names) > most else ""
-    return ", ".join(names[:most]) + more
+    return separator.join(names[:most]) + more
 
 
 def near(given: object, names: Sequence[str], otherwise: str, most: int = 1) -> str:
