@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+import subprocess
 import math
 import re
 
@@ -58,7 +59,8 @@ def failed(verdict):
 
 def test_the_results_in_this_repository_pass_the_shipped_rules_against_themselves():
     """Rules that refuse an encoder that is exactly as good would refuse every retraining."""
-    results = json.loads((ROOT / "metrics/transfer.json").read_text())
+    command = ["git", "show", "HEAD:metrics/transfer.json"]  # a pipeline may be at work on the file
+    results = json.loads(subprocess.check_output(command, cwd=ROOT))
     rows = {
         name: (round(449 * value["accuracy"]), 449)  # as many test images as the smallest target has
         for name, value in results.items()
