@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import functools
 import json
-import subprocess
 import math
 import re
+import subprocess
 
 import numpy as np
 import pytest
