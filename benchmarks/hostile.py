@@ -19,7 +19,7 @@ from benchmarks.publish import about, publish, table
 from infocl.results.card import CARD_FILE
 from infocl.runtime.files import read_json
 from infocl.runtime.paths import EXPORT, rerun
-from tests.deploy.test_hostile import HARMS, unfolds_without_end
+from tests.deploy.test_hostile import HARMS
 from tests.deploy.test_serving import INFER, PIXEL, WRONG_BODIES, WRONG_TENSORS, ask, running
 
 LONGEST = 60  # characters of a request that are shown
@@ -28,8 +28,7 @@ LONGEST = 60  # characters of a request that are shown
 def folders(place: Path) -> list[str]:
     """A table of what each hostile folder gets."""
     rows = []
-    harms = {name: harm for name, (harm, _) in HARMS.items()} | {"unfolds without end": unfolds_without_end}
-    for name, harm in harms.items():
+    for name, (harm, _) in HARMS.items():
         folder = shutil.copytree(EXPORT, place / "encoder")
         harm(folder)
         began = time.perf_counter()

@@ -33,7 +33,7 @@ class OnnxEncoder:
 
     Raises:
         UserError: the file is missing, is not the one described, keeps weights in other files, has a
-            loop, or onnxruntime refuses it.
+            loop or functions, or onnxruntime refuses it.
     """
 
     def __init__(self, export: Export, variant: str, *, prepared: bool = False, threads: int = 0) -> None:
@@ -114,6 +114,8 @@ def _words(nodes: Iterable[tuple[Any, Any, Any]]) -> str:
 def refuse_hostile(data: bytes, name: str) -> None:
     """Refuse a model whose weights lie in other files, which could be any file of the machine, or with loops.
 
+    Functions are refused, too: forty that each call the one before twice unfold to 2^40 nodes.
+
     Raises:
         UserError: so it is, or the bytes are no ONNX model.
     """
@@ -124,6 +126,8 @@ def refuse_hostile(data: bytes, name: str) -> None:
     for part in _parts(model):
         if isinstance(part, onnx.NodeProto) and part.op_type in REPEATING:
             raise UserError(f"{name} contains the operator {part.op_type}, which no encoder needs; {HINT}")
+        if isinstance(part, onnx.FunctionProto):
+            raise UserError(f"{name} contains the function {part.name}, which no encoder needs; {HINT}")
         if isinstance(part, onnx.TensorProto) and (
             part.data_location == onnx.TensorProto.EXTERNAL or part.external_data
         ):

@@ -153,6 +153,7 @@ def test_embedding_outlives_a_killed_command_and_a_killed_node(cluster, folder, 
     text = log.read_text()
     assert f"skipped: {photos / 'copy0005b.png'} cannot be read as an image" in text
     assert f"Embedded {FILES} images into {output} (64 numbers each); 1 file skipped." in text
+    assert "log level" not in text, "Ray says nothing of its own"
 
 
 def save_photos(folder):

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from itertools import islice
 from typing import Any
 
@@ -28,7 +30,8 @@ def connect() -> None:
     if ray.is_initialized():
         return
     try:
-        ray.init(logging_level=logging.ERROR, log_to_driver=False)
+        with _nothing_on_the_terminal():
+            ray.init(logging_level=logging.ERROR, log_to_driver=False)
     except Exception as error:  # Ray raises plain Exception where a node does not start
         where = os.environ.get("RAY_ADDRESS")
         hint = (
@@ -39,6 +42,20 @@ def connect() -> None:
         raise UserError(
             f"Ray cannot be reached at {where or 'this machine'} ({one_line(error)}); {hint}"
         ) from None
+
+
+@contextmanager
+def _nothing_on_the_terminal() -> Iterator[None]:
+    """Keep from users what Ray's C++ part writes while it starts, such as its own log level."""
+    sys.stderr.flush()
+    terminal = os.dup(2)
+    with open(os.devnull, "wb") as nowhere:  # noqa: PTH123 - no Path
+        os.dup2(nowhere.fileno(), 2)
+    try:
+        yield
+    finally:
+        os.dup2(terminal, 2)
+        os.close(terminal)
 
 
 def on_cluster(
