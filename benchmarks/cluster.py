@@ -68,7 +68,7 @@ def kill_a_node(cluster: Cluster, node: Any, images: Path, output: Path, parts: 
     """Kill a node once three parts are there; what the run printed."""
     options = ("--engine", "ray", "--actors", "2", "--part", str(PART))
     process = start(images, output, *options, address=cluster.address)
-    while len(list(output.glob("part-*.parquet"))) < 3:
+    while process.poll() is None and len(list(output.glob("part-*.parquet"))) < 3:
         time.sleep(0.05)
     cluster.remove_node(node, allow_graceful=False)
     before = len(list(output.glob("part-*.parquet")))
