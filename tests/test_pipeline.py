@@ -36,6 +36,7 @@ def project(tmp_path_factory):
     project = Project(
         tmp_path_factory.mktemp("work") / "a clone with spaces",
         data__name="shapes",
+        data__image_size=32,
         transfer__targets=["hue", "digits"],
         audit__factors=["hue", "scale"],
     )
