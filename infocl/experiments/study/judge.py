@@ -110,7 +110,7 @@ def holm(p: Sequence[float]) -> list[float]:
 
 
 def sentence(judgement: Judgement) -> str:
-    """One sentence: which tasks the method raises and lowers, and for which nothing is shown."""
+    """One sentence: which tasks the method raises and lowers, and for which no difference is shown."""
     if not judgement.effects:
         return f"{judgement.method.title}: there is nothing to compare it with yet."
     if all(effect.p is None for effect in judgement.effects.values()):
@@ -125,9 +125,10 @@ def sentence(judgement: Judgement) -> str:
         for verb, tasks in kinds.items()
         if tasks
     ]
+    lead = " " if parts else ": "
     if open_tasks:
-        parts.append(f"shows no difference on {', '.join(open_tasks)}")
-    return f"{judgement.method.title} {'; '.join(parts)}."
+        parts.append(f"no difference is shown on {', '.join(open_tasks)}")
+    return f"{judgement.method.title}{lead}{'; '.join(parts)}."
 
 
 def _direction(effect: Effect) -> float:

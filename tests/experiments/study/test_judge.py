@@ -74,7 +74,10 @@ def test_words_only_where_the_figures_allow_them():
     effects = {"hue": effect(0.64, 0.001), "shape": effect(-0.035, 0.02), "place": effect(0.2, 0.06)}
     assert sentence(Judgement(RC, {}, effects)) == (
         "SimCLR + RC (λ = 1) raises hue (+64.0 ± 1.0); lowers shape (-3.5 ± 1.0); "
-        "shows no difference on place."
+        "no difference is shown on place."
+    )
+    assert sentence(Judgement(RC, {}, {"hue": effect(0.2, 0.06)})) == (
+        "SimCLR + RC (λ = 1): no difference is shown on hue."
     )
     alone = {"hue": Effect(Estimate(0.6, None, 1), None)}
     assert sentence(Judgement(RC, {}, alone)) == "SimCLR + RC (λ = 1): one seed allows no statement."
