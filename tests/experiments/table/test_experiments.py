@@ -17,9 +17,9 @@ def test_unfinished_experiments_are_left_out_and_counted():
     found = read_experiments(
         shown(
             experiment((0.5, 0.5), state=None),
-            experiment((0.5, 0.5), state="running"),
-            experiment((0.5, 0.5), state="queued"),
-            experiment((0.5, 0.5), state="queued"),
+            experiment((0.5, 0.5), state="running", rev="running"),
+            experiment((0.5, 0.5), state="queued", rev="first"),
+            experiment((0.5, 0.5), state="queued", rev="second"),
             experiment((0.5, 0.5), state="failed"),
             experiment((0.5, 0.5), deps=stale),
             partly,
@@ -35,6 +35,7 @@ def test_unfinished_experiments_are_left_out_and_counted():
         "without transfer metrics": 1,
         "unreadable": 1,
     }
+    assert found.waiting == {"running", "first", "second"}
 
 
 def test_an_experiment_shown_under_two_commits_counts_once():
