@@ -7,7 +7,7 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from infocl.runtime.errors import InfoCLError, RetryableError, in_words
@@ -51,13 +51,15 @@ def stream(
     log: Log,
     *,
     keep: int | None = None,
+    environment: Mapping[str, str] | None = None,
 ) -> str:
-    """Run a program and hand each of its lines to `say` as it comes.
+    """Run a program and hand each of its lines to `log` as it comes.
 
     Args:
         command: program and arguments.
         log: takes a line.
         keep: file descriptor that stays open until nothing of the program runs any more.
+        environment: variables that it has beside those of this process.
 
     Returns:
         Its last lines.
@@ -66,7 +68,10 @@ def stream(
         CommandError: it ended with another code than 0.
     """
     process = start_guarded(
-        command, stdout=subprocess.PIPE, env=with_programs(), pass_fds=() if keep is None else (keep,)
+        command,
+        stdout=subprocess.PIPE,
+        env=with_programs() | dict(environment or {}),
+        pass_fds=() if keep is None else (keep,),
     )
     assert process.stdin is not None
     assert process.stdout is not None

@@ -13,6 +13,9 @@ from prefect.client.schemas.objects import State
 from prefect.runtime import flow_run, task_run
 from prefect.states import Completed
 
+from infocl.config.file import PARAMS_FILE, read_yaml
+from infocl.experiments.dvc_command import downloads
+from infocl.experiments.overrides import overridden
 from infocl.runtime.errors import UserError, one_line
 from infocl.runtime.lock import workspace
 from pipelines import cleanup
@@ -108,7 +111,8 @@ def run(
     """
     words = [word for setting in settings for word in ("-S", setting)]
     command = ["dvc", "exp", "run", "--temp", "--name", name, *words, *(["--pull"] if pull else [])]
-    stream([*command, "--", until], get_run_logger().info, keep=lock)
+    where = downloads(overridden(read_yaml(PARAMS_FILE), settings))
+    stream([*command, "--", until], get_run_logger().info, keep=lock, environment=where)
 
 
 @task(task_run_name="push", retry_condition_fn=helps, persist_result=False)

@@ -48,12 +48,14 @@ def test_a_refused_value_clears_no_folder(project):
     project.git("checkout", "--quiet", "infocl")
 
 
-def test_a_study_finds_downloaded_data_where_they_lie_and_names_what_is_wrong_with_them(project):
+def test_studies_and_sweeps_find_downloaded_data_where_they_lie_and_name_what_is_wrong_with_them(project):
     file = project.folder / "data/raw/emoji-datasource-google-16.0.0.tgz"
     file.write_bytes(b"damaged")
     words = ("--regularizers", "none", "--seeds", "0", "-S", "data.name=emoji")
     message = project.run("infocl", "study", *words, code=1)
     assert re.search(rf"infocl: every experiment failed; .*{re.escape(str(file))} ", message)
+    message = project.run("infocl", "sweep", "-S", "data.name=emoji", "-S", "seed=0", code=1)
+    assert f"{file} is damaged or another file" in message
     file.unlink()
 
 

@@ -6,10 +6,10 @@ import os
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from infocl.runtime.errors import InfoCLError
+from infocl.runtime.paths import raw_folder
 
 STANDARD_ERROR = 2
 
@@ -57,7 +57,7 @@ def downloads(params: Mapping[str, Any]) -> dict[str, str]:
     root = params["data"]["root"]
     if params["data"]["name"] == "folder" or root != params["transfer"]["root"]:
         return {}
-    return {"INFOCL_DATA": os.environ.get("INFOCL_DATA") or str(Path(root).resolve())}
+    return {"INFOCL_DATA": str(raw_folder(root).resolve())}
 
 
 def _reason(lines: Sequence[str]) -> str:
