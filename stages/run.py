@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 import os
-import resource
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -16,6 +15,7 @@ from infocl.config.file import load_params
 from infocl.config.watch import require_checked, require_unchanged
 from infocl.results.writing import write_results
 from infocl.runtime.console import ending_with_its_pipe, open_streams
+from infocl.runtime.cost import cost_since
 from infocl.runtime.errors import guarded
 from infocl.runtime.lock import workspace
 
@@ -40,9 +40,7 @@ def run_stage(name: str, work: Callable[[Params], Mapping[str, Any] | None]) -> 
             require_unchanged(params)
             if result is None:
                 return
-            seconds = round(time.perf_counter() - start, 2)
-            cost = {"seconds": seconds, "peak_memory_mib": round(peak_memory_mib(), 1)}
-            write_results(name, {**result, **cost})
+            write_results(name, {**result, **cost_since(start)})
 
     open_streams()
     code = guarded(lambda: ending_with_its_pipe(measured))
@@ -53,9 +51,3 @@ def run_stage(name: str, work: Callable[[Params], Mapping[str, Any] | None]) -> 
 def _workspace_of(name: str) -> AbstractContextManager[object]:
     """The workspace, held; of several processes of one stage the first holds it for all."""
     return workspace(f"stage {name}") if os.environ.get("RANK", "0") == "0" else nullcontext()
-
-
-def peak_memory_mib() -> float:
-    """Peak resident memory of this process in MiB."""
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak / (1024 * 1024) if sys.platform == "darwin" else peak / 1024

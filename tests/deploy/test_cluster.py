@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -210,6 +211,8 @@ def test_shards_of_a_folder_are_those_of_its_prepared_set(cluster, tmp_path, mon
     count = len(list(Path("expected").glob("*.bin")))
     assert f"shards holds {whole.count('pretrain')} images in {count} shards." in log.read_text()
     assert count > 1
+    found = json.loads(Path("metrics/details/prepare.json").read_text())
+    assert found["seconds"] > 0 < found["peak_memory_mib"], "the report asks what each stage cost"
 
     names = [sorted(file.name for file in Path(place).iterdir()) for place in ("shards", "expected")]
     assert names[0] == names[1]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -25,6 +26,7 @@ from infocl.deploy.cluster.parts import Part, split
 from infocl.deploy.cluster.storage import Folder, is_remote
 from infocl.prepared.shards import FORMAT, INDEX, MANIFEST, Manifest, Shard, shard_count
 from infocl.results.writing import write_results
+from infocl.runtime.cost import cost_since
 from infocl.runtime.errors import UserError
 from infocl.runtime.files import replacing_folder
 from infocl.runtime.lock import workspace
@@ -47,7 +49,7 @@ def shard_on_ray(params: Params, target: str) -> Manifest:
         UserError: the data are no folder, an image is of no use and to be refused, or the target cannot be
             used.
     """
-    data = params.data
+    start, data = time.perf_counter(), params.data
     if data.name != "folder":
         raise UserError(f"--engine ray reads data.name folder, not {data.name}; leave it out")
     where = target if is_remote(target) else str(Path(target).absolute())
@@ -67,7 +69,7 @@ def shard_on_ray(params: Params, target: str) -> Manifest:
             with replacing_folder(PREPARED) as folder:
                 meta = write_set(folder, data.name, raw_set, data.image_size, store, sharded=True)
                 manifest = _write_shards(store, meta, how)
-        write_results("prepare", counted(meta))
+        write_results("prepare", counted(meta) | cost_since(start))
     Folder(where).remove(DECODED)
     return manifest
 
